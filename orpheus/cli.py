@@ -1,0 +1,91 @@
+"""What every command shares: the parser's look, one-line errors, exit codes, logging and progress bars."""
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from orpheus.errors import ConfigError, DataError
+
+EXIT_OK, EXIT_PARTIAL, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults behind each option, the example's line breaks kept."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, argparse.SUPPRESS, []):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line and whose help ends with an example."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any):
+        if example:
+            kwargs["epilog"] = f"example:\n  {example}"
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, formatter_class=_Formatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def parser(module: str, description: str, *, example: str = "") -> Parser:
+    """The parser of a command, with the option that all of them have.
+
+    Args:
+        module: How the command is called, for example ``"orpheus.train"``.
+        description: What it does, one or two sentences.
+        example: One command line that works.
+    """
+    result = Parser(prog=f"python -m {module}", description=description, example=example)
+    result.add_argument(
+        "-v", "--verbose", nargs="?", type=int, choices=(0, 1, 2, 3), const=2, default=1, metavar="LEVEL",
+        help="0 errors only, 1 progress, 2 details, 3 TensorFlow's messages too",
+    )  # fmt: skip
+    return result
+
+
+def run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None = None) -> int:
+    """Parse, run the body, and turn what a user can cause into one line and an exit code.
+
+    Returns:
+        What `body` returns (None counts as 0), 2 for `ConfigError`, `DataError` and a full disk, 130 after Ctrl-C.
+    """
+    arguments = command.parse_args(argv)
+    verbose = arguments.verbose
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose > 2 else "3")
+    level = (logging.ERROR, logging.INFO, logging.DEBUG, logging.DEBUG)[verbose]
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name in ("orpheus", "tools"):
+        logging.getLogger(name).setLevel(level)
+    try:
+        return body(arguments) or EXIT_OK
+    except (ConfigError, DataError) as error:
+        return _fail(command, str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+            raise
+        return _fail(command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; free some space or write elsewhere")
+    except KeyboardInterrupt:
+        print(f"{command.prog}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _fail(command: Parser, message: str) -> int:
+    print(f"{command.prog}: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def progress(iterable: Iterable | None = None, **options: Any):
+    """A tqdm bar on stderr with rate and time left; silent where stderr is no terminal and ORPHEUS_PROGRESS is unset."""
+    from tqdm import tqdm
+
+    options.setdefault("dynamic_ncols", True)
+    options.setdefault("disable", None if "ORPHEUS_PROGRESS" not in os.environ else False)
+    return tqdm(iterable, **options)

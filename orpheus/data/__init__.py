@@ -1,0 +1,1 @@
+"""Audio, records, tags and the input pipeline."""

@@ -1,0 +1,1 @@
+"""What tags mean: word vectors, co-occurrence, clusters."""

@@ -1,0 +1,1 @@
+"""One module per task: which targets, which head, which loss, which metric decides."""

@@ -1,0 +1,1 @@
+"""Commands that prepare and inspect data: `python -m tools.NAME --help`."""
