@@ -1,0 +1,220 @@
+"""The config.json of a run: typed sections, overrides, and errors that name the key and the nearest known one.
+
+The files of the reference system (sections model, model-training, tags, tfrecords; null where a feature is off) load
+unchanged. Everything else is optional and documented field by field below.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orpheus.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of config.json. Unknown keys are refused, and null means the default."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, values: Any) -> Any:
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
+
+
+class Model(Section):
+    """The network after Pons et al. 2018 (arXiv 1711.02520)."""
+
+    n_dense_units: Positive = 500
+    n_filters: Positive = 16
+    n_clusters: int | None = Field(None, description="written by the reference, read by nobody: the dictionary decides")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+
+class Optimizer(Section):
+    """Any Keras optimizer by name; further keys are its own arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "Adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    max_learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+
+class ModelTraining(Section):
+    """How the model is trained."""
+
+    optimizer: Optimizer = Optimizer()
+    batch_size: Positive = Field(64, description="examples per step over all replicas")
+    schedule: Literal["constant", "cyclical", "one-cycle"] | None = Field(
+        None, description="null: cyclical where optimizer.max_learning_rate is set, else constant"
+    )
+    iterations: Positive | None = Field(None, description="steps of half a cycle (cyclical); null: four epochs")
+    interleave_cycle_length: Positive = 4
+    interleave_block_length: Positive = 1
+    early_stop_patience: Annotated[int, Field(ge=0)] | None = None
+    early_stop_min_delta: Annotated[float, Field(ge=0)] | None = None
+    reduceLRoP_patience: Annotated[int, Field(ge=0)] | None = None
+    reduceLRoP_min_delta: Annotated[float, Field(ge=0)] | None = None
+    reduceLRoP_min_lr: Annotated[float, Field(ge=0)] | None = None
+    reduceLRoP_factor: Annotated[float, Field(ge=0, lt=1)] | None = None
+    log_dir: str = "runs"
+    shuffle: bool = True
+    shuffle_buffer_size: Positive = Field(1000, description="records; memory is this many whole records")
+    split: list[Annotated[float, Field(ge=0)]] = Field(
+        [80, 10, 10], min_length=2, max_length=3, description="training, validation, test: per cent (sum 100) or shards"
+    )
+    window_length: Annotated[float, Field(gt=0)] = Field(15, description="seconds")
+    window_random: bool = True
+    mixed_precision: Literal["bfloat16", "float16"] | None = None
+    jit: bool = Field(False, description="XLA around the forward and backward pass")
+
+    @model_validator(mode="after")
+    def _ranges(self):
+        top, base = self.optimizer.max_learning_rate, self.optimizer.learning_rate
+        if top is not None and top <= base:
+            raise ValueError(f"optimizer.max_learning_rate={top} must be above optimizer.learning_rate={base}")
+        if self.schedule in ("cyclical", "one-cycle") and top is None:
+            raise ValueError(f"schedule={self.schedule} needs optimizer.max_learning_rate")
+        if sum(self.split) <= 0 or self.split[0] == 0:
+            raise ValueError(f"split={self.split} leaves nothing to train on")
+        return self
+
+
+class Tags(Section):
+    """Which tags become classes."""
+
+    top: Positive | None = Field(None, description="the most popular ones; null: all")
+    with_: list[str] = Field([], alias="with", description="added to them")
+    without: list[str] = Field([], description="taken from them")
+    merge: list[list[str]] = Field([], description="groups counted as one, named after their first")
+
+
+class TFRecords(Section):
+    """What the records must have been made with; spec.json beside them is compared with every key given here."""
+
+    n_mels: Positive | None = None
+    n_tags: Positive | None = None
+    sample_rate: Positive | None = None
+    n_fft: Positive | None = None
+    hop_length: Positive | None = None
+
+
+class Augmentation(Section):
+    """Changes to training windows, all off by default and seeded by (seed, epoch, batch)."""
+
+    frequency_masks: Annotated[int, Field(ge=0)] = Field(0, description="SpecAugment bands (log-mel)")
+    frequency_mask_bands: Positive = Field(12, description="widest band, mel bins")
+    time_masks: Annotated[int, Field(ge=0)] = 0
+    time_mask_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gap")
+    mixup_alpha: Annotated[float, Field(ge=0)] = Field(0.0, description="Beta(alpha, alpha); 0 is off")
+    gain_db: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="level drifts between two draws of ±gain_db; a constant one would be standardised away"
+    )
+
+
+class Metrics(Section):
+    """The metrics shown while training; `orpheus.evaluate` gives exact values."""
+
+    num_thresholds: Annotated[int, Field(ge=3)] = 200
+
+
+class Config(Section):
+    """A whole config.json."""
+
+    model: Model = Model()
+    training: ModelTraining = Field(
+        ModelTraining(), alias="model-training", validation_alias=AliasChoices("model-training", "training")
+    )
+    tags: Tags = Tags()
+    tfrecords: TFRecords = TFRecords()
+    augmentation: Augmentation = Augmentation()
+    metrics: Metrics = Metrics()
+
+    def to_json(self) -> dict:
+        """The config as plain JSON values under the names of the file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def load(path: str | os.PathLike, *, overrides: Sequence[str] = ()) -> Config:
+    """Read config.json.
+
+    Args:
+        path: The file, or a folder that holds one called config.json.
+        overrides: ``section.key=value`` strings; values are JSON where they parse as JSON, else text.
+
+    Raises:
+        ConfigError: missing or malformed file, unknown key, wrong type or value out of range; names the key.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config; give a config.json or a folder that holds one") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a config is a JSON object with the sections {', '.join(_known(Config))}")
+    return parse(values, overrides=overrides, source=str(path))
+
+
+def parse(values: dict, *, overrides: Sequence[str] = (), source: str = "config") -> Config:
+    """Check a config given as a dictionary; arguments and errors as in `load`."""
+    values = json.loads(json.dumps(values))
+    # "_comment" and the like head the shipped files with command, duration and expected result.
+    values = {key: value for key, value in values.items() if not key.startswith("_")}
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error.errors()[0])}") from None
+
+
+def _override(values: dict, override: str) -> None:
+    """Set one ``section.key=value``."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise ConfigError(f"--set {override}: expected section.key=value, for example model-training.batch_size=32")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    for part in parts[:-1]:
+        if not isinstance(values.get(part), dict):
+            values[part] = {}
+        values = values[part]
+    values[parts[-1]] = value
+
+
+def _known(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem as: key: value, rule, cure."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "config"
+    if problem["type"] == "extra_forbidden":
+        model: Any = Config
+        for part in location[:-1]:
+            fields = {f.alias or n: f for n, f in model.model_fields.items()}
+            model = fields[part].annotation if part in fields else model
+        known = _known(model)
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        return f"{key}: unknown key; {cure}"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    return f"{key}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,298 @@
+"""Audio files to what records store: decode, mono, resample, waveform or log-mel spectrogram; with validity checks.
+
+Everything is streamed in blocks of fixed length, so that an hour of audio needs the memory of ten seconds, and
+preprocessing and prediction take the same path and give the same numbers.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.errors import ConfigError, DataError
+
+WAVEFORM, LOG_MEL = "waveform", "log-mel-spectrogram"
+FORMATS = (WAVEFORM, LOG_MEL)
+AUDIO_SUFFIXES = frozenset((".mp3", ".ogg", ".oga", ".flac", ".wav", ".aif", ".aiff", ".au", ".opus", ".m4a", ".aac", ".mp4", ".wma", ".npz"))  # fmt: skip
+DECIBEL_FLOOR = -100.0  # of a power of 1e-10, librosa's amin
+SILENCE = 1e-4  # peak amplitude, -80 dBFS
+_BLOCK_SECONDS = 10
+_DTYPES = {WAVEFORM: ("int16", "float32"), LOG_MEL: ("float16", "float32")}
+
+
+@dataclass(frozen=True)
+class AudioSpec:
+    """What the stored audio is; spec.json beside the shards, and the only conversion between seconds and frames.
+
+    Attributes:
+        format: ``"waveform"`` or ``"log-mel-spectrogram"``.
+        sample_rate: Hz, after resampling.
+        n_fft: Length of the Hann window and of the transform, samples (log-mel only).
+        hop_length: Samples from frame to frame (log-mel only).
+        n_mels: Mel bands from 0 Hz to half the sample rate, Slaney's scale and norm as librosa's (log-mel only).
+        dtype: As stored: int16 or float32 waveforms, float16 or float32 decibels *above* −100 dB, so that zero is
+            silence and padding with zero bytes is padding with silence.
+    """
+
+    format: str
+    sample_rate: int = 16000
+    n_fft: int = 2048
+    hop_length: int = 512
+    n_mels: int = 96
+    dtype: str = ""
+
+    def __post_init__(self):
+        if self.format not in FORMATS:
+            raise ConfigError(f"format={self.format!r}: choose one of {', '.join(FORMATS)}")
+        if not self.dtype:
+            object.__setattr__(self, "dtype", _DTYPES[self.format][0])
+        if self.dtype not in _DTYPES[self.format]:
+            raise ConfigError(f"dtype={self.dtype!r}: {self.format} is stored as {' or '.join(_DTYPES[self.format])}")
+        for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value <= 0:
+                raise ConfigError(f"{name}={value!r}: must be a whole number above 0")
+        if self.format == LOG_MEL and self.n_fft % 2:
+            raise ConfigError(f"n_fft={self.n_fft}: must be even, frames are centred")
+
+    @property
+    def hop(self) -> int:
+        """Samples per stored frame: 1 for waveforms."""
+        return self.hop_length if self.format == LOG_MEL else 1
+
+    @property
+    def width(self) -> int:
+        """Values per stored frame: 1 for waveforms, n_mels for spectrograms."""
+        return self.n_mels if self.format == LOG_MEL else 1
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one stored frame."""
+        return self.width * np.dtype(self.dtype).itemsize
+
+    def frames(self, seconds: float) -> int:
+        """Stored frames in a window of `seconds`, at least one."""
+        return max(1, round(seconds * self.sample_rate / self.hop))
+
+    def seconds(self, frames: float) -> float:
+        """Duration of `frames` stored frames."""
+        return frames * self.hop / self.sample_rate
+
+    def window_shape(self, seconds: float) -> tuple[int, ...]:
+        """Shape of one model input: (samples,) or (frames, n_mels)."""
+        return (self.frames(seconds),) if self.format == WAVEFORM else (self.frames(seconds), self.n_mels)
+
+    def to_json(self) -> dict:
+        """All fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict, source: str) -> "AudioSpec":
+        """The inverse of `to_json`; unknown keys are left to others, missing ones are named."""
+        try:
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{source}: not a spec of audio records (lacks {error})") from None
+
+    def differences(self, wanted: dict) -> list[tuple[str, object, object]]:
+        """(key, stored, wanted) for every key of `wanted` that is set, matters to this format, and differs."""
+        relevant = ("sample_rate", "n_fft", "hop_length", "n_mels") if self.format == LOG_MEL else ("sample_rate",)
+        return [
+            (key, getattr(self, key), wanted[key])
+            for key in relevant
+            if wanted.get(key) is not None and wanted[key] != getattr(self, key)
+        ]
+
+
+def load(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) -> np.ndarray:
+    """A whole file as it is stored in a record.
+
+    Args:
+        path: mp3, ogg, flac, wav (libsndfile), .npz with `array` and `sr`, anything else through ffmpeg.
+        spec: What to make of it.
+        min_seconds: Shorter files are refused.
+
+    Returns:
+        (samples,) or (frames, n_mels) in the spec's dtype.
+
+    Raises:
+        DataError: empty, truncated, not audio, non-finite, silent or too short; the message starts with the path.
+    """
+    blocks = list(stream(path, spec))
+    audio = np.concatenate(blocks)
+    seconds = spec.seconds(len(audio))
+    if seconds < min_seconds:
+        raise DataError(f"{path}: too short ({seconds:.2f} s, at least {min_seconds:g} s wanted)")
+    return audio
+
+
+def stream(path: str | os.PathLike, spec: AudioSpec) -> Iterator[np.ndarray]:
+    """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`."""
+    blocks = _checked(path, _resampled(_decode(path, spec), spec.sample_rate))
+    if spec.format == WAVEFORM:
+        yield from (_store_waveform(block, spec) for block in blocks)
+    else:
+        yield from (_store_decibels(power, spec) for power in _mel_power(blocks, spec))
+
+
+def _decode(path: str | os.PathLike, spec: AudioSpec) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (mono float32 block, sample rate)."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: empty file (0 bytes)")
+    if path.suffix.lower() == ".npz":
+        yield from _decode_npz(path)
+        return
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        if shutil.which("ffmpeg") is None:
+            raise DataError(f"{path}: not decodable ({error.error_string}; no ffmpeg installed to try)") from None
+        yield from _decode_ffmpeg(path, spec.sample_rate)
+        return
+    with file:
+        read, declared, rate = 0, file.frames, file.samplerate
+        try:
+            while len(block := file.read(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True)):
+                read += len(block)
+                yield block.mean(axis=1), rate
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"{path}: broken after {read / rate:.1f} s ({error.error_string})") from None
+        # mp3 headers may be off by a frame or two of encoder delay; more than that is a truncated file.
+        if 0 < declared < 1 << 40 and declared - read > max(0.01 * declared, 0.1 * rate):
+            raise DataError(f"{path}: truncated ({read / rate:.1f} s decoded, its header says {declared / rate:.1f} s)")
+
+
+def _decode_npz(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array, rate = np.asarray(archive["array"]), int(archive["sr"])
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: not an audio .npz with 'array' and 'sr' ({error})") from None
+    if rate <= 0 or array.ndim not in (1, 2) or not np.issubdtype(array.dtype, np.number):
+        raise DataError(f"{path}: array of shape {array.shape} and type {array.dtype} at sr={rate} is no audio")
+    if np.issubdtype(array.dtype, np.integer):
+        array = array / float(np.iinfo(array.dtype).max + 1)
+    if array.ndim == 2:  # librosa's (channels, samples), or its transpose
+        array = array.mean(axis=int(np.argmin(array.shape)))
+    for start in range(0, len(array), _BLOCK_SECONDS * rate):
+        yield array[start : start + _BLOCK_SECONDS * rate].astype(np.float32), rate
+
+
+def _decode_ffmpeg(path: Path, sample_rate: int) -> Iterator[tuple[np.ndarray, int]]:
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0", "-f", "f32le", "-ac", "1", "-ar", str(sample_rate), "-"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            while data := process.stdout.read(4 * _BLOCK_SECONDS * sample_rate):
+                yield np.frombuffer(data[: len(data) // 4 * 4], np.float32), sample_rate
+            message = process.stderr.read().decode(errors="replace").strip().splitlines()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        if process.wait() not in (0, -9) or message:
+            raise DataError(f"{path}: not decodable by ffmpeg ({message[-1] if message else process.returncode})")
+
+
+def _resampled(blocks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
+    """Resample with soxr's high-quality stream, which does not depend on where the blocks end."""
+    import soxr
+
+    resampler = None
+    for block, rate in blocks:
+        if rate == sample_rate:
+            yield block
+            continue
+        if resampler is None:
+            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        yield resampler.resample_chunk(np.ascontiguousarray(block))
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _checked(path: str | os.PathLike, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass blocks on; refuse what is not finite, and at the end what was silent or empty."""
+    samples, peak = 0, 0.0
+    for block in blocks:
+        if not len(block):
+            continue
+        block_peak = float(np.max(np.abs(block)))
+        if not np.isfinite(block_peak):
+            raise DataError(f"{path}: non-finite samples near {samples} of the decoded signal")
+        samples, peak = samples + len(block), max(peak, block_peak)
+        yield block
+    if not samples:
+        raise DataError(f"{path}: no audio in it (0 samples)")
+    if peak < SILENCE:
+        raise DataError(f"{path}: silent (peak {peak:.1e}, below -80 dBFS)")
+
+
+@functools.lru_cache(maxsize=4)
+def mel_filterbank(spec: AudioSpec) -> np.ndarray:
+    """librosa's mel filters for a spec, (n_fft // 2 + 1, n_mels) float32.
+
+    Raises:
+        ConfigError: a band would be empty, because there are too many for this sample rate and window.
+    """
+    import warnings
+
+    import librosa
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        filters = librosa.filters.mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels)
+    if not (filters.max(axis=1) > 0).all():
+        raise ConfigError(
+            f"n_mels={spec.n_mels}: some bands hold no frequency at sample_rate={spec.sample_rate} and "
+            f"n_fft={spec.n_fft}; take fewer bands or a larger n_fft"
+        )
+    return np.ascontiguousarray(filters.T.astype(np.float32))
+
+
+def _mel_power(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
+    """Yield mel power, (frames, n_mels) float32, of centred frames: librosa.feature.melspectrogram, streamed."""
+    import scipy.fft
+    import scipy.signal
+
+    window = scipy.signal.get_window("hann", spec.n_fft).astype(np.float32)
+    filters = mel_filterbank(spec)
+    padding = np.zeros(spec.n_fft // 2, np.float32)
+    buffer = padding
+
+    def transform(signal: np.ndarray) -> np.ndarray:
+        frames = np.lib.stride_tricks.sliding_window_view(signal, spec.n_fft)[:: spec.hop_length]
+        spectrum = scipy.fft.rfft(frames * window, axis=1)
+        return (spectrum.real**2 + spectrum.imag**2) @ filters
+
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        frames = (len(buffer) - spec.n_fft) // spec.hop_length + 1
+        if frames > 0:
+            yield transform(buffer[: (frames - 1) * spec.hop_length + spec.n_fft])
+            buffer = buffer[frames * spec.hop_length :]
+    buffer = np.concatenate([buffer, padding])
+    if len(buffer) >= spec.n_fft:
+        yield transform(buffer)
+
+
+def _store_waveform(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Amplitudes in [-1, 1] to the stored type."""
+    if spec.dtype == "int16":
+        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return samples.astype(spec.dtype)
+
+
+def _store_decibels(power: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Power to decibels above the floor of −100 dB."""
+    decibels = 10.0 * np.log10(np.maximum(power, 10 ** (DECIBEL_FLOOR / 10))) - DECIBEL_FLOOR
+    return np.maximum(decibels, 0.0).astype(spec.dtype)

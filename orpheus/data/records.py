@@ -1,0 +1,308 @@
+"""The record: its fields, written and parsed in this one place; shards, the spec beside them, older layouts.
+
+A record is a `tf.train.Example`: `audio` (bytes, stored frames one after the other, so that a window is one slice),
+`tid` (track id) and `tags` (strings), or `tags_0`, `tags_1`… where tags come from several databases. A folder of
+records holds the shards, spec.json and manifest.jsonl.
+
+The reference's older layouts are read too: `audio` as a list of floats (log-mel: bands first), `tags` as strings or
+as a one-hot list of integers. They are recognised by the first record and have no manifest, so they are scanned once.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from orpheus import files
+from orpheus.data.audio import LOG_MEL, AudioSpec
+from orpheus.errors import ConfigError, DataError
+
+SPEC, MANIFEST, FAILURES, SUFFIX = "spec.json", "manifest.jsonl", "failures.jsonl", ".tfrecord"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How records of a folder are laid out.
+
+    Attributes:
+        audio: ``"bytes"``, or ``"floats"`` (older).
+        tags: ``"strings"``, or ``"one-hot"`` (older).
+        tag_fields: Names of the fields with tags: ``("tags",)`` or ``("tags_0", "tags_1", …)``.
+        n_tags: Length of a one-hot list, else 0.
+    """
+
+    audio: str = "bytes"
+    tags: str = "strings"
+    tag_fields: tuple[str, ...] = ("tags",)
+    n_tags: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record as the manifest has it."""
+
+    track_id: str
+    group: str
+    tags: tuple[tuple[str, ...], ...]  # one tuple per tag field
+    seconds: float
+    shard: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A folder of records: what is stored, how, and a row per record in the order of the shards' content."""
+
+    folder: Path
+    spec: AudioSpec
+    layout: Layout
+    shards: dict[str, tuple[Row, ...]]
+
+    def paths(self, shards: Iterable[str]) -> list[str]:
+        """Full paths of shard names."""
+        return [os.path.join(self.folder, shard) for shard in shards]
+
+    def rows(self, shards: Iterable[str]) -> list[Row]:
+        """The rows of shards, in order."""
+        return [row for shard in shards for row in self.shards[shard]]
+
+    def tag_field(self, database: int | None) -> int:
+        """Index of the tag field to use; `database` is --multi-db-default.
+
+        Raises:
+            ConfigError: several fields and none chosen, or one that does not exist.
+        """
+        count = len(self.layout.tag_fields)
+        if database is None and count > 1:
+            raise ConfigError(f"{self.folder} holds tags of {count} databases: choose with --multi-db-default 0…{count - 1}")
+        database = database or 0
+        if not 0 <= database < count:
+            raise ConfigError(f"--multi-db-default {database}: {self.folder} holds {count} (0…{count - 1})")
+        return database
+
+
+def tag_fields(databases: int) -> tuple[str, ...]:
+    """Names of the tag fields for a number of tag databases."""
+    return ("tags",) if databases == 1 else tuple(f"tags_{index}" for index in range(databases))
+
+
+def encode(track_id: str, audio: np.ndarray, tags: Sequence[Sequence[str]]) -> bytes:
+    """One serialised record.
+
+    Args:
+        track_id: Written to `tid`.
+        audio: Stored frames, (samples,) or (frames, n_mels).
+        tags: One list of tag strings per tag field.
+    """
+    feature = {"audio": _bytes([np.ascontiguousarray(audio).tobytes()]), "tid": _bytes([track_id.encode()])}
+    for name, values in zip(tag_fields(len(tags)), tags, strict=True):
+        feature[name] = _bytes([tag.encode() for tag in values])
+    # Protobuf maps have no order of their own; deterministic serialisation sorts them: same input, same bytes.
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def _bytes(values: Sequence[bytes]) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def write_shard(path: str | os.PathLike, records: Iterable[bytes]) -> None:
+    """Write serialised records to a TFRecord file that appears under its name only when complete.
+
+    Raises:
+        OSError: the disk is full or the folder not writable; nothing is left under the final name.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for record in records:
+                writer.write(record)
+            writer.flush()
+        os.replace(temporary, path)
+    except tf.errors.OpError as error:
+        # TensorFlow's file system reports the cause in words only.
+        raise OSError(_errno(error), os.strerror(_errno(error)), str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _errno(error: tf.errors.OpError) -> int:
+    import errno
+
+    words = str(error).lower()
+    if "no space" in words or isinstance(error, tf.errors.ResourceExhaustedError):
+        return errno.ENOSPC
+    return errno.EFBIG if "file too large" in words else errno.EACCES if "permission" in words else errno.EIO
+
+
+def write_spec(folder: str | os.PathLike, spec: AudioSpec, databases: int, **provenance: Any) -> None:
+    """Write spec.json: everything that training must agree with, and where the records came from."""
+    values = {"version": VERSION, **spec.to_json(), "tag_fields": list(tag_fields(databases)), **provenance}
+    files.write_json(Path(folder) / SPEC, values)
+
+
+def read_spec(folder: str | os.PathLike) -> tuple[AudioSpec, Layout, dict]:
+    """spec.json of a folder as (spec, layout, all its values)."""
+    path = Path(folder) / SPEC
+    values = files.read_json(path)
+    if not isinstance(values, dict) or values.get("version") != VERSION:
+        found = values.get("version") if isinstance(values, dict) else values
+        raise DataError(f"{path}: version {found!r}, this orpheus reads {VERSION}; re-run tools.preprocess")
+    layout = Layout(tag_fields=tuple(values.get("tag_fields", ("tags",))))
+    return AudioSpec.from_json(values, str(path)), layout, values
+
+
+def row_to_json(row: Row) -> dict:
+    """A manifest line."""
+    fields = zip(tag_fields(len(row.tags)), map(list, row.tags), strict=True)
+    return {"id": row.track_id, "artist": row.group, **dict(fields), "seconds": row.seconds, "shard": row.shard}
+
+
+def row_from_json(values: dict, layout: Layout, source: str) -> Row:
+    """The inverse of `row_to_json`."""
+    try:
+        tags = tuple(tuple(values[field]) for field in layout.tag_fields)
+        return Row(values["id"], values["artist"], tags, values["seconds"], values["shard"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{source}: a manifest line lacks {error}") from None
+
+
+def open_folder(
+    folder: str | os.PathLike,
+    *,
+    format: str,
+    wanted: dict | None = None,
+    tag_names: Sequence[str] = (),
+    progress: Callable[[Iterable], Iterable] = lambda items: items,
+) -> Catalogue:
+    """Open a folder of records for a frontend and check that they fit.
+
+    Args:
+        folder: Holds shards (``*.tfrecord``), normally with spec.json and manifest.jsonl.
+        format: ``"waveform"`` or ``"log-mel-spectrogram"``.
+        wanted: The config's section tfrecords; every key given must agree with what is stored.
+        tag_names: Names of the positions of one-hot tags (older records).
+        progress: Wraps the shards while records without a manifest are scanned.
+
+    Raises:
+        DataError: no records, records of the other format, a missing, foreign or unreadable shard.
+        ConfigError: `wanted` disagrees with what is stored.
+    """
+    folder, wanted = Path(folder).expanduser(), wanted or {}
+    names = shard_names(folder)
+    if not (folder / SPEC).is_file():
+        return _scan_older(folder, names, format, wanted, tag_names, progress)
+    spec, layout, _ = read_spec(folder)
+    if spec.format != format:
+        raise DataError(f"{folder}: holds {spec.format} records, {format} was asked for; give the other folder or frontend")
+    for key, stored, asked in spec.differences(wanted):
+        raise ConfigError(
+            f"{folder}: made with {key}={stored}, config asks {asked}; re-run tools.preprocess or change tfrecords.{key}"
+        )
+    shards: dict[str, list[Row]] = {name: [] for name in names}
+    for values in files.read_jsonl(folder / MANIFEST):
+        row = row_from_json(values, layout, str(folder / MANIFEST))
+        if row.shard not in shards:
+            raise DataError(f"{folder / row.shard}: in the manifest but not in the folder; re-run tools.preprocess")
+        shards[row.shard].append(row)
+    for name, rows in shards.items():
+        if not rows:
+            raise DataError(f"{folder / name}: foreign shard, the manifest does not know it; remove it or re-run tools.preprocess")
+    return Catalogue(folder, spec, layout, {name: tuple(rows) for name, rows in shards.items()})
+
+
+def shard_names(folder: str | os.PathLike) -> list[str]:
+    """Names of the complete shards in a folder, sorted.
+
+    Raises:
+        DataError: there is no such folder, or no shard in it.
+    """
+    if not tf.io.gfile.isdir(str(folder)):
+        raise DataError(f"{folder}: no such folder of records; make one with tools.preprocess")
+    names = sorted(n for n in tf.io.gfile.listdir(str(folder)) if n.endswith(SUFFIX) and not n.startswith("."))
+    if not names:
+        raise DataError(f"{folder}: holds no *{SUFFIX}; make records with tools.preprocess")
+    return names
+
+
+def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
+    """Yield the serialised records of one shard.
+
+    Raises:
+        DataError: the file is truncated or corrupt (checksum), with the number of the record.
+    """
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            yield record
+            count += 1
+    except tf.errors.OpError as error:
+        raise DataError(f"{path}: corrupt or truncated at record {count} ({type(error).__name__}); re-run tools.preprocess") from None
+
+
+def decode(record: bytes) -> dict[str, Any]:
+    """Fields of one serialised record as Python values: bytes, floats or ints by field; for checks, not for speed."""
+    try:
+        example = tf.train.Example.FromString(record)
+    except Exception as error:  # google.protobuf's DecodeError, whose module differs between its implementations
+        raise DataError(f"not a record: {error}") from None
+    fields = {}
+    for name, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        fields[name] = list(getattr(feature, kind).value) if kind else []
+    return fields
+
+
+def _layout_of(record: bytes, path: Path) -> tuple[Layout, int]:
+    """(layout, number of audio values) of an older record."""
+    fields = decode(record)
+    audio, names = fields.get("audio"), sorted(name for name in fields if name.split("_")[0] == "tags")
+    if not audio or "tid" not in fields or not names:
+        raise DataError(f"{path}: foreign records with fields {', '.join(sorted(fields)) or 'none'}; expected audio, tid and tags")
+    if not isinstance(audio[0], float):
+        raise DataError(f"{path}: bytes records without {SPEC}; put back the file that tools.preprocess wrote beside them")
+    values = next((fields[name] for name in names if fields[name]), [b""])
+    one_hot = isinstance(values[0], int)
+    return Layout("floats", "one-hot" if one_hot else "strings", tuple(names), len(values) if one_hot else 0), len(audio)
+
+
+def _scan_older(
+    folder: Path, names: list[str], format: str, wanted: dict, tag_names: Sequence[str], progress: Callable
+) -> Catalogue:
+    """A catalogue of older records, by reading every record's id and tags once."""
+    first = next(read_shard(folder / names[0]), None)
+    if first is None:
+        raise DataError(f"{folder / names[0]}: an empty shard; re-run tools.preprocess")
+    layout, values = _layout_of(first, folder / names[0])
+    rate = wanted.get("sample_rate") or 16000
+    spec = AudioSpec(
+        format, rate, wanted.get("n_fft") or 2048, wanted.get("hop_length") or 512, wanted.get("n_mels") or 96, "float32"
+    )
+    if values % spec.width:
+        raise DataError(f"{folder}: {values} audio values are no multiple of n_mels={spec.width}: other format or tfrecords.n_mels")
+    # A minute of 96 bands has 180,000 values, as many as 11 s of waveform: neither is certain, but a clip outside
+    # these bounds is the other format's.
+    if format == LOG_MEL and values > spec.width * spec.frames(1800):
+        raise DataError(f"{folder}: {values} values a record are no log-mel spectrogram; was it made as waveform?")
+    if layout.n_tags and tag_names and len(tag_names) < layout.n_tags:
+        raise DataError(f"{folder}: one-hot tags of {layout.n_tags} positions, the tag database names {len(tag_names)}")
+    positions = list(tag_names) or [f"tag_{index}" for index in range(layout.n_tags)]
+    shards = {}
+    for name in progress(names):
+        shards[name] = tuple(_older_rows(folder, name, layout, spec, positions))
+    return Catalogue(folder, spec, layout, shards)
+
+
+def _older_rows(folder: Path, name: str, layout: Layout, spec: AudioSpec, positions: list[str]) -> Iterator[Row]:
+    for record in read_shard(folder / name):
+        fields = decode(record)
+        if layout.tags == "one-hot":
+            tags = [tuple(positions[i] for i, on in enumerate(fields[field]) if on) for field in layout.tag_fields]
+        else:
+            tags = [tuple(tag.decode() for tag in fields[field]) for field in layout.tag_fields]
+        seconds = spec.seconds(len(fields["audio"]) / spec.width)
+        yield Row(fields["tid"][0].decode(), "", tuple(tags), seconds, name)
