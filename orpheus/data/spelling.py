@@ -1,0 +1,41 @@
+"""When two spellings are the same tag."""
+
+import re
+import unicodedata
+
+_DECADE_WORDS = {
+    "twenties": 1920, "thirties": 1930, "forties": 1940, "fifties": 1950, "sixties": 1960,
+    "seventies": 1970, "eighties": 1980, "nineties": 1990, "noughties": 2000,
+}  # fmt: skip
+_DECADE = re.compile(r"(?:(1[89]|20)(\d0)|(\d0))s")
+_APOSTROPHES = re.compile("['’‘`´]")
+
+
+def spelling_key(tag: str) -> str:
+    """A key that is equal for the spellings of one tag.
+
+    Ignored are case, everything that is not a letter or digit, and a final "s"; "&", "n" and "and" are one word, and so
+    are the ways to write a decade ("80s", "80's", "1980s", "eighties"). The year "1980" is not the decade, and two
+    digits mean the twentieth century from 20 on ("10s" is 2010).
+
+    Example:
+        >>> spelling_key("Hip-Hop") == spelling_key("hiphop"), spelling_key("R&B") == spelling_key("r and b")
+        (True, True)
+    """
+    text = unicodedata.normalize("NFKC", _APOSTROPHES.sub("", tag)).casefold()
+    words = re.sub(r"[\W_]+", " ", text.replace("&", " and ")).split()
+    if not words:
+        return text.strip() or tag  # "!!!" is a tag too
+    key = "".join("n" if word == "and" else _decade(word) for word in words)
+    return key[:-1] if len(key) > 2 and key.endswith("s") else key
+
+
+def _decade(word: str) -> str:
+    """``"1980-"`` for each way to write the decade, which no other word can give; any other word as it is."""
+    if word in _DECADE_WORDS:
+        return f"{_DECADE_WORDS[word]}-"
+    match = _DECADE.fullmatch(word)
+    if not match:
+        return word
+    century, years, short = match.groups()
+    return f"{century}{years}-" if century else f"{20 if short in ('00', '10') else 19}{short}-"
