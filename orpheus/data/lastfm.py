@@ -1,7 +1,7 @@
 """Tag databases in the Million Song Dataset's Last.fm schema: reading, counting, writing and cleaning.
 
 The schema (http://millionsongdataset.com/lastfm/) has three tables: ``tids(tid)``, ``tags(tag)`` and
-``tid_tag(tid, tag, val)``. The first two columns of the last hold ROWIDs of the others, the third is a weight, 0 to 100.
+``tid_tag(tid, tag, val)``. The first two columns of the last hold ROWIDs of the others, the third a weight, 0 to 100.
 """
 
 import contextlib
