@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from orpheus import files
 from orpheus.data.audio import LOG_MEL, AudioSpec
@@ -33,13 +34,13 @@ class Layout:
         audio: ``"bytes"``, or ``"floats"`` (older).
         tags: ``"strings"``, or ``"one-hot"`` (older).
         tag_fields: Names of the fields with tags: ``("tags",)`` or ``("tags_0", "tags_1", …)``.
-        n_tags: Length of a one-hot list, else 0.
+        positions: Names of a one-hot list's positions, else empty.
     """
 
     audio: str = "bytes"
     tags: str = "strings"
     tag_fields: tuple[str, ...] = ("tags",)
-    n_tags: int = 0
+    positions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def decode(record: bytes) -> dict[str, Any]:
     """Fields of one serialised record as Python values: bytes, floats or ints by field; for checks, not for speed."""
     try:
         example = tf.train.Example.FromString(record)
-    except Exception as error:  # google.protobuf's DecodeError, whose module differs between its implementations
+    except DecodeError as error:
         raise DataError(f"not a record: {error}") from None
     fields = {}
     for name, feature in example.features.feature.items():
@@ -257,7 +258,7 @@ def decode(record: bytes) -> dict[str, Any]:
     return fields
 
 
-def _layout_of(record: bytes, path: Path) -> tuple[Layout, int]:
+def _layout_of(record: bytes, path: Path, tag_names: Sequence[str]) -> tuple[Layout, int]:
     """(layout, number of audio values) of an older record."""
     fields = decode(record)
     audio, names = fields.get("audio"), sorted(name for name in fields if name.split("_")[0] == "tags")
@@ -266,8 +267,12 @@ def _layout_of(record: bytes, path: Path) -> tuple[Layout, int]:
     if not isinstance(audio[0], float):
         raise DataError(f"{path}: bytes records without {SPEC}; put back the file that tools.preprocess wrote beside them")
     values = next((fields[name] for name in names if fields[name]), [b""])
-    one_hot = isinstance(values[0], int)
-    return Layout("floats", "one-hot" if one_hot else "strings", tuple(names), len(values) if one_hot else 0), len(audio)
+    if not isinstance(values[0], int):
+        return Layout("floats", "strings", tuple(names)), len(audio)
+    if tag_names and len(tag_names) < len(values):
+        raise DataError(f"{path}: one-hot tags of {len(values)} positions, the tag database names {len(tag_names)}")
+    positions = tuple(tag_names[: len(values)]) or tuple(f"tag_{index}" for index in range(len(values)))
+    return Layout("floats", "one-hot", tuple(names), positions), len(audio)
 
 
 def _scan_older(
@@ -277,7 +282,7 @@ def _scan_older(
     first = next(read_shard(folder / names[0]), None)
     if first is None:
         raise DataError(f"{folder / names[0]}: an empty shard; re-run tools.preprocess")
-    layout, values = _layout_of(first, folder / names[0])
+    layout, values = _layout_of(first, folder / names[0], tag_names)
     rate = wanted.get("sample_rate") or 16000
     spec = AudioSpec(
         format, rate, wanted.get("n_fft") or 2048, wanted.get("hop_length") or 512, wanted.get("n_mels") or 96, "float32"
@@ -288,20 +293,17 @@ def _scan_older(
     # these bounds is the other format's.
     if format == LOG_MEL and values > spec.width * spec.frames(1800):
         raise DataError(f"{folder}: {values} values a record are no log-mel spectrogram; was it made as waveform?")
-    if layout.n_tags and tag_names and len(tag_names) < layout.n_tags:
-        raise DataError(f"{folder}: one-hot tags of {layout.n_tags} positions, the tag database names {len(tag_names)}")
-    positions = list(tag_names) or [f"tag_{index}" for index in range(layout.n_tags)]
     shards = {}
     for name in progress(names):
-        shards[name] = tuple(_older_rows(folder, name, layout, spec, positions))
+        shards[name] = tuple(_older_rows(folder, name, layout, spec))
     return Catalogue(folder, spec, layout, shards)
 
 
-def _older_rows(folder: Path, name: str, layout: Layout, spec: AudioSpec, positions: list[str]) -> Iterator[Row]:
+def _older_rows(folder: Path, name: str, layout: Layout, spec: AudioSpec) -> Iterator[Row]:
     for record in read_shard(folder / name):
         fields = decode(record)
         if layout.tags == "one-hot":
-            tags = [tuple(positions[i] for i, on in enumerate(fields[field]) if on) for field in layout.tag_fields]
+            tags = [tuple(layout.positions[i] for i, on in enumerate(fields[field]) if on) for field in layout.tag_fields]
         else:
             tags = [tuple(tag.decode() for tag in fields[field]) for field in layout.tag_fields]
         seconds = spec.seconds(len(fields["audio"]) / spec.width)

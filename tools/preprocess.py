@@ -1,0 +1,129 @@
+"""Audio files and their tags to TFRecord shards, once per format."""
+
+import argparse
+import os
+import sys
+
+from orpheus import cli
+from orpheus.errors import ConfigError, DataError
+
+
+def parser() -> cli.Parser:
+    result = cli.parser(
+        "tools.preprocess",
+        "Decode, resample and store audio with its tags as TFRecord shards in OUTPUT. A second run makes only what is "
+        "missing; files that cannot be used are listed in OUTPUT/failures.jsonl and never stop the run.",
+        example="python -m tools.preprocess log-mel-spectrogram records/mel --csv-path tracks.csv --tag-path tags.db -n 20",
+    )
+    result.add_argument("format", choices=("waveform", "log-mel-spectrogram"), help="what to store")
+    result.add_argument("output", help="folder for the shards, spec.json, manifest.jsonl and failures.jsonl")
+    source = result.add_argument_group("input")
+    source.add_argument("--csv-path", metavar="CSV", help="track_id, audio_path (or mp3_path, npz_path), artist or group")
+    source.add_argument("--root-dir", metavar="DIR", help="where relative paths start; the csv's (or tsv's) folder if not given")
+    source.add_argument("--tag-path", metavar="DB", help="SQLite tags in the schema of the Million Song Dataset's Last.fm")
+    source.add_argument("--tag-path-multi", metavar="DB", nargs="+", help="several of them, stored as tags_0, tags_1, …")
+    source.add_argument("--tags-tsv", metavar="TSV", help="tags as MTG-Jamendo gives them; also the list of tracks without --csv-path")
+    source.add_argument("--group-column", metavar="NAME", help="csv column whose equal values share a shard; artist or group if there")
+    stored = result.add_argument_group("what is stored")
+    stored.add_argument("--sr", type=int, default=16000, metavar="HZ", help="sample rate")
+    stored.add_argument("--mels", type=int, default=96, metavar="N", help="mel bands (log-mel)")
+    stored.add_argument("--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of the spectrogram (log-mel)")
+    stored.add_argument("--hop-length", type=int, default=512, metavar="SAMPLES", help="step of the spectrogram (log-mel)")
+    stored.add_argument("--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given")
+    stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
+    shards = result.add_argument_group("shards")
+    shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
+    which = shards.add_mutually_exclusive_group()
+    which.add_argument("-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent")
+    which.add_argument("-i", "--start-stop", type=int, nargs=2, metavar=("START", "STOP"), help="make only these, from 1, STOP included")
+    shards.add_argument("--seed", type=int, default=0, help="draws which groups share a shard")
+    shards.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; the bytes do not depend on it")
+    shards.add_argument("--check", action="store_true", help="compare what is in OUTPUT with its manifest, make nothing")
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int:
+    from orpheus.data import preprocess
+    from orpheus.data.audio import AudioSpec
+
+    if arguments.check:
+        return _check(arguments.output)
+    spec = AudioSpec(
+        arguments.format,
+        sample_rate=arguments.sr,
+        n_fft=arguments.n_fft,
+        hop_length=arguments.hop_length,
+        n_mels=arguments.mels,
+        dtype=arguments.dtype or "",
+    )
+    tracks = _tracks(arguments)
+    plan = preprocess.deal(
+        tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split
+    )
+    with cli.progress(total=len(tracks), desc="preprocess", unit="track") as bar:
+        summary = preprocess.make(
+            arguments.output,
+            plan,
+            spec,
+            seed=arguments.seed,
+            workers=arguments.workers,
+            min_seconds=arguments.min_seconds,
+            interval=tuple(arguments.start_stop) if arguments.start_stop else None,
+            bar=bar,
+        )
+    print(
+        f"{arguments.output}: {summary.tracks} tracks, {summary.seconds / 3600:.2f} h in {summary.shards} shards "
+        f"({summary.made} made now), {summary.failures} failures"
+    )
+    if summary.failures:
+        print(f"failures are listed in {os.path.join(arguments.output, 'failures.jsonl')}")
+    if not summary.tracks:
+        raise DataError(f"{arguments.output}: none of {summary.failures} files could be used")
+    return 0
+
+
+def _tracks(arguments: argparse.Namespace) -> list:
+    """Tracks with tags from whichever sources were given."""
+    from orpheus.data import preprocess, tagfiles
+    from orpheus.data.lastfm import TagDatabase
+
+    given = [name for name in ("tag_path", "tag_path_multi", "tags_tsv") if getattr(arguments, name)]
+    if len(given) != 1:
+        raise ConfigError("give one source of tags: --tag-path, --tag-path-multi or --tags-tsv")
+    if arguments.tags_tsv:
+        listed = tagfiles.read_tags(arguments.tags_tsv)
+        if not arguments.csv_path:
+            base = arguments.root_dir or os.path.dirname(arguments.tags_tsv)
+            return [
+                preprocess.Track(track_id, os.path.join(base, t.path), t.artist, (tuple(t.tags),))
+                for track_id, t in listed.items()
+            ]
+        sources = [{track_id: list(track.tags) for track_id, track in listed.items()}]
+    if not arguments.csv_path:
+        raise ConfigError("give the list of tracks: --csv-path (or --tags-tsv, which holds paths too)")
+    tracks = preprocess.read_tracks(arguments.csv_path, root=arguments.root_dir, group_column=arguments.group_column)
+    if not arguments.tags_tsv:
+        paths = arguments.tag_path_multi or [arguments.tag_path]
+        sources = [TagDatabase(path).tags_of_all([track.track_id for track in tracks]) for path in paths]
+    return preprocess.with_tags(tracks, sources)
+
+
+def _check(output: str) -> int:
+    from orpheus.data import preprocess
+
+    found = preprocess.check(output, progress=lambda names: cli.progress(names, desc="check", unit="shard"))
+    for kind, entries in found.items():
+        print(f"{kind}: {len(entries)}")
+        for entry in entries:
+            print(f"  {entry}")
+    if any(found.values()):
+        raise DataError(f"{output}: not as its manifest says; remove the shards named above and run tools.preprocess again")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
