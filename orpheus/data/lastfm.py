@@ -27,7 +27,7 @@ class TagSource(Protocol):
 
     path: Path
 
-    def popularity(self) -> list[tuple[str, int]]:
+    def popularity(self, *, min_val: float = 0) -> list[tuple[str, int]]:
         """Tags and their number of tracks, most frequent first, ties in the tags' order."""
 
     def tags_of_all(self, ids: Iterable[str] | None = None, *, min_val: float = 0) -> dict[str, list[str]]:
@@ -259,7 +259,7 @@ class Cleaning:
     source: TagSource
     names: dict[str, str | None]  # tag → its group's name, None where dropped
     groups: dict[str, list[str]]  # name → its spellings, most frequent first, of the groups that had several
-    unknown: list[str]  # tags of `drop` and `combine` that the source has in no spelling
+    unknown: list[str]  # tags to drop or combine that the source has in no spelling
 
     def rows(self) -> Iterator[tuple[str, str, float]]:
         """The cleaned (track id, tag, val): of several members of a group, a track keeps the largest val."""
@@ -326,7 +326,7 @@ def clean(source: TagSource, *, drop: Iterable[str] = (), combine: Iterable[Sequ
                     f"tag {tag!r} is combined into {first[key]!r} and {tags[0]!r}; name it in one group only"
                 )
             first[key] = tags[0]
-            if key not in commonest:
+            if key not in commonest and tag != tags[0]:  # the name may be a new one
                 unknown.append(tag)
     names: dict[str, str | None] = {}
     groups: dict[str, list[str]] = {}

@@ -117,8 +117,10 @@ class TagFile:
     def __repr__(self) -> str:
         return f"TagFile({str(self.path)!r}, {len(self.tracks)} tracks)"
 
-    def popularity(self) -> list[tuple[str, int]]:
+    def popularity(self, *, min_val: float = 0) -> list[tuple[str, int]]:
         """(tag, number of tracks), most tracks first, ties by tag in code-point order."""
+        if min_val > _WEIGHT:
+            return []
         counts = Counter(tag for track in self.tracks.values() for tag in track.tags)
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
