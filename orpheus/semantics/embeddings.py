@@ -170,7 +170,7 @@ def _load_binary(path: Path, wanted: set[str] | None, progress: Progress | None)
 
 
 def _load_hub(source: str, wanted: set[str] | None, progress: Progress | None) -> Source:
-    """A text-embedding SavedModel (strings in, vectors out), asked for `wanted`; words with a zero vector are dropped."""
+    """A text-embedding SavedModel (strings in, vectors out), asked for `wanted`; zero vectors are dropped."""
     if wanted is None:
         raise ConfigError(f"{source}: a TF-Hub model has no list of words; say which words are wanted")
     try:
