@@ -1,0 +1,255 @@
+"""One battery for every model: sizes, shapes, graph and eager, a training step, mixed precision, save and load."""
+
+import functools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from orpheus import models
+from orpheus.errors import ConfigError
+
+SMALL = {"waveform": (20_000,), "log-mel-spectrogram": (40, 20)}
+
+
+def small(frontend: str, **options) -> keras.Model:
+    return models.build(frontend, SMALL[frontend], 7, **{"n_filters": 4, "n_dense_units": 24, **options})
+
+
+def stored(frontend: str, batch: int = 4) -> np.ndarray:
+    """A batch as the pipeline stores it, padded at the end."""
+    rng = np.random.default_rng(0)
+    shape = (batch, *SMALL[frontend])
+    if frontend == "waveform":
+        audio = (rng.normal(size=shape) * 9_000).clip(-32_768, 32_767).astype(np.int16)
+    else:
+        audio = rng.uniform(5, 100, size=shape).astype(np.float16)
+    audio[0, -7:] = 0
+    return audio
+
+
+def train_step(model: keras.Model, optimizer: keras.optimizers.Optimizer, audio, targets) -> float:
+    """One eager step; returns the loss before it."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(keras.losses.binary_crossentropy(targets, model(audio, training=True)))
+        scaled = optimizer.scale_loss(loss)
+    optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
+    return float(loss)
+
+
+@pytest.mark.parametrize(
+    ("frontend", "shape", "parameters"),
+    [
+        ("log-mel-spectrogram", (469, 96), 5_931_198),
+        ("log-mel-spectrogram", (100, 128), 5_942_622),
+        ("waveform", (240_000,), 5_384_862),
+    ],
+)
+def test_parameter_counts(frontend, shape, parameters):
+    model = models.build(frontend, shape, 50)
+    assert model.count_params() == parameters
+    assert model.input_shape == (None, *shape) and model.output_shape == (None, 50)
+    channels = {"waveform": 256, "log-mel-spectrogram": 464}[frontend]
+    assert model.get_layer("back_1").kernel.shape == (7, channels, 512)
+    assert model.get_layer("embedding").output.shape == (None, 500)
+
+
+@pytest.mark.parametrize("frontend", SMALL)
+def test_battery(frontend, tmp_path):
+    model, audio = small(frontend), stored(frontend)
+    probabilities = model(audio, training=False).numpy()
+    assert probabilities.shape == (4, 7) and probabilities.dtype == np.float32
+    assert (probabilities > 0).all() and (probabilities < 1).all() and np.ptp(probabilities) > 1e-3
+    assert model.output_names == ["tags"] and model.input.name == "audio" and model.input.dtype == "float32"
+
+    graph = tf.function(lambda x: model(x, training=False))(audio).numpy()
+    np.testing.assert_allclose(graph, probabilities, atol=1e-5)
+    np.testing.assert_allclose(model.predict(audio, verbose=0), probabilities, atol=1e-5)
+
+    targets = np.random.default_rng(1).integers(0, 2, (4, 7)).astype("float32")
+    optimizer = keras.optimizers.Adam(1e-3)
+    losses = [train_step(model, optimizer, audio, targets) for _ in range(6)]
+    assert losses[-1] < losses[0] - 0.05
+
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras.saving.load_model(path)
+    np.testing.assert_allclose(again(audio, training=False), model(audio, training=False), atol=1e-6)
+    assert again.get_layer("embedding").output.shape == (None, 24)
+
+
+@pytest.mark.parametrize("frontend", SMALL)
+def test_every_variable_is_trained_on(frontend):
+    model, audio = small(frontend, dropout=0.0), stored(frontend)
+    before = [variable.numpy() for variable in model.non_trainable_variables if "moving" in variable.name]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(audio, training=True)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    still = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None or not np.any(g)]
+    assert still == []
+    after = [variable.numpy() for variable in model.non_trainable_variables if "moving" in variable.name]
+    assert len(after) == 2 * (len(model.trainable_variables) - 2) // 4
+    assert all((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frontend", SMALL)
+def test_xla_gives_the_same_gradients(frontend):
+    """2 % of a gradient's norm: sums run in another order, and a maximum between near ties may take the other one."""
+    model, audio = small(frontend, dropout=0.0), stored(frontend, batch=2)
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x, training=True)))
+        return tape.gradient(loss, model.trainable_variables)
+
+    compiled = tf.function(gradients, jit_compile=True)(audio)
+    for ours, expected in zip(compiled, gradients(audio), strict=True):
+        assert np.linalg.norm(ours - expected) <= 0.02 * np.linalg.norm(expected) + 1e-6
+
+
+def test_loads_with_nothing_but_the_models_imported(tmp_path):
+    model, audio = small("log-mel-spectrogram"), stored("log-mel-spectrogram")
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "audio.npy", audio)
+    program = (
+        "import sys, numpy, keras, orpheus.models; folder = sys.argv[1]; "
+        "model = keras.saving.load_model(folder + '/model.keras'); "
+        "numpy.save(folder + '/out.npy', model(numpy.load(folder + '/audio.npy'), training=False))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(audio, training=False), atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("frontend", SMALL)
+def test_mixed_precision_trains_and_stays_close(frontend, policy):
+    """Within 0.02 of float32 in probability: bfloat16 has eight bits of mantissa. Shortest windows: slow on CPU."""
+    audio = stored(frontend, batch=2)[:, -models.minimum_window(frontend) :]
+    build = functools.partial(models.build, frontend, audio.shape[1:], 7, n_filters=4, n_dense_units=24)
+    exact = build()(audio, training=False).numpy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("back_1").compute_dtype == policy.removeprefix("mixed_")
+    probabilities = model(audio, training=False)
+    assert probabilities.dtype == tf.float32
+    np.testing.assert_allclose(probabilities, exact, atol=0.02)
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=128)
+    assert np.isfinite(train_step(model, optimizer, audio, np.ones((2, 7), "float32")))
+    assert np.isfinite(model(audio, training=False)).all()
+
+
+def test_integers_reach_the_model_whole_under_float16():
+    """int16 samples must not pass through float16: 32,767 and 32,750 would become one value."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = small("waveform")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    audio = np.full((1, 20_000), 32_767, np.int16)
+    audio[0, ::2] = 32_765
+    seen = keras.Model(model.input, model.get_layer("standardise").output)(audio).numpy()
+    np.testing.assert_allclose(np.unique(seen), [-1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("frontend", SMALL)
+def test_loudness_and_silence(frontend):
+    model, audio = small(frontend), stored(frontend)
+    silent = model(np.zeros_like(audio), training=False).numpy()
+    assert np.isfinite(silent).all()
+    if frontend == "waveform":
+        quiet = (audio // 64 * 2).astype(np.int16)
+        np.testing.assert_allclose(model(quiet), model((quiet * 16).astype(np.int16)), atol=1e-4)
+
+
+@pytest.mark.parametrize("frontend", SMALL)
+def test_same_seed_same_weights(frontend):
+    first, second, other = (small(frontend, seed=seed).get_weights() for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    kernels = [i for i, weight in enumerate(first) if weight.ndim > 1]
+    assert kernels and all(not np.array_equal(first[i], other[i]) for i in kernels)
+
+
+def test_two_layers_of_one_shape_start_differently():
+    model = small("waveform")
+    assert not np.array_equal(model.get_layer("back_2").kernel, model.get_layer("back_3").kernel)
+
+
+@pytest.mark.parametrize("mels", [3, 16, 97])
+def test_any_number_of_mels(mels):
+    model = models.build("log-mel-spectrogram", (8, mels), 3, n_filters=2, n_dense_units=5)
+    assert model.get_layer("features").output.shape == (None, 8, 58)
+    heights = {int(0.9 * mels), int(0.4 * mels)}
+    assert {layer.height for layer in model.layers if hasattr(layer, "height")} == heights
+    assert np.isfinite(model(np.ones((2, 8, mels), np.float16))).all()
+
+
+@pytest.mark.parametrize(("frontend", "minimum"), [("waveform", 19_680), ("log-mel-spectrogram", 8)])
+def test_shortest_window(frontend, minimum):
+    assert models.minimum_window(frontend) == minimum
+    rest = SMALL[frontend][1:]
+    model = models.build(frontend, (minimum, *rest), 3, n_filters=2, n_dense_units=5)
+    assert model.get_layer("back_1").output.shape[1] == 2
+    with pytest.raises(ConfigError, match=rf"window_length.* {minimum - 1} .*at least {minimum} "):
+        models.build(frontend, (minimum - 1, *rest), 3)
+
+
+@pytest.mark.parametrize("samples", [19_680, 48_000, 65_536, 240_000])
+def test_waveform_steps_is_what_the_frontend_returns(samples):
+    model = models.build("waveform", (samples,), 2, n_dense_units=2)
+    steps = model.get_layer("wave_7_pool").output.shape[1]
+    assert models.frontends.waveform_steps(samples) == steps
+    assert models.frontends.waveform_samples(steps) <= samples < models.frontends.waveform_samples(steps + 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("mel", (40, 20), 3), {}, "frontend='mel'.*waveform, log-mel-spectrogram"),
+        (("waveform", (40, 20), 3), {}, r"input_shape=\(40, 20\).*\(samples\)"),
+        (("log-mel-spectrogram", (20_000,), 3), {}, r"\(frames, mels\)"),
+        (("log-mel-spectrogram", (40, 2), 3), {}, "n_mels=2.*at least 3"),
+        (("waveform", (20_000,), 0), {}, "n_classes=0"),
+        (("waveform", (20_000,), 3), {"n_filters": 0}, "n_filters=0"),
+        (("waveform", (20_000,), 3), {"n_dense_units": 1.5}, "n_dense_units=1.5"),
+        (("waveform", (20_000,), 3), {"dropout": 1.0}, "dropout=1.0"),
+    ],
+)
+def test_wrong_arguments(arguments, options, message):
+    with pytest.raises(ConfigError, match=message):
+        models.build(*arguments, **options)
+
+
+@pytest.mark.parametrize("frontend", SMALL)
+def test_layers_are_keras_own_or_registered(frontend):
+    for layer in small(frontend).layers:
+        assert not isinstance(layer, keras.layers.Lambda)
+        name = keras.saving.get_registered_name(type(layer))
+        assert name.startswith("orpheus>") or type(layer).__module__.startswith("keras.")
+
+
+def test_layer_order_is_convolution_relu_norm_pool():
+    model = small("waveform")
+    assert model.get_layer("wave_2").activation is keras.activations.relu and model.get_layer("wave_2").use_bias
+    names = [layer.name for layer in model.layers]
+    at = names.index("wave_2")
+    assert names[at : at + 3] == ["wave_2", "wave_2_norm", "wave_2_pool"]
+
+
+def test_synchronised_statistics_reach_every_normalisation():
+    model = small("log-mel-spectrogram", synchronized=True)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 14 and all(layer.synchronized for layer in norms)
+    plain = small("log-mel-spectrogram")
+    audio = stored("log-mel-spectrogram")
+    for each in (model, plain):  # without replicas both kinds give the same moving statistics
+        each(audio, training=True)
+    pair = [each.get_layer("back_1_norm").get_weights() for each in (model, plain)]
+    for a, b in zip(*pair, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
