@@ -46,7 +46,8 @@ def measure(path: str | os.PathLike) -> dict:
     if shutil.which("ffmpeg") is None:
         raise DataError(f"not decodable ({reason}; ffmpeg, which may know the format, is not installed)")
     with tempfile.TemporaryFile() as messages:
-        # An absolute path, since ffmpeg takes "a:b.m4a" for a protocol. AU: rate and channels, then samples, from a pipe.
+        # An absolute path, since ffmpeg takes "a:b.m4a" for a protocol. AU can be read from a pipe, and its header
+        # gives rate and channels.
         source = ["ffmpeg", "-nostdin", "-v", "error", "-i", os.path.abspath(path)]
         command = [*source, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process:
