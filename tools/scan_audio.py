@@ -13,9 +13,9 @@ from orpheus.errors import ConfigError, DataError
 def parser() -> cli.Parser:
     result = cli.parser(
         "tools.scan_audio",
-        "Measure every audio file below FOLDER and write the csv that tools.preprocess reads. Beside it, "
-        "CSV.failures.jsonl lists unreadable files, CSV.duplicates.jsonl identical ones (kept once) and "
-        "CSV.filtered.jsonl those that the limits leave out.",
+        "Measure every audio file below FOLDER and write the csv that tools.preprocess reads. Beside tracks.csv, "
+        "tracks.failures.jsonl lists unreadable files, tracks.duplicates.jsonl identical ones (kept once) and "
+        "tracks.filtered.jsonl those that the limits leave out.",
         example="python -m tools.scan_audio ~/Music tracks.csv --tags-db tags.db --min-seconds 10",
     )
     result.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
