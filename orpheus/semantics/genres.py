@@ -1,0 +1,102 @@
+"""genres.txt: which clusters of a dictionary are genres, and which pairs of them are one.
+
+Two lines, as the reference writes them: a list of clusters ``[34,37,24]`` and a list of pairs ``[[6, 37], [14, 24]]``.
+Numbers are positions in the sorted list of the dictionary's clusters. genres.json holds the same as an object with the
+keys ``genres`` and ``merge``, and the clusters' names for the reader's eye.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orpheus.errors import DataError
+from orpheus.files import atomic, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Genres:
+    """Positions of genre clusters, pairs of positions to merge, and the file they are from."""
+
+    genres: tuple[int, ...]
+    merge: tuple[tuple[int, int], ...] = ()
+    source: str = "genres"
+
+
+def read(path: str | os.PathLike) -> Genres:
+    """Read genres.txt or genres.json.
+
+    Args:
+        path: The file, or the folder that holds one; genres.txt is taken where there are both.
+
+    Raises:
+        DataError: missing, or not two lists of whole numbers; file and line.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        folder = path
+        path = next((folder / name for name in ("genres.txt", "genres.json") if (folder / name).is_file()), folder)
+        if path == folder:
+            raise DataError(f"{folder}: holds neither genres.txt nor genres.json")
+    if path.suffix == ".json":
+        content = read_json(path)
+        if not isinstance(content, dict) or "genres" not in content:
+            raise DataError(f"{path}: expected an object with the keys 'genres' and 'merge'")
+        return Genres(_clusters(content["genres"], path), _pairs(content.get("merge", []), path), str(path))
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    if not 1 <= len(lines) <= 2:
+        raise DataError(f"{path}: expected two lines, [x, …] and [[x, y], …]; found {len(lines)}")
+    values = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError:
+            example = "[34, 37, 24]" if number == 1 else "[[6, 37], [14, 24]]"
+            raise DataError(f"{path}:{number}: expected a list like {example}, found {line.strip()[:40]!r}") from None
+    pairs = _pairs(values[1], f"{path}:2") if len(values) == 2 else ()
+    return Genres(_clusters(values[0], f"{path}:1"), pairs, str(path))
+
+
+def _is_position(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _clusters(value: object, where: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(map(_is_position, value)):
+        raise DataError(f"{where}: expected a list of clusters like [34, 37, 24], found {str(value)[:40]}")
+    return tuple(value)
+
+
+def _pairs(value: object, where: object) -> tuple[tuple[int, int], ...]:
+    good = isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(_is_position, pair)) and pair[0] != pair[1]
+        for pair in value
+    )
+    if not good:
+        raise DataError(
+            f"{where}: expected pairs of different clusters like [[6, 37], [14, 24]], found {str(value)[:40]}"
+        )
+    return tuple((a, b) for a, b in value)
+
+
+def write(folder: str | os.PathLike, genres: Genres, *, names: Sequence[str] = ()) -> None:
+    """Write FOLDER/genres.txt and FOLDER/genres.json.
+
+    Args:
+        folder: Created when missing.
+        genres: What to write.
+        names: Names of all columns of the dictionary, for genres.json.
+    """
+    folder = Path(folder)
+    pairs = [list(pair) for pair in genres.merge]
+    with atomic(folder / "genres.txt") as file:
+        file.write(f"{json.dumps(list(genres.genres))}\n{json.dumps(pairs)}\n")
+    mentioned = sorted({*genres.genres, *(position for pair in pairs for position in pair)})
+    named = {str(position): names[position] for position in mentioned if position < len(names)}
+    write_json(folder / "genres.json", {"genres": list(genres.genres), "merge": pairs, "names": named})
