@@ -1,1 +1,21 @@
 """Music tagging, recommendation and retrieval on TensorFlow 2 and Keras 3."""
+
+__version__ = "0.1.0"
+
+
+def load(run):
+    """Load a trained tagger.
+
+    Args:
+        run: A run folder made by `orpheus.train`.
+
+    Returns:
+        `orpheus.tasks.tagger.Tagger`, whose `predict(path)` tags an audio file.
+
+    Raises:
+        DataError: not a run, or one that has no model yet.
+    """
+    from orpheus.run import Run
+    from orpheus.tasks.tagger import Tagger
+
+    return Tagger(Run.open(run))

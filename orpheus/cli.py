@@ -71,7 +71,9 @@ def run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             raise
-        return _fail(command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; free some space or write elsewhere")
+        return _fail(
+            command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; free some space or write elsewhere"
+        )
     except KeyboardInterrupt:
         print(f"{command.prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_with_key_and_cure(override, message):
 
 def test_overrides_are_json_where_they_parse():
     loaded = config.parse(
-        REFERENCE, overrides=["tags.with=[\"a\",\"b\"]", "model-training.log_dir=out", "model-training.jit=true"]
+        REFERENCE, overrides=['tags.with=["a","b"]', "model-training.log_dir=out", "model-training.jit=true"]
     )
     assert loaded.tags.with_ == ["a", "b"]
     assert loaded.training.log_dir == "out"

@@ -94,7 +94,8 @@ def broken(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [("missing", "no such file"), ("pickle", "not a numeric array"), ("text", "expected numbers"),
-     ("cut", "not a numeric"), ("zip", "not a numeric"), ("parts", "no array named indptr"), ("range", "not a numeric")],
+     ("cut", "not a numeric"), ("zip", "not a numeric"), ("parts", "no array named indptr"),
+     ("range", "not a numeric")],
 )  # fmt: skip
 def test_broken_files_are_named(tmp_path, kind, message):
     with pytest.raises(DataError, match=rf"x.np[yz]: .*{message}"):

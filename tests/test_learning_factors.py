@@ -46,7 +46,7 @@ def test_als_ends_at_the_least_squares_of_the_paper():
 
 
 def test_als_finds_the_two_groups_and_repeats_by_seed():
-    weighted = factors.confidence(counts())
+    weighted = factors.confidence(counts(), alpha=1)
     one = factors.als(weighted, 8, seed=4, threads=1)
     scores = one.others @ one.items.T
     same = (np.arange(60)[:, None] % 2) == (np.arange(40)[None] % 2)

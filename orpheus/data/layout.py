@@ -1,10 +1,12 @@
 """The data folder of a recommendation or classification experiment: every file name in one place.
 
 The names are those of the tartarus system (Oramas et al. 2017, arXiv 1706.09739): ids in
-``items_index_SET_DATASET.tsv``, targets in ``y_SET_FACT_DIM_DATASET.npy``, features in ``X_SET_SETTING_DATASET.npy`` or ``.npz``, and so on.
+``items_index_SET_DATASET.tsv``, targets in ``y_SET_FACT_DIM_DATASET.npy``, features in
+``X_SET_SETTING_DATASET.npy`` or ``.npz``, and so on.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +47,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     return tuple(first)
 
 
-def write_ids(path: Path, ids) -> None:
+def write_ids(path: Path, ids: Iterable[str]) -> None:
     """Write one id per line, atomically."""
     with files.atomic(path) as file:
         file.writelines(f"{name}\n" for name in ids)
@@ -66,6 +68,12 @@ def read_pairs(path: Path) -> dict[str, str]:
             raise DataError(f"{path}:{number}: id {name!r} comes twice; ids must be unique")
         pairs[name] = value
     return pairs
+
+
+def write_pairs(path: Path, pairs: Mapping[str, str]) -> None:
+    """Write lines of id, tab, value, atomically; a value must not have line breaks."""
+    with files.atomic(path) as file:
+        file.writelines(f"{name}\t{value}\n" for name, value in pairs.items())
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,18 @@ class DataFolder:
         """One class name per line: the columns of class targets."""
         return self.splits / f"genre_labels_{self.dataset}.tsv"
 
+    def items_labels(self) -> Path:
+        """Lines of item id and its classes, tab-separated; the reference's ``y_DATASET.tsv`` has 0 and 1 instead."""
+        return self.index / f"labels_{self.dataset}.tsv"
+
+    def texts_index(self) -> Path:
+        """Lines of item id and its whole text; an alternative to ``index_text_DATASET.tsv`` and a folder of files."""
+        return self.index / f"texts_{self.dataset}.tsv"
+
+    def names(self) -> Path:
+        """Lines of item id and the name shown to people; optional."""
+        return self.index / f"names_{self.dataset}.tsv"
+
     def features(self, subset: str, setting: str) -> Path:
         """The feature file of a set and setting, ``.npy`` or ``.npz``, whichever is there.
 
@@ -239,6 +259,16 @@ class DataFolder:
             )  # fmt: skip
         return splits
 
+    def check_unseen(self, fact: str, dim: int) -> None:
+        """Refuse factors that have seen a test item; older folders, which do not list the items, are taken as they are.
+
+        Raises:
+            DataError: names the list of factorised items and one that is in the test set.
+        """
+        path = self.factors_index(fact, dim)
+        if path.is_file():
+            check_disjoint(read_ids(path), self.items("test"), where=f"{path}: leak of {self.items_index('test').name}")
+
     def _first(self, *names: str) -> Path:
         return next((self.root / name for name in names if (self.root / name).is_dir()), self.root / names[0])
 
@@ -248,7 +278,7 @@ class DataFolder:
         return beside if beside.is_file() and not (self.factors / name).is_file() else self.factors / name
 
 
-def check_disjoint(seen, held_out, *, where: str) -> None:
+def check_disjoint(seen: Iterable[str], held_out: Iterable[str], *, where: str) -> None:
     """Refuse a leak: an item of the test set that training, or a factorisation, has seen.
 
     Args:

@@ -19,7 +19,7 @@ class Factors(NamedTuple):
 
 
 def confidence(
-    counts: scipy.sparse.spmatrix, *, weighting: str = "log", alpha: float = 1.0, epsilon: float = 1.0
+    counts: scipy.sparse.spmatrix, *, weighting: str = "log", alpha: float = 40.0, epsilon: float = 1.0
 ) -> scipy.sparse.csr_matrix:
     """Confidence in each listening count: 1 + alpha · f(count), float32, same sparsity.
 

@@ -1,0 +1,38 @@
+"""What a task hands to the engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model to train, and on what. The engine (`fit`, `loop`) knows nothing else of the task.
+
+    Attributes:
+        build: Makes the model; called under the strategy's scope.
+        optimizer: Makes the optimizer; likewise.
+        loss: One value per example, averaged over the global batch.
+        metrics: Makes the metrics; likewise under the scope. Results may be dictionaries of named values.
+        train: first epoch → endless dataset of (input, target) batches whose order depends on (seed, epoch) alone.
+        valid: Every validation example once, or None.
+        steps_per_epoch: Batches of `train` that make an epoch.
+        batch_size: Examples per step over all replicas.
+        monitor: Quantity that picks the best epoch, with ``val_`` in front where it is of the validation.
+        mode: ``"max"`` or ``"min"``.
+        seed: Of the run.
+    """
+
+    build: Callable[[], keras.Model]
+    optimizer: Callable[[], keras.optimizers.Optimizer]
+    loss: keras.losses.Loss
+    metrics: Callable[[], Sequence[keras.metrics.Metric]]
+    train: Callable[[int], tf.data.Dataset]
+    valid: tf.data.Dataset | None
+    steps_per_epoch: int
+    batch_size: int
+    monitor: str
+    mode: str = "max"
+    seed: int = 0

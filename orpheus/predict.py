@@ -1,0 +1,171 @@
+"""Tags of audio files by a trained run."""
+
+import argparse
+import csv
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orpheus import cli, files
+from orpheus.errors import ConfigError, DataError
+
+log = logging.getLogger("orpheus.predict")
+
+
+def parser() -> cli.Parser:
+    result = cli.parser(
+        "orpheus.predict",
+        "Tag audio files with a trained run. Windows slide over each whole file in bounded memory. Files that cannot be "
+        "read are reported, the rest goes on, and the exit code is 1.",
+        example="python -m orpheus.predict runs/log-mel-spectrogram_260101-120000 ~/Music -t 0.3 --csv tags.csv",
+    )
+    result.add_argument("run", metavar="RUN", help="folder made by orpheus.train")
+    result.add_argument(
+        "inputs", metavar="FILE_OR_FOLDER", nargs="+", help="audio files; folders are searched for them"
+    )
+    shown = result.add_argument_group("what is shown")
+    shown.add_argument(
+        "-t", "--threshold", type=float, default=0.1, metavar="P", help="tags below it are not shown, 0 to 1"
+    )
+    shown.add_argument("--top", type=int, default=10, metavar="K", help="at most so many tags per file")
+    written = result.add_argument_group("what is written")
+    written.add_argument("--csv", metavar="FILE", help="a row per file, a column per class")
+    written.add_argument("--json", metavar="FILE", help="tags and scores of every window, per file")
+    written.add_argument(
+        "--taggram", metavar="PNG", help="tags over time as a picture; with several files their names are added"
+    )
+    how = result.add_argument_group("how")
+    how.add_argument("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given")
+    how.add_argument("--batch-size", type=int, default=16, metavar="N", help="windows per pass")
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.threshold <= 1:
+        raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
+    if arguments.top < 1 or arguments.batch_size < 1:
+        raise ConfigError("--top and --batch-size must be at least 1")
+    from orpheus.run import Run
+    from orpheus.tasks.tagger import Tagger
+
+    run = Run.open(arguments.run)
+    paths = audio_files(arguments.inputs)
+    tagger = Tagger(run)
+    predictions, failures = {}, {}
+    for path in cli.progress(paths, desc="predict", unit="file"):
+        try:
+            prediction = tagger.predict(path, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
+        except DataError as error:
+            failures[path] = str(error)
+            log.error("%s", error)
+            continue
+        predictions[path] = prediction
+        print(path)
+        for name, score in prediction.top(arguments.top, threshold=arguments.threshold):
+            print(f"  {score:.3f}  {name}")
+    if arguments.csv:
+        _write_csv(Path(arguments.csv), tagger.classes, predictions)
+    if arguments.json:
+        _write_json(Path(arguments.json), predictions, failures)
+    if arguments.taggram:
+        _draw(Path(arguments.taggram), predictions, arguments.top)
+    if failures:
+        print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
+    return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
+
+
+def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:
+    """The files named, and the audio files in the folders named, sorted within each.
+
+    Raises:
+        DataError: an input does not exist, or there is no audio file in a folder.
+    """
+    from orpheus.data.audio import AUDIO_SUFFIXES
+
+    found: list[str] = []
+    for given in map(Path, inputs):
+        if given.is_dir():
+            inside = sorted(str(p) for p in given.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{given}: no audio file in this folder")
+            found += inside
+        elif given.is_file():
+            found.append(str(given))
+        else:
+            raise DataError(f"{given}: no such file or folder")
+    return list(dict.fromkeys(found))
+
+
+def _write_csv(path: Path, classes: Sequence[str], predictions: dict) -> None:
+    with files.atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", *classes])
+        for name, prediction in predictions.items():
+            writer.writerow([name, *(f"{score:.5f}" for score in prediction.mean)])
+
+
+def _write_json(path: Path, predictions: dict, failures: dict) -> None:
+    content: dict[str, dict] = {
+        name: {
+            "tags": dict(prediction.top()),
+            "window_seconds": prediction.window_seconds,
+            "starts": prediction.starts.tolist(),
+            "classes": list(prediction.classes),
+            "scores": [[round(float(score), 6) for score in row] for row in prediction.scores],
+        }
+        for name, prediction in predictions.items()
+    }
+    content.update({name: {"error": reason} for name, reason in failures.items()})
+    with files.atomic(path) as file:
+        json.dump(content, file, ensure_ascii=False, allow_nan=False)
+
+
+def _draw(path: Path, predictions: dict, top: int) -> None:
+    for name, prediction in predictions.items():
+        target = path if len(predictions) == 1 else path.with_name(f"{path.stem}_{Path(name).stem}{path.suffix}")
+        taggram(prediction, target, title=Path(name).name, top=top)
+
+
+def taggram(prediction, path: str | os.PathLike, *, title: str = "", top: int = 10) -> None:
+    """Draw the strongest tags of a file over time.
+
+    Args:
+        prediction: `Tagger.predict`'s.
+        path: PNG (or another format that matplotlib knows by suffix).
+        title: Above the picture.
+        top: Tags shown, those with the highest score in any window.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    order = np.argsort(-prediction.scores.max(axis=0), kind="stable")[:top]
+    edges = np.append(prediction.starts, prediction.starts[-1] + prediction.window_seconds)
+    if len(edges) > 2:  # a last window that ends with the file starts before the one before it ends
+        edges[1:-1] = np.maximum.accumulate(edges[1:-1])
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.32 * len(order)), layout="constrained")
+    mesh = axes.pcolormesh(
+        edges, np.arange(len(order) + 1), prediction.scores[:, order].T, vmin=0, vmax=1, cmap="magma"
+    )
+    axes.set_yticks(np.arange(len(order)) + 0.5, [prediction.classes[i] for i in order])
+    axes.invert_yaxis()
+    minutes = edges[-1] > 180
+    axes.xaxis.set_major_formatter(lambda x, _: f"{int(x) // 60}:{int(x) % 60:02d}" if minutes else f"{x:g}")
+    axes.set_xlabel("time (min:s)" if minutes else "time (s)")
+    axes.set_title(title)
+    figure.colorbar(mesh, ax=axes, label="score")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The run folder: everything a training run leaves behind, and all that evaluation, prediction and resuming need.
+
+LOG_DIR/FRONTEND_YYMMDD-HHMMSS/
+    config.json classes.json spec.json run.json command.txt versions.json
+    train/ validation/      TensorBoard
+    checkpoints/epoch-0007/ weights, optimizer and state of callbacks, per epoch (the last ones), and best/
+    history.json model.keras metrics.json
+"""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orpheus import files
+from orpheus.errors import DataError
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-io", "soundfile", "soxr", "librosa")
+
+
+class Run:
+    """A run folder, created once and opened any number of times."""
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, log_dir: str | os.PathLike, name: str, *, command: Sequence[str]) -> "Run":
+        """Make a new folder ``LOG_DIR/NAME_YYMMDD-HHMMSS`` (with ``-2``, ``-3``… where that exists).
+
+        Args:
+            log_dir: Created when missing.
+            name: The frontend, or the experiment.
+            command: Command line, for command.txt.
+        """
+        base = Path(log_dir).expanduser() / f"{name}_{datetime.datetime.now():%y%m%d-%H%M%S}"
+        for number in range(1, 1000):
+            folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                continue
+        run = cls(folder)
+        with files.atomic(folder / "command.txt") as file:
+            file.write(" ".join(command) + "\n")
+        run.write("versions", versions())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> "Run":
+        """Open an existing run.
+
+        Raises:
+            DataError: the folder is missing or holds no run.
+        """
+        run = cls(Path(folder).expanduser())
+        if not run.folder.is_dir():
+            raise DataError(f"{folder}: no such run folder")
+        if not (run.folder / "run.json").is_file():
+            raise DataError(f"{folder}: not a run (no run.json); give a folder that orpheus.train made")
+        return run
+
+    def write(self, name: str, value: Any) -> None:
+        """Write NAME.json."""
+        files.write_json(self.folder / f"{name}.json", value)
+
+    def read(self, name: str) -> Any:
+        """Read NAME.json."""
+        return files.read_json(self.folder / f"{name}.json")
+
+    @property
+    def model_path(self) -> Path:
+        """model.keras."""
+        return self.folder / "model.keras"
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """(epochs completed, folder) of every complete checkpoint, oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("checkpoints/epoch-*")):
+            number = path.name.removeprefix("epoch-")
+            if number.isdigit() and (path / "state.json").is_file():
+                found.append((int(number), path))
+        return found
+
+    def start_checkpoint(self) -> Path:
+        """An empty folder to write the next checkpoint to; `finish_checkpoint` gives it its name."""
+        path = self.folder / "checkpoints" / ".unfinished"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def finish_checkpoint(self, name: str, *, keep: int = 2) -> Path:
+        """Rename the started checkpoint to `name` and remove all but the last `keep` epochs'."""
+        unfinished, path = self.folder / "checkpoints" / ".unfinished", self.folder / "checkpoints" / name
+        if path.exists():
+            # A folder cannot replace a folder in one step; between the two, the other checkpoints are there.
+            old = path.with_name(f".old-{name}")
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)
+            os.rename(unfinished, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(unfinished, path)
+        if name != "best":
+            for _, old in self.checkpoints()[:-keep]:
+                shutil.rmtree(old)
+        return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,118 @@
+"""A trained tagger on new audio: windows over the whole file, decoded and standardised as in training."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+import orpheus.learning.losses
+import orpheus.learning.metrics
+import orpheus.models  # noqa: F401  registers the layers that model.keras names
+from orpheus.data import audio
+from orpheus.data.audio import AudioSpec
+from orpheus.data.tags import TagTargets
+from orpheus.errors import ConfigError, DataError
+from orpheus.learning import inference
+from orpheus.run import Run
+from orpheus.tasks import tagging
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Tags of one file.
+
+    Attributes:
+        classes: Names of the columns.
+        starts: (windows,) seconds at which each window begins.
+        window_seconds: Length of a window.
+        scores: (windows, classes) float32 in 0…1.
+        mean: (classes,) float32, over windows.
+    """
+
+    classes: tuple[str, ...]
+    starts: np.ndarray
+    window_seconds: float
+    scores: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.scores.mean(axis=0)
+
+    def top(self, count: int | None = None, *, threshold: float = 0.0) -> list[tuple[str, float]]:
+        """(class, mean score), highest first: at most `count`, none below `threshold`."""
+        mean = self.mean
+        order = np.argsort(-mean, kind="stable")[:count]
+        return [(self.classes[i], float(mean[i])) for i in order if mean[i] >= threshold]
+
+
+class Tagger:
+    """A trained tagger.
+
+    Attributes:
+        run: Its folder.
+        classes: Names of the output columns.
+        spec: What the audio is turned into.
+        model: The Keras model, stored-type windows in.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+        self.classes = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json")).classes
+        self.window_seconds = tagging.load_config(run).training.window_length
+        self.model = load_model(run)
+        self._forward = inference.forward(self.model)
+
+    def predict(self, path: str | os.PathLike, *, hop_seconds: float | None = None, batch_size: int = 16) -> Prediction:
+        """Tag a file, in memory that does not grow with its length (but for the scores).
+
+        Args:
+            path: Anything `orpheus.data.audio` decodes.
+            hop_seconds: From window to window, above 0 and at most a window; None for a window.
+            batch_size: Windows per pass.
+
+        Raises:
+            DataError: the file cannot be used; the message starts with its path.
+            ConfigError: hop_seconds out of range.
+
+        Example:
+            >>> orpheus.load("runs/…").predict("song.mp3").top(3)  # doctest: +SKIP
+            [('guitar', 0.93), ('loud', 0.71), ('fast', 0.40)]
+        """
+        window, hop = self.spec.frames(self.window_seconds), self.spec.frames(hop_seconds or self.window_seconds)
+        if (hop_seconds is not None and hop_seconds <= 0) or hop > window:
+            raise ConfigError(
+                f"hop_seconds={hop_seconds}: must be above 0 and at most a window, {self.window_seconds:g} s"
+            )
+        starts, scores = [], []
+        for batch_starts, batch in self._batches(path, window, hop, batch_size):
+            starts += batch_starts
+            scores.append(self._forward(batch).numpy())
+        seconds = np.array([self.spec.seconds(start) for start in starts])
+        return Prediction(self.classes, seconds, self.window_seconds, np.concatenate(scores))
+
+    def _batches(
+        self, path: str | os.PathLike, window: int, hop: int, batch_size: int
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        starts, windows = [], []
+        for start, frames in inference.sliding(audio.stream(path, self.spec), window, hop):
+            starts.append(start)
+            windows.append(frames)
+            if len(windows) == batch_size:
+                yield starts, np.stack(windows)
+                starts, windows = [], []
+        if windows:
+            yield starts, np.stack(windows)
+
+
+def load_model(run: Run) -> keras.Model:
+    """model.keras of a run.
+
+    Raises:
+        DataError: the run was interrupted before it had one.
+    """
+    if not run.model_path.is_file():
+        raise DataError(f"{run.model_path}: not there; finish the training with orpheus.train --resume {run.folder}")
+    return keras.saving.load_model(run.model_path, compile=False)

@@ -1,0 +1,234 @@
+"""Tagging: sigmoid over tags (or clusters of them), binary cross-entropy, the best epoch by validation PR-AUC."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from orpheus import models
+from orpheus.config import Config
+from orpheus.data import lastfm, pipeline, records, tags
+from orpheus.data.audio import AudioSpec
+from orpheus.data.pipeline import Part, Windows
+from orpheus.data.tags import TagTargets
+from orpheus.errors import ConfigError, DataError
+from orpheus.learning import fit
+from orpheus.learning.job import Job
+from orpheus.learning.metrics import TagAUC
+from orpheus.run import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Records, classes and split of a tagging run."""
+
+    catalogue: records.Catalogue
+    targets: TagTargets
+    database: int
+    split: dict[str, tuple[str, ...]]  # train, valid, test → shards
+
+    def part(self, name: str) -> Part:
+        """One side of the split: ``"train"``, ``"valid"`` or ``"test"``.
+
+        Raises:
+            DataError: the split leaves that side empty.
+        """
+        if not self.split[name]:
+            raise DataError(f"{self.catalogue.folder}: the split has no {name} shards; see model-training.split")
+        return Part(self.catalogue, self.split[name], self.targets, self.database)
+
+    def digest(self) -> str:
+        """Hash of which tracks are where, and of the classes: two runs with equal ones can be compared."""
+        ids = {n: [row.track_id for row in self.catalogue.rows(shards)] for n, shards in self.split.items()}
+        return hashlib.sha256(json.dumps([ids, self.targets.classes]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Where the records are, and which tags become classes beyond the config's section tags."""
+
+    tfrecords_dir: str | os.PathLike
+    lastfm: str | os.PathLike | None = None
+    multi_db: int | None = None
+    multi_db_default: int | None = None
+    filter_path: str | os.PathLike | None = None
+
+
+def open_data(
+    frontend: str, config: Config, choices: Choices, *, progress: Callable[[Iterable], Iterable] = lambda items: items
+) -> Data:
+    """Open records for a new run: check them, choose the classes, deal the split.
+
+    Raises:
+        ConfigError, DataError: records and config disagree, no such tags, nothing to train on.
+    """
+    database_file = lastfm.TagDatabase(choices.lastfm) if choices.lastfm else None
+    names = [tag for tag, _ in database_file.popularity()] if database_file else []
+    catalogue = records.open_folder(
+        choices.tfrecords_dir,
+        format=frontend,
+        wanted=config.tfrecords.model_dump(),
+        tag_names=names,
+        progress=progress,
+    )
+    fields = len(catalogue.layout.tag_fields)
+    if choices.multi_db is not None and choices.multi_db != fields:
+        raise ConfigError(f"--multi-db {choices.multi_db}: {catalogue.folder} holds tags of {fields} databases")
+    database = catalogue.tag_field(choices.multi_db_default)
+    rows = catalogue.rows(catalogue.shards)
+    popular = database_file.popularity() if database_file else tags.popularity(row.tags[database] for row in rows)
+    if not popular:
+        raise DataError(f"{catalogue.folder}: no record has any tag; give tools.preprocess the right tag database")
+    targets = tags.choose(
+        popular,
+        top=config.tags.top,
+        with_=config.tags.with_,
+        without=[*config.tags.without, *(tags.read_filter(choices.filter_path) if choices.filter_path else [])],
+        merge=config.tags.merge,
+    )
+    train, valid, test = pipeline.split_shards(list(catalogue.shards), config.training.split)
+    data = Data(catalogue, targets, database, {"train": train, "valid": valid, "test": test})
+    kept = sum(targets.any(row.tags[database]) for row in rows)
+    log.info(
+        "%d of %d tracks have any of the %d classes; %d are left out",
+        kept,
+        len(rows),
+        len(targets.classes),
+        len(rows) - kept,
+    )
+    return data
+
+
+def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> Data:
+    """The records of an existing run, with its classes and its split.
+
+    Args:
+        run: Made by `orpheus.train`.
+        tfrecords_dir: Where its records are now; None for where they were.
+
+    Raises:
+        DataError: they are not there, lack a shard of the split, or were made otherwise.
+    """
+    settings = run.read("run")
+    config = load_config(run)
+    spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+    folder = Path(tfrecords_dir or settings["tfrecords_dir"])
+    wanted = {
+        **config.tfrecords.model_dump(),
+        **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
+    }
+    catalogue = records.open_folder(folder, format=spec.format, wanted=wanted, tag_names=settings["tag_names"])
+    targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+    split = {name: tuple(shards) for name, shards in settings["split"].items()}
+    for shard in sum(split.values(), ()):
+        if shard not in catalogue.shards:
+            raise DataError(
+                f"{folder}: lacks {shard}, which {run.folder} was split over; give its records with --tfrecords-dir"
+            )
+    return Data(catalogue, targets, settings["database"], split)
+
+
+def load_config(run: Run) -> Config:
+    """The config of a run."""
+    from orpheus import config
+
+    return config.load(run.folder / "config.json")
+
+
+def describe(data: Data, config: Config, frontend: str, **more) -> dict:
+    """run.json: what evaluation, prediction and resuming need beside config, classes and spec."""
+    return {
+        "version": 1,
+        "task": "tagging",
+        "frontend": frontend,
+        "tfrecords_dir": str(Path(data.catalogue.folder).absolute()),
+        "database": data.database,
+        "tag_names": list(data.catalogue.layout.positions),
+        "split": {name: list(shards) for name, shards in data.split.items()},
+        "split_hash": data.digest(),
+        **more,
+    }
+
+
+def job(
+    data: Data,
+    config: Config,
+    *,
+    epochs: int,
+    seed: int = 0,
+    steps_per_epoch: int | None = None,
+    shuffle: bool | None = None,
+    macro: bool = False,
+    synchronized: bool = False,
+    loss: keras.losses.Loss | None = None,
+) -> Job:
+    """The Job of a tagging run.
+
+    Args:
+        data: From `open_data` or `reopen_data`.
+        config: Of the run.
+        epochs: In all (one-cycle schedules need it).
+        seed: Of weights, order, windows, augmentation and dropout.
+        steps_per_epoch: Fewer than the whole epoch.
+        shuffle: None for the config's.
+        macro: Mean of the classes' areas (--multi-tag) instead of one area over all labels.
+        synchronized: Batch normalisation over all replicas; for several.
+        loss: None for binary cross-entropy.
+    """
+    settings, spec = config.training, data.catalogue.spec
+    part, classes = data.part("train"), len(data.targets.classes)
+    steps = pipeline.steps_in_epoch(part, settings.batch_size, steps_per_epoch)
+    shape = spec.window_shape(settings.window_length)
+
+    def train(first_epoch: int):
+        return pipeline.training(
+            part,
+            Windows(settings.window_length, settings.window_random, config.augmentation.model_dump()),
+            batch_size=settings.batch_size,
+            seed=seed,
+            first_epoch=first_epoch,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=settings.shuffle if shuffle is None else shuffle,
+            shuffle_buffer=settings.shuffle_buffer_size,
+            cycle=settings.interleave_cycle_length,
+            block=settings.interleave_block_length,
+        )
+
+    valid = None
+    if data.split["valid"]:
+        valid = pipeline.validation(data.part("valid"), Windows(settings.window_length), batch_size=settings.batch_size)
+    return Job(
+        build=lambda: models.build(
+            spec.format,
+            shape,
+            classes,
+            n_filters=config.model.n_filters,
+            n_dense_units=config.model.n_dense_units,
+            dropout=config.model.dropout,
+            synchronized=synchronized,
+            seed=seed,
+        ),
+        optimizer=lambda: fit.optimizer(settings, steps_per_epoch=steps, epochs=epochs),
+        loss=loss or keras.losses.BinaryCrossentropy(),
+        metrics=lambda: [
+            TagAUC(classes, num_thresholds=config.metrics.num_thresholds, average="macro" if macro else "micro")
+        ],
+        train=train,
+        valid=valid,
+        steps_per_epoch=steps,
+        batch_size=settings.batch_size,
+        monitor="val_PR-AUC" if valid is not None else "PR-AUC",
+        seed=seed,
+    )
+
+
+def counts(part: Part) -> Sequence[tuple[str, int]]:
+    """(class, positive tracks) of one side of a split, in column order."""
+    return list(zip(part.targets.classes, map(int, part.truth().sum(axis=0)), strict=True))

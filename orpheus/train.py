@@ -1,0 +1,233 @@
+"""Train a tagger on records: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from orpheus import cli
+from orpheus.errors import ConfigError
+
+log = logging.getLogger("orpheus.train")
+FRONTENDS = ("waveform", "log-mel-spectrogram")
+
+
+def parser() -> cli.Parser:
+    result = cli.parser(
+        "orpheus.train",
+        "Train a tagger on records made by tools.preprocess; leaves a run folder for orpheus.evaluate and orpheus.predict.",
+        example="python -m orpheus.train log-mel-spectrogram --config configs/log-mel.json --tfrecords-dir records/mel --cuda 0 1",
+    )
+    result.add_argument("frontend", nargs="?", choices=FRONTENDS, help="format of the input (not needed with --resume)")
+    data = result.add_argument_group("data")
+    data.add_argument("--tfrecords-dir", metavar="DIR", help="records of that format")
+    data.add_argument("--config", metavar="FILE", help="config.json, or the folder that holds it")
+    data.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        help="change one value of the config; repeatable",
+    )
+    data.add_argument(
+        "--lastfm", metavar="DB", help="tag database whose popularity picks the top tags; the records' own if not given"
+    )
+    data.add_argument("--multi-db", type=int, metavar="N", help="number of tag databases in the records (checked)")
+    data.add_argument("--multi-db-default", type=int, metavar="I", help="which of them to train on, from 0")
+    data.add_argument("--filter", action="store_true", help="leave out the tags of tags_remove.txt")
+    data.add_argument("--filter-path", metavar="DIR", default="dictionaries", help="folder that holds tags_remove.txt")
+    how = result.add_argument_group("training")
+    how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; 10 for a new run")
+    how.add_argument("--steps-per-epoch", type=int, metavar="N", help="fewer than the whole data set")
+    how.add_argument(
+        "--no-shuffle", action="store_true", help="keep the order of the records, whatever the config says"
+    )
+    how.add_argument(
+        "--multi-tag", action="store_true", help="macro-averaged metrics (mean over classes) instead of micro"
+    )
+    how.add_argument(
+        "--cuda",
+        type=int,
+        nargs="+",
+        metavar="I",
+        help="GPUs to train on, mirrored; the first one or the CPU if not given",
+    )
+    how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
+    how.add_argument("--seed", type=int, default=0, help="of weights, order, windows, augmentation and dropout")
+    how.add_argument("--resume", metavar="RUN", help="go on with a run from its last complete epoch")
+    how.add_argument(
+        "--dry-run", action="store_true", help="load, check, build, run one batch and say what would happen"
+    )
+    out = result.add_argument_group("output")
+    out.add_argument("--update-freq", type=int, default=10, metavar="STEPS", help="how often metrics are recorded")
+    out.add_argument("--save-PR", metavar="DIR", help="write validation PR-AUC per class, (epochs, classes) .npy")
+    out.add_argument("--save-ROC", metavar="DIR", help="write validation ROC-AUC per class, (epochs, classes) .npy")
+    out.add_argument(
+        "--save-confusion-matrix",
+        metavar="DIR",
+        help="write TP, TN, FP, FN, (4, thresholds, classes) .npy of the last epoch",
+    )
+    out.add_argument("--save-tags-path", metavar="DIR", help="write the names of the classes, .npy")
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    from orpheus import config as config_module
+    from orpheus.run import Run
+    from orpheus.tasks import tagging
+
+    if arguments.resume:
+        run = Run.open(arguments.resume)
+        config, settings = tagging.load_config(run), run.read("run")
+        data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
+    else:
+        run = None
+        config = config_module.load(arguments.config, overrides=arguments.set)
+        choices = tagging.Choices(
+            arguments.tfrecords_dir,
+            lastfm=arguments.lastfm,
+            multi_db=arguments.multi_db,
+            multi_db_default=arguments.multi_db_default,
+            filter_path=arguments.filter_path if arguments.filter else None,
+        )
+        data = tagging.open_data(
+            arguments.frontend, config, choices, progress=lambda names: cli.progress(names, desc="scan", unit="shard")
+        )
+        settings = tagging.describe(
+            data,
+            config,
+            arguments.frontend,
+            seed=arguments.seed,
+            epochs=arguments.epochs or 10,
+            steps_per_epoch=arguments.steps_per_epoch,
+            shuffle=config.training.shuffle and not arguments.no_shuffle,
+            multi_tag=arguments.multi_tag,
+            built_in=arguments.built_in,
+            update_freq=arguments.update_freq,
+        )
+    if arguments.epochs:
+        settings["epochs"] = arguments.epochs
+    return _train(arguments, run, config, settings, data)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse combinations that argparse cannot."""
+    if arguments.resume:
+        fixed = {
+            "--config": arguments.config,
+            "--set": arguments.set,
+            "--lastfm": arguments.lastfm,
+            "--filter": arguments.filter,
+        }
+        for option, value in fixed.items():
+            if value:
+                raise ConfigError(f"{option} with --resume: the run keeps its own config and classes; leave it out")
+    else:
+        for option, value in (("FRONTEND", arguments.frontend), ("--config", arguments.config), ("--tfrecords-dir", arguments.tfrecords_dir)):  # fmt: skip
+            if not value:
+                raise ConfigError(f"{option} is missing: a new run needs FRONTEND --config C --tfrecords-dir D")
+    for option in ("epochs", "steps_per_epoch", "update_freq"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option.replace('_', '-')} {value}: must be at least 1")
+
+
+def _train(arguments: argparse.Namespace, run, config, settings: dict, data) -> int:
+    from orpheus.learning import fit
+    from orpheus.run import Run
+    from orpheus.tasks import tagging
+
+    strategy = fit.strategy(arguments.cuda)
+    job = tagging.job(
+        data,
+        config,
+        epochs=settings["epochs"],
+        seed=settings["seed"],
+        steps_per_epoch=settings["steps_per_epoch"],
+        shuffle=settings["shuffle"],
+        macro=settings["multi_tag"],
+        synchronized=strategy.num_replicas_in_sync > 1,
+    )
+    options = fit.Options(
+        epochs=settings["epochs"],
+        built_in=settings["built_in"],
+        update_freq=settings["update_freq"],
+        jit=config.training.jit,
+        mixed_precision=config.training.mixed_precision,
+        bar=cli.progress,
+    )
+    if arguments.dry_run:
+        return _dry_run(job, options, strategy, data, settings)
+    if run is None:
+        run = Run.create(
+            config.training.log_dir,
+            settings["frontend"],
+            command=["python", "-m", "orpheus.train", *map(shlex.quote, sys.argv[1:])],
+        )
+        run.write("config", config.to_json())
+        run.write("classes", data.targets.to_json())
+        run.write("spec", data.catalogue.spec.to_json())
+    run.write("run", settings)
+    log.info("run: %s", run.folder)
+    options = fit.Options(**{**vars(options), "array_paths": _array_paths(arguments, run, data)})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
+    try:
+        fit.train(job, run, config.training, options, strategy)
+    except KeyboardInterrupt:
+        log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.folder)
+        raise
+    print(run.folder)
+    return 0
+
+
+def _array_paths(arguments: argparse.Namespace, run, data) -> dict[str, Path]:
+    """Files for --save-*; their names say frontend and time, as the run's does. Writes the classes at once."""
+    import numpy as np
+
+    from orpheus import files
+
+    name = run.folder.name
+    wanted = {"roc": ("ROC", arguments.save_ROC), "pr": ("PR", arguments.save_PR), "confusion": ("confusion-matrix", arguments.save_confusion_matrix)}  # fmt: skip
+    paths = {
+        key: Path(folder).expanduser() / f"{label}_{name}.npy" for key, (label, folder) in wanted.items() if folder
+    }
+    if arguments.save_tags_path:
+        with files.atomic(Path(arguments.save_tags_path).expanduser() / f"tags_{name}.npy", "wb") as file:
+            np.save(file, np.array(data.targets.classes))
+    return paths
+
+
+def _dry_run(job, options, strategy, data, settings: dict) -> int:
+    """One batch through the whole machine, and what a run would do."""
+    from orpheus.learning import fit
+    from orpheus.tasks import tagging
+
+    model, _ = fit.prepare(job, strategy, options)
+    audio, targets = next(iter(job.train(0)))
+    outputs = model(audio, training=False)
+    print(
+        f"frontend      {settings['frontend']}: batches {tuple(audio.shape)} {audio.dtype.name} -> {tuple(outputs.shape)}"
+    )
+    print(
+        f"model         {model.count_params():,} parameters; loss of one batch {float(job.loss(targets, outputs)):.4f}"
+    )
+    for name in ("train", "valid", "test"):
+        if data.split[name]:
+            print(f"{name:<13} {len(data.part(name).rows())} tracks in {len(data.split[name])} shards")
+    print(
+        f"epochs        {settings['epochs']} of {job.steps_per_epoch} steps of {job.batch_size}, {strategy.num_replicas_in_sync} replica(s)"
+    )
+    shown = ", ".join(f"{name} ({count})" for name, count in tagging.counts(data.part("train"))[:10])
+    print(f"classes       {len(data.targets.classes)}: {shown}{', …' if len(data.targets.classes) > 10 else ''}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
