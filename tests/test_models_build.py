@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import training_step
 from orpheus import models
 from orpheus.errors import ConfigError
 
@@ -232,6 +233,12 @@ def test_layers_are_keras_own_or_registered(frontend):
         assert not isinstance(layer, keras.layers.Lambda)
         name = keras.saving.get_registered_name(type(layer))
         assert name.startswith("orpheus>") or type(layer).__module__.startswith("keras.")
+
+
+@pytest.mark.parametrize(("frontend", "parameters"), [("log-mel-spectrogram", 5_927_110), ("waveform", 5_380_774)])
+def test_the_benchmarks_reference_network_has_the_references_size(frontend, parameters):
+    """4,088 fewer than ours: two of its normalisations share one scale over 512 channels."""
+    assert training_step.reference_model(frontend).count_params() == parameters
 
 
 def test_layer_order_is_convolution_relu_norm_pool():
