@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +14,7 @@ from orpheus import files
 from orpheus.data import layout
 from orpheus.errors import DataError
 
-Matrix = np.ndarray | scipy.sparse.csr_matrix
+Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class Table:
 
 def densify(rows: Matrix) -> np.ndarray:
     """Rows as a dense float32 array, whatever they were."""
-    return (rows.toarray() if scipy.sparse.issparse(rows) else np.asarray(rows)).astype(np.float32, copy=False)
+    return (np.asarray(rows) if isinstance(rows, np.ndarray) else rows.toarray()).astype(np.float32, copy=False)
 
 
 def check_ids(tables: Sequence[Table], ids: Sequence[str]) -> None:
@@ -132,9 +133,9 @@ def stack(tables: Sequence[Table]) -> Table:
     for table in tables[1:]:
         if table.dim != first.dim:
             raise DataError(f"{table.name}: {table.dim} columns, but {first.name} has {first.dim}; write both again")
-    joined = scipy.sparse.vstack if any(table.sparse for table in tables) else np.concatenate
-    matrix = joined([table.matrix for table in tables])
-    matrix = matrix.tocsr() if scipy.sparse.issparse(matrix) else matrix
+    parts = [table.matrix for table in tables]
+    sparse = any(table.sparse for table in tables)
+    matrix = scipy.sparse.vstack(parts).tocsr() if sparse else np.concatenate(parts)
     return Table(first.name, tuple(item for table in tables for item in table.ids), matrix)
 
 
@@ -200,10 +201,10 @@ def save_matrix(path: Path, matrix: Matrix) -> None:
     The sparse file is scipy's, which has the four CSR parts under the reference's names too.
     """
     with files.atomic(path, "wb") as file:
-        if scipy.sparse.issparse(matrix):
-            scipy.sparse.save_npz(file, matrix.tocsr())
+        if isinstance(matrix, np.ndarray):
+            np.save(file, matrix, allow_pickle=False)
         else:
-            np.save(file, np.asarray(matrix), allow_pickle=False)
+            scipy.sparse.save_npz(file, matrix.tocsr())
 
 
 def save_sets(folder: layout.DataFolder, setting: str, matrices: Mapping[str, Matrix]) -> list[Path]:

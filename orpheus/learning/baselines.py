@@ -1,0 +1,109 @@
+"""Recommendation of items nobody has heard, without a model: what every result is compared with.
+
+Each function gives scores (test items, users), float32; higher is better. Metrics are computed elsewhere.
+"""
+
+import numpy as np
+import scipy.sparse
+
+from orpheus.errors import ConfigError, DataError
+
+
+def random(n_items: int, n_users: int, *, seed: int = 0) -> np.ndarray:
+    """Uniform scores in [0, 1)."""
+    return np.random.default_rng(seed).random((n_items, n_users), dtype=np.float32)
+
+
+def popularity(listeners: np.ndarray, n_users: int) -> np.ndarray:
+    """The same ranking for every user: by a number of listeners per item.
+
+    The true numbers of unheard items are not known in practice: with them this is an oracle. `expected_listeners`
+    gives what can be known.
+
+    Args:
+        listeners: (items,).
+
+    Returns:
+        A read-only view of shape (items, n_users).
+    """
+    return np.broadcast_to(np.asarray(listeners, np.float32)[:, None], (len(listeners), n_users))
+
+
+def expected_listeners(
+    train_features, test_features, train_counts: scipy.sparse.spmatrix, *, k: int = 50
+) -> np.ndarray:
+    """Mean number of listeners of the `k` training items most like each test item, weighted by cosine, float32 (items,).
+
+    Arguments as in `nearest_neighbours`.
+    """
+    listeners = np.diff(scipy.sparse.csr_matrix(train_counts).indptr).astype(np.float32)
+    weights = _neighbours(train_features, test_features, len(listeners), k)
+    total = np.asarray(weights.sum(axis=1)).ravel()
+    return np.divide(weights @ listeners, total, out=np.zeros(len(total), np.float32), where=total > 0)
+
+
+def nearest_neighbours(
+    train_features, test_features, train_counts: scipy.sparse.spmatrix, *, k: int = 100, block: int = 1024
+) -> np.ndarray:
+    """Score of a user and an unheard item: Σ of cosine similarities of the `k` most similar items, as far as heard.
+
+    Args:
+        train_features: (training items, features), dense or sparse.
+        test_features: (test items, features).
+        train_counts: (training items, users); above zero is heard.
+        k: Neighbours of each test item; at most all training items are taken.
+        block: Test items compared at a time; memory is block × training items × 4 bytes.
+
+    Returns:
+        (test items, users). Neighbours of negative similarity count as 0.
+
+    Raises:
+        DataError: sizes do not fit.
+    """
+    heard = scipy.sparse.csr_matrix(train_counts, dtype=np.float32, copy=True)
+    heard.data[:] = heard.data > 0
+    weights = _neighbours(train_features, test_features, heard.shape[0], k, block)
+    return np.asarray((weights @ heard).todense(), dtype=np.float32)
+
+
+def factor_scores(items: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Item factors · user factors. With factors of a factorisation that has seen the items: the upper bound.
+
+    Args:
+        items: (items, dim).
+        users: (users, dim).
+    """
+    if items.shape[1] != users.shape[1]:
+        raise DataError(f"item factors have {items.shape[1]} columns, user factors {users.shape[1]}")
+    return np.asarray(items, np.float32) @ np.asarray(users, np.float32).T
+
+
+def _neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sparse.csr_matrix:
+    """Similarities of each test item to its k nearest training items, CSR (test items, training items)."""
+    if k < 1:
+        raise ConfigError(f"k={k}: expected at least 1")
+    if train.shape[0] != n_items or train.shape[1] != test.shape[1]:
+        raise DataError(
+            f"features of shape {train.shape} (training) and {test.shape} (test) do not fit counts of {n_items} items"
+        )
+    train, test, k = _unit(train), _unit(test), min(k, n_items)
+    parts = []
+    for start in range(0, test.shape[0], block):
+        similarity = test[start : start + block] @ train.T
+        similarity = similarity.toarray() if scipy.sparse.issparse(similarity) else np.asarray(similarity)
+        # A stable order makes ties go to the first item, on any machine.
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        values = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0).astype(np.float32)
+        ends = np.arange(0, values.size + 1, k)
+        parts.append(scipy.sparse.csr_matrix((values.ravel(), nearest.ravel(), ends), shape=similarity.shape))
+    return scipy.sparse.vstack(parts).tocsr() if parts else scipy.sparse.csr_matrix((0, n_items), dtype=np.float32)
+
+
+def _unit(rows):
+    """Rows of length 1; zero rows stay zero; never sparse with dense."""
+    if scipy.sparse.issparse(rows):
+        norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+        return scipy.sparse.diags(np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)) @ rows
+    rows = np.asarray(rows, np.float32)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
