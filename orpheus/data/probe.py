@@ -2,14 +2,11 @@
 
 import os
 import re
-import shutil
-import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from orpheus.data import decoders
 from orpheus.errors import DataError
 
 SILENCE_DBFS = -60.0
@@ -40,36 +37,10 @@ def measure(path: str | os.PathLike) -> dict:
         with soundfile.SoundFile(path) as file:
             return _measure(_soundfile_chunks(file), file.samplerate, file.channels)
     except soundfile.LibsndfileError as error:
-        reason = str(error.error_string).removeprefix("Error : ").rstrip(".")
-    if "not a regular file" in reason:  # libsndfile's word for content that no decoder recognised
-        reason = "format not recognised"
-    if shutil.which("ffmpeg") is None:
-        raise DataError(f"not decodable ({reason}; ffmpeg, which may know the format, is not installed)")
-    with tempfile.TemporaryFile() as messages:
-        # An absolute path, since ffmpeg takes "a:b.m4a" for a protocol. AU can be read from a pipe, and its header
-        # gives rate and channels.
-        source = ["ffmpeg", "-nostdin", "-v", "error", "-i", os.path.abspath(path)]
-        command = [*source, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process:
-            stream = process.stdout
-            assert stream is not None  # a pipe was asked for
-            try:
-                header = stream.read(24)
-                if len(header) == 24:
-                    magic, start, _, _, sample_rate, channels = struct.unpack(">4s5I", header)
-                    if magic != b".snd":
-                        raise DataError("not decodable (ffmpeg gave no AU stream)")
-                    stream.read(start - 24)
-                    facts = _measure(_raw_chunks(stream, sample_rate, channels), sample_rate, channels)
-            finally:
-                stream.close()
-                process.wait()
-        if process.returncode or len(header) < 24:
-            messages.seek(0)
-            said = messages.read()[-2000:].decode("utf-8", "replace").replace(source[-1], "").split("\n")
-            last = next((line.strip(" :") for line in reversed(said) if line.strip(" :")), f"code {process.returncode}")
-            raise DataError(f"not decodable ({reason}; ffmpeg: {last})")
-    return facts
+        refused = decoders.refusal(error)
+    with decoders.ffmpeg(path, refused) as (stream, sample_rate, channels):
+        chunks = decoders.frames(stream, channels, count=_block_length(sample_rate) * _CHUNK_BLOCKS)
+        return _measure(chunks, sample_rate, channels)
 
 
 def _soundfile_chunks(file) -> Iterator[np.ndarray]:
@@ -77,14 +48,6 @@ def _soundfile_chunks(file) -> Iterator[np.ndarray]:
     buffer = np.empty((_block_length(file.samplerate) * _CHUNK_BLOCKS, file.channels), np.float32)
     while len(chunk := file.read(out=buffer)):
         yield chunk
-
-
-def _raw_chunks(stream, sample_rate: int, channels: int) -> Iterator[np.ndarray]:
-    """The same of big-endian float32 samples."""
-    size = _block_length(sample_rate) * _CHUNK_BLOCKS * channels * 4
-    while data := stream.read(size):
-        samples = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], ">f4")
-        yield samples.reshape(-1, channels)
 
 
 def _block_length(sample_rate: int) -> int:

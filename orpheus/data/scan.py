@@ -1,28 +1,19 @@
 """Make the csv of tracks (and a tag database) from a folder of somebody's music."""
 
 import csv
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from orpheus import files
+from orpheus.data.decoders import SUFFIXES
 from orpheus.data.lastfm import TagDatabase
+from orpheus.data.parallel import map_in_processes
 from orpheus.data.probe import measure, read_metadata
 from orpheus.errors import ConfigError, DataError
 
-# libsndfile's first; what it does not know goes to ffmpeg.
-SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        "aif aifc aiff au caf flac mp2 mp3 oga ogg opus rf64 snd w64 wav",
-        "3gp aac ac3 amr ape dsf m4a m4b mka mpc tta wma wv",
-    )
-    for name in names.split()
-)
 _GENRE_WEIGHT = 100.0
 
 
@@ -211,45 +202,6 @@ def _examine(path: str) -> dict:
         return {"reason": str(error)}
     names, genres, note = read_metadata(path)
     return {**facts, **names, "bytes": os.path.getsize(path), "genres": genres, "note": note}
-
-
-def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Iterator:
-    """`function` of each item, in order, by processes; None where the process died (a decoder can crash).
-
-    Args:
-        function: A module's function; it and its results must pickle.
-        items: Its arguments.
-        workers: Processes, started afresh since a fork of one that runs TensorFlow may hang; 0 works in this one.
-    """
-    if workers == 0:
-        yield from map(function, items)
-        return
-    context = multiprocessing.get_context("spawn")
-    done = alone = 0
-    while done < len(items):
-        batch = items[done : done + 1] if alone else items[done:]
-        pool = ProcessPoolExecutor(
-            1 if alone else min(workers, len(batch)), mp_context=context, initializer=_silence_decoders
-        )
-        try:
-            for future in [pool.submit(function, item) for item in batch]:
-                outcome = future.result()
-                done += 1
-                yield outcome
-        except BrokenProcessPool:
-            if alone:
-                done += 1
-                yield None
-            else:
-                alone = workers + 1  # one of the next few killed its process: each gets one of its own
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        alone = max(0, alone - 1)
-
-
-def _silence_decoders() -> None:
-    """Send what C libraries print about odd files to nowhere; errors come back as exceptions all the same."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def outputs(csv_path: str | os.PathLike) -> dict[str, Path]:
