@@ -13,6 +13,8 @@ from pathlib import Path
 
 from orpheus.errors import DataError
 from orpheus.files import atomic, read_json, write_json
+from orpheus.semantics.dictionary import Dictionary
+from orpheus.semantics.words import tokens
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,38 @@ def read(path: str | os.PathLike) -> Genres:
             raise DataError(f"{path}:{number}: expected a list like {example}, found {line.strip()[:40]!r}") from None
     pairs = _pairs(values[1], f"{path}:2") if len(values) == 2 else ()
     return Genres(_clusters(values[0], f"{path}:1"), pairs, str(path))
+
+
+# What makes a tag the name of a genre; only for drafts, which a person reads over.
+GENRE_WORDS = {
+    "rock", "pop", "metal", "jazz", "blues", "soul", "funk", "disco", "punk", "folk", "country", "reggae", "ska",
+    "dub", "rap", "hop", "rnb", "techno", "house", "trance", "electro", "electronic", "electronica", "ambient",
+    "industrial", "gothic", "classical", "baroque", "opera", "gospel", "latin", "salsa", "bossa", "samba", "tango",
+    "swing", "bluegrass", "grunge", "hardcore", "emo", "indie", "alternative", "dubstep", "drumandbass", "breakbeat",
+    "garage", "idm", "downtempo", "triphop", "hiphop", "synthpop", "newwave", "shoegaze", "screamo", "grindcore",
+    "metalcore", "deathcore", "krautrock", "britpop", "americana", "world", "celtic",
+}  # fmt: skip
+
+
+def draft(dictionary: Dictionary, pairs: Sequence[tuple[int, int]] = (), *, top: int = 3) -> Genres:
+    """A first proposal of genres.txt, to be read over by a person.
+
+    Args:
+        dictionary: The clusters.
+        pairs: Highly correlated columns.
+        top: A cluster is proposed when most of its `top` most frequent tags hold a genre's word.
+
+    Returns:
+        The proposed genres, the most frequent first as far as counts are known, and the pairs of which both are such.
+    """
+    chosen = []
+    for column, tags in enumerate(dictionary.clusters.values()):
+        head = tags[:top]
+        hits = sum(any(word in GENRE_WORDS for word in tokens(tag)) for tag in head)
+        if 2 * hits > len(head):
+            chosen.append((-max(dictionary.counts.get(tag, 0) for tag in head), column))
+    genres = tuple(column for _, column in sorted(chosen))
+    return Genres(genres, tuple(pair for pair in pairs if set(pair) <= set(genres)), dictionary.source)
 
 
 def _is_position(value: object) -> bool:

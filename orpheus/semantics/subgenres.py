@@ -154,24 +154,26 @@ def by_vectors(
 
 
 def joined(parts: Sequence[Subclusters], *, made: Mapping[str, Any]) -> Dictionary:
-    """One dictionary of all genres' subclusters, with each genre's k, silhouette and left out tags as scores.
+    """One dictionary of all genres' subclusters.
+
+    Its scores hold, for each genre, its cluster numbers, k, the silhouette and the tags left out.
 
     Raises:
         ConfigError: no genre has two tags that share a cluster.
     """
-    scores = {
-        "genres": {
-            part.genre: {
-                "k": part.k,
-                "silhouette": part.scores.get(part.k),
-                "tags": len(part.labels),
-                "singletons": list(part.singletons),
-                "rare": len(part.rare),
-            }
-            for part in parts
+    scores: dict[str, Any] = {}
+    parts = [part for part in parts if part.labels]
+    first = 0
+    for part in parts:
+        clusters = len(set(part.labels.values()))
+        scores[part.genre] = {
+            "clusters": list(range(first, first + clusters)),
+            "k": part.k,
+            "silhouette": part.scores.get(part.k),
+            "tags": len(part.labels),
+            "singletons": list(part.singletons),
+            "rare": len(part.rare),
         }
-    }
-    dictionaries = [
-        Dictionary(dict(part.labels), {tag: part.counts[tag] for tag in part.labels}) for part in parts if part.labels
-    ]
-    return join(dictionaries, made=made, scores=scores)
+        first += clusters
+    dictionaries = [Dictionary(dict(part.labels), {tag: part.counts[tag] for tag in part.labels}) for part in parts]
+    return join(dictionaries, made=made, scores={"genres": scores})
