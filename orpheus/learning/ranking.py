@@ -342,14 +342,15 @@ def evaluate_lists(
         rows = start + np.flatnonzero(relevant[start:stop])
         if len(rows):
             scores = np.asarray(score_rows(start, stop))
-            scores = scores.astype(np.result_type(scores, np.float32))  # a copy, for the −inf below
+            scores = scores.astype(np.result_type(scores, np.float32), copy=exclude is not None)
             if scores.shape != (stop - start, items):
                 raise DataError(f"scores of users {start} to {stop}: shape {scores.shape}, not {(stop - start, items)}")
             _refuse(~np.isfinite(scores), scores, f"scores of users from {start} on", "must be finite")
             if exclude is not None:
                 out = exclude[start:stop].tocoo()
                 scores[out.row, out.col] = -np.inf
-            scores, true, count = scores[rows - start], relevance[rows], relevant[rows]
+            scores = scores if len(rows) == len(scores) else scores[rows - start]
+            true, count = relevance[rows], relevant[rows]
             ranked = top(scores, k)
             hit = hits(ranked, true)
             per_user[f"MAP@{k}"][rows] = average_precision_at(hit, count, k)
