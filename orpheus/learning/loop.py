@@ -40,7 +40,7 @@ def train(
         jit: XLA around forward and backward pass; applying gradients stays outside, so that it works mirrored.
 
     Raises:
-        DataError: the loss is not finite; names epoch, step and value.
+        DataError: loss or gradient norm is not finite; names epoch, step and value.
     """
     steps = _Steps(model, job.loss, metrics, strategy, jit)
     watchers = keras.callbacks.CallbackList(list(callbacks), add_history=False, model=model)
@@ -53,12 +53,12 @@ def train(
     for epoch in range(first_epoch, epochs):
         steps.reset()
         watchers.on_epoch_begin(epoch)
-        unchecked: list[tuple[int, tf.Tensor]] = []
+        unchecked: list[dict[str, tf.Tensor]] = []
         for step in range(job.steps_per_epoch):
             watchers.on_train_batch_begin(step)
-            unchecked.append((step, steps.train(next(batches))))
+            unchecked.append(steps.train(next(batches)))
             if (step + 1) % update_freq == 0 or step + 1 == job.steps_per_epoch:
-                _check_finite(epoch, unchecked)
+                _check_finite(epoch, step, unchecked)
                 logs = steps.results()
                 watchers.on_train_batch_end(step, logs)
             else:
@@ -76,13 +76,13 @@ def train(
     watchers.on_train_end(logs)
 
 
-def _check_finite(epoch: int, losses: list[tuple[int, tf.Tensor]]) -> None:
-    """Raise for the first loss that is not finite; forget the others."""
-    values = np.array([value for _, value in losses])
-    for (step, _), value in zip(losses, values, strict=True):
-        if not np.isfinite(value):
-            raise not_finite(epoch, step, "loss", float(value))
-    losses.clear()
+def _check_finite(epoch: int, last: int, steps: list[dict[str, tf.Tensor]]) -> None:
+    """Raise for the first of the steps up to `last` with a quantity that is not finite; forget them."""
+    for step, quantities in enumerate(steps, last + 1 - len(steps)):
+        for name, value in quantities.items():
+            if not np.isfinite(float(value)):
+                raise not_finite(epoch, step, name, float(value))
+    steps.clear()
 
 
 def not_finite(epoch: int, step: int, quantity: str, value: float) -> DataError:
@@ -108,11 +108,17 @@ class _Steps:
             self.mean_loss = keras.metrics.Mean("loss")
         self.metrics = list(metrics)
         replicas = strategy.num_replicas_in_sync
+        # Loss scaling probes for the largest scale whose gradients are finite: there, some are not.
+        loss_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+        def mean_loss(targets, outputs):
+            # Calling the loss would divide by the replicas: Keras scales for fit, and only where there is a strategy.
+            return tf.reduce_mean(loss.call(targets, outputs))
 
         def gradients(audio, targets):
             with tf.GradientTape() as tape:
                 outputs = model(audio, training=True)
-                value = loss(targets, outputs)
+                value = mean_loss(targets, outputs)
                 # Gradients are summed over replicas, which have equal shares of the batch.
                 share = (value + sum(model.losses)) / replicas
                 scaled = model.optimizer.scale_loss(share)
@@ -125,16 +131,22 @@ class _Steps:
             value, outputs, grads = gradients(audio, targets)
             model.optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
             self._update(value, targets, outputs)
-            return value
+            quantities = {"loss": value}
+            if not loss_scaled:
+                # A ReLU turns nan into 0: weights may be lost while the loss still looks fine.
+                quantities["gradient norm"] = tf.linalg.global_norm(grads)
+            return quantities
 
         def test_on(audio, targets):
             outputs = model(audio, training=False)
-            self._update(loss(targets, outputs), targets, outputs)
+            self._update(mean_loss(targets, outputs), targets, outputs)
 
         @tf.function(reduce_retracing=True)
         def train(batch):
-            values = strategy.run(train_on, args=batch)
-            return strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
+            quantities = strategy.run(train_on, args=batch)
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in quantities.items()
+            }
 
         @tf.function(reduce_retracing=True)
         def test(batch):
