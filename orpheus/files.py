@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,14 +44,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         file.write("\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> Any:
     """Read a JSON file.
+
+    Args:
+        path: The file.
+        opener: Called like `open`, for files that are elsewhere.
 
     Raises:
         DataError: the file is missing, unreadable or not JSON; the message gives line and column.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with opener(path, encoding="utf-8") as file:
             return json.load(file)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
@@ -68,15 +72,19 @@ def write_jsonl(path: str | os.PathLike, rows: list[dict]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_jsonl(path: str | os.PathLike) -> list[dict]:
+def read_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> list[dict]:
     """Read one JSON object per line.
+
+    Args:
+        path: The file.
+        opener: Called like `open`, for files that are elsewhere.
 
     Raises:
         DataError: the file is missing or a line is not a JSON object; the message gives its number.
     """
     rows = []
     try:
-        with open(path, encoding="utf-8") as file:
+        with opener(path, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
                     row = json.loads(line)

@@ -18,27 +18,62 @@ def parser() -> cli.Parser:
     result.add_argument("format", choices=("waveform", "log-mel-spectrogram"), help="what to store")
     result.add_argument("output", help="folder for the shards, spec.json, manifest.jsonl and failures.jsonl")
     source = result.add_argument_group("input")
-    source.add_argument("--csv-path", metavar="CSV", help="track_id, audio_path (or mp3_path, npz_path), artist or group")
-    source.add_argument("--root-dir", metavar="DIR", help="where relative paths start; the csv's (or tsv's) folder if not given")
-    source.add_argument("--tag-path", metavar="DB", help="SQLite tags in the schema of the Million Song Dataset's Last.fm")
-    source.add_argument("--tag-path-multi", metavar="DB", nargs="+", help="several of them, stored as tags_0, tags_1, …")
-    source.add_argument("--tags-tsv", metavar="TSV", help="tags as MTG-Jamendo gives them; also the list of tracks without --csv-path")
-    source.add_argument("--group-column", metavar="NAME", help="csv column whose equal values share a shard; artist or group if there")
+    source.add_argument(
+        "--csv-path", metavar="CSV", help="track_id, audio_path (or mp3_path, npz_path), artist or group"
+    )
+    source.add_argument(
+        "--root-dir", metavar="DIR", help="where relative paths start; the csv's (or tsv's) folder if not given"
+    )
+    source.add_argument(
+        "--tag-path", metavar="DB", help="SQLite tags in the schema of the Million Song Dataset's Last.fm"
+    )
+    source.add_argument(
+        "--tag-path-multi", metavar="DB", nargs="+", help="several of them, stored as tags_0, tags_1, …"
+    )
+    source.add_argument(
+        "--tags-tsv", metavar="TSV", help="tags as MTG-Jamendo gives them; also the list of tracks without --csv-path"
+    )
+    source.add_argument(
+        "--group-column", metavar="NAME", help="csv column whose equal values share a shard; artist or group if there"
+    )
     stored = result.add_argument_group("what is stored")
     stored.add_argument("--sr", type=int, default=16000, metavar="HZ", help="sample rate")
     stored.add_argument("--mels", type=int, default=96, metavar="N", help="mel bands (log-mel)")
-    stored.add_argument("--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of the spectrogram (log-mel)")
-    stored.add_argument("--hop-length", type=int, default=512, metavar="SAMPLES", help="step of the spectrogram (log-mel)")
-    stored.add_argument("--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given")
+    stored.add_argument(
+        "--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of the spectrogram (log-mel)"
+    )
+    stored.add_argument(
+        "--hop-length", type=int, default=512, metavar="SAMPLES", help="step of the spectrogram (log-mel)"
+    )
+    stored.add_argument(
+        "--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given"
+    )
     stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
     shards = result.add_argument_group("shards")
     shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
     which = shards.add_mutually_exclusive_group()
-    which.add_argument("-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent")
-    which.add_argument("-i", "--start-stop", type=int, nargs=2, metavar=("START", "STOP"), help="make only these, from 1, STOP included")
+    which.add_argument(
+        "-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent"
+    )
+    which.add_argument(
+        "-i",
+        "--start-stop",
+        type=int,
+        nargs=2,
+        metavar=("START", "STOP"),
+        help="make only these, from 1, STOP included",
+    )
     shards.add_argument("--seed", type=int, default=0, help="draws which groups share a shard")
-    shards.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; the bytes do not depend on it")
-    shards.add_argument("--check", action="store_true", help="compare what is in OUTPUT with its manifest, make nothing")
+    shards.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that decode, 0 for none beside this one; the bytes do not depend on it",
+    )
+    shards.add_argument(
+        "--check", action="store_true", help="compare what is in OUTPUT with its manifest, make nothing"
+    )
     return result
 
 
@@ -92,19 +127,22 @@ def _tracks(arguments: argparse.Namespace) -> list:
         raise ConfigError("give one source of tags: --tag-path, --tag-path-multi or --tags-tsv")
     if arguments.tags_tsv:
         listed = tagfiles.read_tags(arguments.tags_tsv)
-        if not arguments.csv_path:
-            base = arguments.root_dir or os.path.dirname(arguments.tags_tsv)
-            return [
-                preprocess.Track(track_id, os.path.join(base, t.path), t.artist, (tuple(t.tags),))
-                for track_id, t in listed.items()
-            ]
         sources = [{track_id: list(track.tags) for track_id, track in listed.items()}]
-    if not arguments.csv_path:
+    if arguments.csv_path:
+        tracks = preprocess.read_tracks(
+            arguments.csv_path, root=arguments.root_dir, group_column=arguments.group_column
+        )
+    elif arguments.tags_tsv:
+        base = os.path.expanduser(arguments.root_dir or os.path.dirname(arguments.tags_tsv))
+        tracks = [
+            preprocess.Track(track_id, os.path.join(base, track.path), track.artist)
+            for track_id, track in listed.items()
+        ]
+    else:
         raise ConfigError("give the list of tracks: --csv-path (or --tags-tsv, which holds paths too)")
-    tracks = preprocess.read_tracks(arguments.csv_path, root=arguments.root_dir, group_column=arguments.group_column)
     if not arguments.tags_tsv:
-        paths = arguments.tag_path_multi or [arguments.tag_path]
-        sources = [TagDatabase(path).tags_of_all([track.track_id for track in tracks]) for path in paths]
+        ids, paths = [track.track_id for track in tracks], arguments.tag_path_multi or [arguments.tag_path]
+        sources = [TagDatabase(path).tags_of_all(ids) for path in paths]
     return preprocess.with_tags(tracks, sources)
 
 
@@ -117,7 +155,9 @@ def _check(output: str) -> int:
         for entry in entries:
             print(f"  {entry}")
     if any(found.values()):
-        raise DataError(f"{output}: not as its manifest says; remove the shards named above and run tools.preprocess again")
+        raise DataError(
+            f"{output}: not as its manifest says; remove the shards named above and run tools.preprocess again"
+        )
     return 0
 
 

@@ -4,24 +4,26 @@ Everything is streamed in blocks of fixed length, so that an hour of audio needs
 preprocessing and prediction take the same path and give the same numbers.
 """
 
-import contextlib
 import functools
 import os
-import shutil
-import subprocess
+import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from orpheus.data import decoders
 from orpheus.errors import ConfigError, DataError
 
 WAVEFORM, LOG_MEL = "waveform", "log-mel-spectrogram"
 FORMATS = (WAVEFORM, LOG_MEL)
-AUDIO_SUFFIXES = frozenset((".mp3", ".ogg", ".oga", ".flac", ".wav", ".aif", ".aiff", ".au", ".opus", ".m4a", ".aac", ".mp4", ".wma", ".npz"))  # fmt: skip
+AUDIO_SUFFIXES = decoders.SUFFIXES | {".npz"}
 DECIBEL_FLOOR = -100.0  # of a power of 1e-10, librosa's amin
 SILENCE = 1e-4  # peak amplitude, -80 dBFS
+LOUDEST = 64.0  # peak amplitude; a decoded mp3 exceeds 1 by little, integers written as floats by much
 _BLOCK_SECONDS = 10
 _DTYPES = {WAVEFORM: ("int16", "float32"), LOG_MEL: ("float16", "float32")}
 
@@ -60,6 +62,8 @@ class AudioSpec:
                 raise ConfigError(f"{name}={value!r}: must be a whole number above 0")
         if self.format == LOG_MEL and self.n_fft % 2:
             raise ConfigError(f"n_fft={self.n_fft}: must be even, frames are centred")
+        if self.format == LOG_MEL and self.hop_length > self.n_fft:
+            raise ConfigError(f"hop_length={self.hop_length}: above n_fft={self.n_fft}, frames would skip audio")
 
     @property
     def hop(self) -> int:
@@ -99,6 +103,8 @@ class AudioSpec:
             return cls(**{field.name: values[field.name] for field in fields(cls)})
         except (KeyError, TypeError) as error:
             raise DataError(f"{source}: not a spec of audio records (lacks {error})") from None
+        except ConfigError as error:
+            raise DataError(f"{source}: {error}") from None
 
     def differences(self, wanted: dict) -> list[tuple[str, object, object]]:
         """(key, stored, wanted) for every key of `wanted` that is set, matters to this format, and differs."""
@@ -108,6 +114,10 @@ class AudioSpec:
             for key in relevant
             if wanted.get(key) is not None and wanted[key] != getattr(self, key)
         ]
+
+
+class SilentError(DataError):
+    """A file that can be decoded and holds nothing but silence."""
 
 
 def load(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) -> np.ndarray:
@@ -122,26 +132,34 @@ def load(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) 
         (samples,) or (frames, n_mels) in the spec's dtype.
 
     Raises:
-        DataError: empty, truncated, not audio, non-finite, silent or too short; the message starts with the path.
+        DataError: empty, truncated, not audio, non-finite, silent (`SilentError`) or too short; the message starts with
+            the path. Of an mp3 or wav that ends early, what is there is used.
     """
-    blocks = list(stream(path, spec))
-    audio = np.concatenate(blocks)
+    audio = np.concatenate(list(stream(path, spec)))
     seconds = spec.seconds(len(audio))
     if seconds < min_seconds:
         raise DataError(f"{path}: too short ({seconds:.2f} s, at least {min_seconds:g} s wanted)")
     return audio
 
 
+def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) -> np.ndarray | str:
+    """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure."""
+    try:
+        return load(path, spec, min_seconds=min_seconds)
+    except (DataError, OSError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        return str(error).removeprefix(f"{path}: ") or type(error).__name__
+
+
 def stream(path: str | os.PathLike, spec: AudioSpec) -> Iterator[np.ndarray]:
     """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`."""
-    blocks = _checked(path, _resampled(_decode(path, spec), spec.sample_rate))
+    blocks = _checked(path, _resampled(_decode(path), spec.sample_rate))
     if spec.format == WAVEFORM:
         yield from (_store_waveform(block, spec) for block in blocks)
     else:
         yield from (_store_decibels(power, spec) for power in _mel_power(blocks, spec))
 
 
-def _decode(path: str | os.PathLike, spec: AudioSpec) -> Iterator[tuple[np.ndarray, int]]:
+def _decode(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, int]]:
     """Yield (mono float32 block, sample rate)."""
     path = Path(path)
     if not path.is_file():
@@ -155,11 +173,23 @@ def _decode(path: str | os.PathLike, spec: AudioSpec) -> Iterator[tuple[np.ndarr
 
     try:
         file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        if shutil.which("ffmpeg") is None:
-            raise DataError(f"{path}: not decodable ({error.error_string}; no ffmpeg installed to try)") from None
-        yield from _decode_ffmpeg(path, spec.sample_rate)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        refused = decoders.refusal(error)
+    else:
+        yield from _decode_sound(path, file)
         return
+    try:
+        with decoders.ffmpeg(path, refused) as (samples, rate, channels):
+            for block in decoders.frames(samples, channels, count=_BLOCK_SECONDS * rate):
+                yield block.mean(axis=1), rate
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _decode_sound(path: Path, file) -> Iterator[tuple[np.ndarray, int]]:
+    """The same of a file that libsndfile has opened."""
+    import soundfile
+
     with file:
         read, declared, rate = 0, file.frames, file.samplerate
         try:
@@ -167,7 +197,7 @@ def _decode(path: str | os.PathLike, spec: AudioSpec) -> Iterator[tuple[np.ndarr
                 read += len(block)
                 yield block.mean(axis=1), rate
         except soundfile.LibsndfileError as error:
-            raise DataError(f"{path}: broken after {read / rate:.1f} s ({error.error_string})") from None
+            raise DataError(f"{path}: broken after {read / rate:.1f} s ({decoders.refusal(error)})") from None
         # An mp3's length is libsndfile's guess from its bit rate: a shorter one is no sign of a truncated file.
         if file.format != "MP3" and 0 < declared < 1 << 40 and declared - read > 0.01 * declared:
             raise DataError(f"{path}: truncated ({read / rate:.1f} s decoded, its header says {declared / rate:.1f} s)")
@@ -175,33 +205,22 @@ def _decode(path: str | os.PathLike, spec: AudioSpec) -> Iterator[tuple[np.ndarr
 
 def _decode_npz(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     try:
+        with zipfile.ZipFile(path):  # NumPy takes a file without this for other things than an archive
+            pass
         with np.load(path, allow_pickle=False) as archive:
             array, rate = np.asarray(archive["array"]), int(archive["sr"])
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not an audio .npz with 'array' and 'sr' ({error})") from None
-    if rate <= 0 or array.ndim not in (1, 2) or not np.issubdtype(array.dtype, np.number):
+    if rate <= 0 or array.ndim not in (1, 2) or array.dtype.kind not in "if":
         raise DataError(f"{path}: array of shape {array.shape} and type {array.dtype} at sr={rate} is no audio")
-    if np.issubdtype(array.dtype, np.integer):
-        array = array / float(np.iinfo(array.dtype).max + 1)
+    if not array.size:
+        return
+    scale = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max) + 1.0
     if array.ndim == 2:  # librosa's (channels, samples), or its transpose
-        array = array.mean(axis=int(np.argmin(array.shape)))
+        array = array if array.shape[0] > array.shape[1] else array.T
     for start in range(0, len(array), _BLOCK_SECONDS * rate):
-        yield array[start : start + _BLOCK_SECONDS * rate].astype(np.float32), rate
-
-
-def _decode_ffmpeg(path: Path, sample_rate: int) -> Iterator[tuple[np.ndarray, int]]:
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0", "-f", "f32le", "-ac", "1", "-ar", str(sample_rate), "-"]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        try:
-            while data := process.stdout.read(4 * _BLOCK_SECONDS * sample_rate):
-                yield np.frombuffer(data[: len(data) // 4 * 4], np.float32), sample_rate
-            message = process.stderr.read().decode(errors="replace").strip().splitlines()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if process.wait() not in (0, -9) or message:
-            raise DataError(f"{path}: not decodable by ffmpeg ({message[-1] if message else process.returncode})")
+        block = array[start : start + _BLOCK_SECONDS * rate].reshape(-1, array.size // len(array)) / scale
+        yield block.mean(axis=1, dtype=np.float64).astype(np.float32), rate
 
 
 def _resampled(blocks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
@@ -228,13 +247,15 @@ def _checked(path: str | os.PathLike, blocks: Iterator[np.ndarray]) -> Iterator[
             continue
         block_peak = float(np.max(np.abs(block)))
         if not np.isfinite(block_peak):
-            raise DataError(f"{path}: non-finite samples near {samples} of the decoded signal")
+            raise DataError(f"{path}: a sample is not finite (NaN or infinite)")
+        if block_peak > LOUDEST:
+            raise DataError(f"{path}: samples up to {block_peak:.3g}, not in -1 to 1; integers saved as floats?")
         samples, peak = samples + len(block), max(peak, block_peak)
         yield block
     if not samples:
         raise DataError(f"{path}: no audio in it (0 samples)")
     if peak < SILENCE:
-        raise DataError(f"{path}: silent (peak {peak:.1e}, below -80 dBFS)")
+        raise SilentError(f"{path}: silent (peak {peak:.1e}, below -80 dBFS)")
 
 
 @functools.lru_cache(maxsize=4)
@@ -244,8 +265,6 @@ def mel_filterbank(spec: AudioSpec) -> np.ndarray:
     Raises:
         ConfigError: a band would be empty, because there are too many for this sample rate and window.
     """
-    import warnings
-
     import librosa
 
     with warnings.catch_warnings():

@@ -31,14 +31,16 @@ def apply(
         frames = _drift(frames, gain, spec, next(draws))
     if alpha := settings.get("mixup_alpha"):
         frames, targets = _mixup(frames, targets, alpha, next(draws))
-    # A mask is filled with the mean of what sounds, which standardising turns into zero.
+    # What is masked must become zero, the mean, when the model standardises. A masked band is filled with the mean of
+    # what sounds; a masked moment with silence, which is left out of mean and deviation. Padding stays padding.
     if settings.get("frequency_masks") and spec.format == LOG_MEL:
         keep = _keep(frames, 2, settings["frequency_masks"], settings["frequency_mask_bands"], next(draws))
-        frames = tf.where(keep[:, tf.newaxis, :], frames, _sounding_mean(frames))
+        sounding = tf.reduce_any(frames != 0, axis=2, keepdims=True)
+        frames = tf.where(keep[:, tf.newaxis, :] | ~sounding, frames, _mean(frames, sounding))
     if settings.get("time_masks"):
         longest = spec.frames(settings["time_mask_seconds"])
         keep = _keep(frames, 1, settings["time_masks"], longest, next(draws))
-        frames = tf.where(keep[:, :, tf.newaxis], frames, _sounding_mean(frames))
+        frames = tf.where(keep[:, :, tf.newaxis], frames, 0.0)
     return tf.reshape(frames, tf.shape(audio)), targets
 
 
@@ -53,10 +55,11 @@ def _keep(frames: tf.Tensor, axis: int, count: int, longest: int, seed: tf.Tenso
     return ~tf.reduce_any(inside, axis=1)
 
 
-def _sounding_mean(frames: tf.Tensor) -> tf.Tensor:
-    """(batch, 1, 1): mean over the frames that are not padding."""
-    sounding = tf.reduce_any(frames != 0, axis=2, keepdims=True)
-    count = tf.reduce_sum(tf.cast(sounding, tf.float32), axis=1, keepdims=True) * tf.cast(tf.shape(frames)[2], tf.float32)
+def _mean(frames: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+    """(batch, 1, 1): mean over the frames that are `sounding`, (batch, frames, 1) bool."""
+    count = tf.reduce_sum(tf.cast(sounding, tf.float32), axis=1, keepdims=True) * tf.cast(
+        tf.shape(frames)[2], tf.float32
+    )
     return tf.reduce_sum(frames, axis=[1, 2], keepdims=True) / tf.maximum(count, 1.0)
 
 

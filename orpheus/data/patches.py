@@ -277,24 +277,15 @@ def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool]) -> tuple[str, str]
     wanted = audio.AudioSpec(audio.WAVEFORM, sample_rate=spec.sample_rate, dtype="float32")
     try:
         samples = audio.load(path, wanted)
-    except DataError as error:
-        if not (keep_silent and _is_silent(path, wanted)):
+    except audio.SilentError as error:
+        if not keep_silent:
             return item, str(error)
         samples = np.zeros(0, np.float32)  # `spectrogram` pads with silence
+    except DataError as error:
+        return item, str(error)
     with files.atomic(target, "wb") as file:
         np.save(file, cut(spectrogram(samples, spec), spec, item))
     return item, ""
-
-
-def _is_silent(path: Path, wanted: audio.AudioSpec) -> bool:
-    """Whether a file that `audio.load` refused can be decoded and is only too quiet."""
-    peak = None
-    try:
-        for block, _ in audio._decode(path, wanted):
-            peak = max(peak or 0.0, float(np.abs(block).max(initial=0)))
-    except DataError:
-        return False
-    return peak is not None and peak < audio.SILENCE
 
 
 def _cached(cache: Path, item: str, path: Path) -> Path:

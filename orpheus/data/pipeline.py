@@ -49,9 +49,8 @@ class Part:
         ]
 
     def rows(self) -> list:
-        """Rows of the records that are kept, in the order of an unshuffled dataset with interleave_cycle_length 1."""
-        rows = self.catalogue.rows(self.shards)
-        return [row for row, keep in zip(rows, sum(self.kept(), []), strict=True) if keep]
+        """Rows of the records that are kept, in the order of `validation` and `all_windows`."""
+        return [row for row in self.catalogue.rows(self.shards) if self.targets.any(row.tags[self.database])]
 
     def truth(self) -> np.ndarray:
         """(tracks, classes) float32 of `rows`."""
@@ -77,20 +76,22 @@ def split_shards(shards: Sequence[str], split: Sequence[float]) -> tuple[tuple[s
         return named
     wanted = [*split, 0.0][:3]
     total, asked = len(shards), sum(wanted)
-    if asked != 100 and (asked > total or any(share != int(share) for share in wanted)):
+    per_cent = abs(asked - 100) < 1e-6
+    if not per_cent and (asked > total or any(share != int(share) for share in wanted)):
         raise ConfigError(
             f"model-training.split={list(split)}: adds up to {asked:g}; give per cent that add up to 100, "
             f"or numbers of shards, of which there are {total}"
         )
     counts = [int(share) for share in wanted]
-    if asked == 100 and not (asked == total):
-        counts = [int(share * total / 100 + 1e-9) for share in wanted]
-        counts = [max(count, 1) if share > 0 else 0 for count, share in zip(counts, wanted, strict=True)]
+    if per_cent:
+        counts = [max(1, int(share * total / 100 + 1e-9)) if share > 0 else 0 for share in wanted]
         counts[0] = total - counts[1] - counts[2]
         if counts[0] < 1:
-            raise ConfigError(f"model-training.split={list(split)}: {total} shards are too few; make more with tools.preprocess -n")
-    edges = np.cumsum([0, *counts])
-    return tuple(tuple(shards[start:stop]) for start, stop in zip(edges[:-1], edges[1:], strict=True))
+            raise ConfigError(
+                f"model-training.split={list(split)}: {total} shards are too few; make more with tools.preprocess -n"
+            )
+    ends = np.cumsum(counts)
+    return tuple(tuple(shards[end - count : end]) for end, count in zip(ends, counts, strict=True))
 
 
 def training(
@@ -129,14 +130,14 @@ def training(
     cut = _Cutter(part, windows)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
+            tf.compat.v1.set_random_seed(1)
         shards = _shards(part, kept)
         if shuffle:
             shards = shards.shuffle(len(kept), seed=_mixed_seed(seed, number, 0), reshuffle_each_iteration=False)
         records = shards.interleave(_records, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
         if shuffle:
-            records = records.shuffle(
-                shuffle_buffer, seed=_mixed_seed(seed, number, 1), reshuffle_each_iteration=False
-            )
+            records = records.shuffle(shuffle_buffer, seed=_mixed_seed(seed, number, 1), reshuffle_each_iteration=False)
         batches = records.batch(batch_size, drop_remainder=True).take(steps).enumerate()
         return batches.map(
             lambda index, batch: cut.training(batch, tf.stack([_mixed_seed(seed, number, 2), index])),
@@ -271,7 +272,9 @@ class _Cutter:
 
     def _parse(self, batch: tf.Tensor) -> tuple:
         """(audio: strings or ragged floats, tags: ragged strings or dense one-hot) of serialised records."""
-        audio = tf.io.FixedLenFeature([], tf.string) if self.layout.audio == "bytes" else tf.io.RaggedFeature(tf.float32)
+        audio = (
+            tf.io.FixedLenFeature([], tf.string) if self.layout.audio == "bytes" else tf.io.RaggedFeature(tf.float32)
+        )
         if self.layout.tags == "strings":
             tags = tf.io.RaggedFeature(tf.string)
         else:

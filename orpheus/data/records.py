@@ -19,6 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from orpheus import files
+from orpheus.data import storage
 from orpheus.data.audio import LOG_MEL, AudioSpec
 from orpheus.errors import ConfigError, DataError
 
@@ -52,13 +53,14 @@ class Row:
     tags: tuple[tuple[str, ...], ...]  # one tuple per tag field
     seconds: float
     shard: str
+    bytes: int = 0  # of the serialised record; 0 where the manifest does not say
 
 
 @dataclass(frozen=True)
 class Catalogue:
     """A folder of records: what is stored, how, and a row per record in the order of the shards' content."""
 
-    folder: Path
+    folder: str
     spec: AudioSpec
     layout: Layout
     shards: dict[str, tuple[Row, ...]]
@@ -79,7 +81,9 @@ class Catalogue:
         """
         count = len(self.layout.tag_fields)
         if database is None and count > 1:
-            raise ConfigError(f"{self.folder} holds tags of {count} databases: choose with --multi-db-default 0…{count - 1}")
+            raise ConfigError(
+                f"{self.folder} holds tags of {count} databases: choose with --multi-db-default 0…{count - 1}"
+            )
         database = database or 0
         if not 0 <= database < count:
             raise ConfigError(f"--multi-db-default {database}: {self.folder} holds {count} (0…{count - 1})")
@@ -122,22 +126,13 @@ def write_shard(path: str | os.PathLike, records: Iterable[bytes]) -> None:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for record in records:
                 writer.write(record)
-            writer.flush()
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except tf.errors.OpError as error:
-        # TensorFlow's file system reports the cause in words only.
-        raise OSError(_errno(error), os.strerror(_errno(error)), str(path)) from None
+        raise storage.os_error(error, path) from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _errno(error: tf.errors.OpError) -> int:
-    import errno
-
-    words = str(error).lower()
-    if "no space" in words or isinstance(error, tf.errors.ResourceExhaustedError):
-        return errno.ENOSPC
-    return errno.EFBIG if "file too large" in words else errno.EACCES if "permission" in words else errno.EIO
 
 
 def write_spec(folder: str | os.PathLike, spec: AudioSpec, databases: int, **provenance: Any) -> None:
@@ -148,26 +143,33 @@ def write_spec(folder: str | os.PathLike, spec: AudioSpec, databases: int, **pro
 
 def read_spec(folder: str | os.PathLike) -> tuple[AudioSpec, Layout, dict]:
     """spec.json of a folder as (spec, layout, all its values)."""
-    path = Path(folder) / SPEC
-    values = files.read_json(path)
+    path = os.path.join(folder, SPEC)
+    values = files.read_json(path, opener=storage.open_text)
     if not isinstance(values, dict) or values.get("version") != VERSION:
         found = values.get("version") if isinstance(values, dict) else values
         raise DataError(f"{path}: version {found!r}, this orpheus reads {VERSION}; re-run tools.preprocess")
     layout = Layout(tag_fields=tuple(values.get("tag_fields", ("tags",))))
-    return AudioSpec.from_json(values, str(path)), layout, values
+    return AudioSpec.from_json(values, path), layout, values
 
 
 def row_to_json(row: Row) -> dict:
     """A manifest line."""
     fields = zip(tag_fields(len(row.tags)), map(list, row.tags), strict=True)
-    return {"id": row.track_id, "artist": row.group, **dict(fields), "seconds": row.seconds, "shard": row.shard}
+    return {
+        "id": row.track_id,
+        "artist": row.group,
+        **dict(fields),
+        "seconds": row.seconds,
+        "bytes": row.bytes,
+        "shard": row.shard,
+    }
 
 
 def row_from_json(values: dict, layout: Layout, source: str) -> Row:
     """The inverse of `row_to_json`."""
     try:
         tags = tuple(tuple(values[field]) for field in layout.tag_fields)
-        return Row(values["id"], values["artist"], tags, values["seconds"], values["shard"])
+        return Row(values["id"], values["artist"], tags, values["seconds"], values["shard"], values.get("bytes", 0))
     except (KeyError, TypeError) as error:
         raise DataError(f"{source}: a manifest line lacks {error}") from None
 
@@ -193,27 +195,59 @@ def open_folder(
         DataError: no records, records of the other format, a missing, foreign or unreadable shard.
         ConfigError: `wanted` disagrees with what is stored.
     """
-    folder, wanted = Path(folder).expanduser(), wanted or {}
+    folder, wanted = storage.location(folder), wanted or {}
     names = shard_names(folder)
-    if not (folder / SPEC).is_file():
+    if not tf.io.gfile.exists(os.path.join(folder, SPEC)):
         return _scan_older(folder, names, format, wanted, tag_names, progress)
     spec, layout, _ = read_spec(folder)
     if spec.format != format:
-        raise DataError(f"{folder}: holds {spec.format} records, {format} was asked for; give the other folder or frontend")
+        raise DataError(
+            f"{folder}: holds {spec.format} records, {format} was asked for; give the other folder or frontend"
+        )
     for key, stored, asked in spec.differences(wanted):
         raise ConfigError(
             f"{folder}: made with {key}={stored}, config asks {asked}; re-run tools.preprocess or change tfrecords.{key}"
         )
+    manifest = os.path.join(folder, MANIFEST)
     shards: dict[str, list[Row]] = {name: [] for name in names}
-    for values in files.read_jsonl(folder / MANIFEST):
-        row = row_from_json(values, layout, str(folder / MANIFEST))
+    seen: set[str] = set()
+    for values in files.read_jsonl(manifest, opener=storage.open_text):
+        row = row_from_json(values, layout, manifest)
         if row.shard not in shards:
-            raise DataError(f"{folder / row.shard}: in the manifest but not in the folder; re-run tools.preprocess")
+            raise DataError(
+                f"{os.path.join(folder, row.shard)}: in the manifest but not in the folder; re-run tools.preprocess"
+            )
+        if row.track_id in seen:
+            raise DataError(f"{manifest}: track {row.track_id!r} is there twice; re-run tools.preprocess")
+        seen.add(row.track_id)
         shards[row.shard].append(row)
     for name, rows in shards.items():
+        path = os.path.join(folder, name)
         if not rows:
-            raise DataError(f"{folder / name}: foreign shard, the manifest does not know it; remove it or re-run tools.preprocess")
+            raise DataError(
+                f"{path}: foreign shard, the manifest does not know it; remove it or re-run tools.preprocess"
+            )
+        if wrong := wrong_size(path, rows):
+            raise DataError(f"{path}: {wrong}; re-run tools.preprocess")
     return Catalogue(folder, spec, layout, {name: tuple(rows) for name, rows in shards.items()})
+
+
+def shard_bytes(records: Iterable[int]) -> int:
+    """Size of a TFRecord file of records of these sizes: each gets its length (8 bytes) and two checksums (4 each)."""
+    return sum(size + 16 for size in records)
+
+
+def wrong_size(path: str, rows: Sequence[Row]) -> str:
+    """What is wrong with the size of a shard that should hold these rows' records; empty if nothing, or not known.
+
+    A truncated copy is so found before hours of training and not by them. Object storage has no half-written files, and
+    asking it for thousands of sizes takes minutes.
+    """
+    if "://" in path or not all(row.bytes for row in rows):
+        return ""
+    expected = shard_bytes(row.bytes for row in rows)
+    size = os.path.getsize(path)
+    return "" if size == expected else f"truncated or foreign, {size} bytes where its manifest says {expected}"
 
 
 def shard_names(folder: str | os.PathLike) -> list[str]:
@@ -222,9 +256,14 @@ def shard_names(folder: str | os.PathLike) -> list[str]:
     Raises:
         DataError: there is no such folder, or no shard in it.
     """
-    if not tf.io.gfile.isdir(str(folder)):
+    folder = os.fspath(folder)
+    try:
+        found = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else None
+    except tf.errors.OpError as error:
+        raise DataError(f"{folder}: cannot be listed ({' '.join(str(error).split())[:200]})") from None
+    if found is None:
         raise DataError(f"{folder}: no such folder of records; make one with tools.preprocess")
-    names = sorted(n for n in tf.io.gfile.listdir(str(folder)) if n.endswith(SUFFIX) and not n.startswith("."))
+    names = sorted(name for name in found if name.endswith(SUFFIX) and not name.startswith("."))
     if not names:
         raise DataError(f"{folder}: holds no *{SUFFIX}; make records with tools.preprocess")
     return names
@@ -242,30 +281,57 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
             yield record
             count += 1
     except tf.errors.OpError as error:
-        raise DataError(f"{path}: corrupt or truncated at record {count} ({type(error).__name__}); re-run tools.preprocess") from None
+        raise DataError(
+            f"{path}: corrupt or truncated at record {count} ({type(error).__name__}); re-run tools.preprocess"
+        ) from None
 
 
-def decode(record: bytes) -> dict[str, Any]:
-    """Fields of one serialised record as Python values: bytes, floats or ints by field; for checks, not for speed."""
+def decode(record: bytes) -> dict[str, Sequence]:
+    """Fields of one serialised record, each a sequence of bytes, floats or ints; for checks, not for speed."""
     try:
         example = tf.train.Example.FromString(record)
     except DecodeError as error:
         raise DataError(f"not a record: {error}") from None
-    fields = {}
-    for name, feature in example.features.feature.items():
-        kind = feature.WhichOneof("kind")
-        fields[name] = list(getattr(feature, kind).value) if kind else []
-    return fields
+    # The lists of floats stay where they are: to copy them would take ten times as long as to parse them.
+    kinds = {name: feature.WhichOneof("kind") for name, feature in example.features.feature.items()}
+    return {name: getattr(example.features.feature[name], kind).value if kind else () for name, kind in kinds.items()}
 
 
-def _layout_of(record: bytes, path: Path, tag_names: Sequence[str]) -> tuple[Layout, int]:
+def _scan_older(
+    folder: str, names: list[str], format: str, wanted: dict, tag_names: Sequence[str], progress: Callable
+) -> Catalogue:
+    """A catalogue of older records, by reading every record's id and tags once."""
+    path = os.path.join(folder, names[0])
+    first = next(read_shard(path), None)
+    if first is None:
+        raise DataError(f"{path}: an empty shard; re-run tools.preprocess")
+    layout, values = _layout_of(first, path, tag_names)
+    asked = {key: wanted[key] for key in ("sample_rate", "n_fft", "hop_length", "n_mels") if wanted.get(key)}
+    spec = AudioSpec(format, dtype="float32", **asked)
+    if values % spec.width:
+        raise DataError(
+            f"{folder}: {values} audio values are no multiple of n_mels={spec.width}: other format or tfrecords.n_mels"
+        )
+    # A minute of 96 bands has 180,000 values, as many as 11 s of waveform: neither is certain, but a clip outside
+    # these bounds is the other format's.
+    if format == LOG_MEL and values > spec.width * spec.frames(1800):
+        raise DataError(f"{folder}: {values} values a record are no log-mel spectrogram; was it made as waveform?")
+    shards = {name: tuple(_older_rows(os.path.join(folder, name), name, layout, spec)) for name in progress(names)}
+    return Catalogue(folder, spec, layout, shards)
+
+
+def _layout_of(record: bytes, path: str, tag_names: Sequence[str]) -> tuple[Layout, int]:
     """(layout, number of audio values) of an older record."""
     fields = decode(record)
-    audio, names = fields.get("audio"), sorted(name for name in fields if name.split("_")[0] == "tags")
-    if not audio or "tid" not in fields or not names:
-        raise DataError(f"{path}: foreign records with fields {', '.join(sorted(fields)) or 'none'}; expected audio, tid and tags")
+    names = sorted((name for name in fields if name.split("_")[0] == "tags"), key=lambda name: (len(name), name))
+    audio = fields.get("audio")
+    if not audio or not fields.get("tid") or not names:
+        found = ", ".join(sorted(fields)) or "none"
+        raise DataError(f"{path}: foreign records with fields {found}; expected audio, tid and tags")
     if not isinstance(audio[0], float):
-        raise DataError(f"{path}: bytes records without {SPEC}; put back the file that tools.preprocess wrote beside them")
+        raise DataError(
+            f"{path}: bytes records without {SPEC}; put back the file that tools.preprocess wrote beside them"
+        )
     values = next((fields[name] for name in names if fields[name]), [b""])
     if not isinstance(values[0], int):
         return Layout("floats", "strings", tuple(names)), len(audio)
@@ -275,36 +341,19 @@ def _layout_of(record: bytes, path: Path, tag_names: Sequence[str]) -> tuple[Lay
     return Layout("floats", "one-hot", tuple(names), positions), len(audio)
 
 
-def _scan_older(
-    folder: Path, names: list[str], format: str, wanted: dict, tag_names: Sequence[str], progress: Callable
-) -> Catalogue:
-    """A catalogue of older records, by reading every record's id and tags once."""
-    first = next(read_shard(folder / names[0]), None)
-    if first is None:
-        raise DataError(f"{folder / names[0]}: an empty shard; re-run tools.preprocess")
-    layout, values = _layout_of(first, folder / names[0], tag_names)
-    rate = wanted.get("sample_rate") or 16000
-    spec = AudioSpec(
-        format, rate, wanted.get("n_fft") or 2048, wanted.get("hop_length") or 512, wanted.get("n_mels") or 96, "float32"
-    )
-    if values % spec.width:
-        raise DataError(f"{folder}: {values} audio values are no multiple of n_mels={spec.width}: other format or tfrecords.n_mels")
-    # A minute of 96 bands has 180,000 values, as many as 11 s of waveform: neither is certain, but a clip outside
-    # these bounds is the other format's.
-    if format == LOG_MEL and values > spec.width * spec.frames(1800):
-        raise DataError(f"{folder}: {values} values a record are no log-mel spectrogram; was it made as waveform?")
-    shards = {}
-    for name in progress(names):
-        shards[name] = tuple(_older_rows(folder, name, layout, spec))
-    return Catalogue(folder, spec, layout, shards)
-
-
-def _older_rows(folder: Path, name: str, layout: Layout, spec: AudioSpec) -> Iterator[Row]:
-    for record in read_shard(folder / name):
+def _older_rows(path: str, name: str, layout: Layout, spec: AudioSpec) -> Iterator[Row]:
+    for number, record in enumerate(read_shard(path)):
         fields = decode(record)
+        audio, (track_id, *_) = fields.get("audio", ()), fields.get("tid") or [None]
+        tags = [fields.get(field, ()) for field in layout.tag_fields]
+        lists = tags if layout.tags == "strings" else []
+        good = isinstance(track_id, bytes) and audio and isinstance(audio[0], float) and len(audio) % spec.width == 0
+        if not good or any(not isinstance(tag, bytes) for values in lists for tag in values):
+            raise DataError(f"{path}: record {number} is laid out otherwise than the first one; remove this shard")
         if layout.tags == "one-hot":
-            tags = [tuple(layout.positions[i] for i, on in enumerate(fields[field]) if on) for field in layout.tag_fields]
+            if any(len(values) != len(layout.positions) for values in tags):
+                raise DataError(f"{path}: record {number} has not the {len(layout.positions)} tags of the first one")
+            names = [tuple(layout.positions[i] for i, on in enumerate(values) if on) for values in tags]
         else:
-            tags = [tuple(tag.decode() for tag in fields[field]) for field in layout.tag_fields]
-        seconds = spec.seconds(len(fields["audio"]) / spec.width)
-        yield Row(fields["tid"][0].decode(), "", tuple(tags), seconds, name)
+            names = [tuple(tag.decode() for tag in values) for values in tags]
+        yield Row(track_id.decode(), "", tuple(names), spec.seconds(len(audio) / spec.width), name)

@@ -42,7 +42,8 @@ class TagTargets:
 
     def matrix(self, tag_lists: Sequence[Iterable[str]]) -> np.ndarray:
         """(tracks, classes) float32, one `multi_hot` per track."""
-        return np.stack([self.multi_hot(tags) for tags in tag_lists]) if tag_lists else np.zeros((0, len(self.classes)))
+        rows = [self.multi_hot(tags) for tags in tag_lists]
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def any(self, tags: Iterable[str]) -> bool:
         """Whether a track with `tags` is positive for any class."""
@@ -81,9 +82,10 @@ def choose(
         popular: (tag, count) by falling count: of a tag database, or of the records.
         top: How many of the most popular tags; None for all.
         with_: Tags added behind them.
-        without: Tags taken away, after `with_`; a filter is a list of these. The top is not refilled, as in the
-            reference, so 100 tags less 20 filtered ones are 80 classes.
-        merge: Groups of tags that count as one class, named and placed like the first of the group that is chosen.
+        without: Tags taken away, after `with_` and from every group of `merge`; a filter is a list of these. The top
+            is not refilled, as in the reference, so 100 tags less 20 filtered ones are 80 classes.
+        merge: Groups of tags that count as one class as soon as one of them is chosen. The class is named after the
+            first of the group and is where the most popular one would be.
 
     Returns:
         Targets whose columns are in order of popularity, then of `with_`.
@@ -96,9 +98,8 @@ def choose(
     for tag in with_:
         if tag not in known_set:
             raise ConfigError(f"tags.with: no track has the tag {tag!r}{_near(tag, known)}")
-    chosen = [*known[:top], *(tag for tag in with_)]
     dropped = set(without)
-    chosen = [tag for tag in dict.fromkeys(chosen) if tag not in dropped]
+    chosen = [tag for tag in dict.fromkeys([*known[:top], *with_]) if tag not in dropped]
     first: dict[str, str] = {}
     for group in merge:
         if len(group) < 2:
@@ -106,9 +107,10 @@ def choose(
         for tag in group:
             if tag not in known_set:
                 raise ConfigError(f"tags.merge: no track has the tag {tag!r}{_near(tag, known)}")
-            if first.setdefault(tag, group[0]) != group[0]:
-                raise ConfigError(f"tags.merge: {tag!r} is in two groups")
-    # A group counts as soon as one of its tags is chosen; then all its tags point to that class.
+            if tag in first:
+                raise ConfigError(f"tags.merge: {tag!r} occurs twice; a tag counts for one class")
+            first[tag] = next((name for name in group if name not in dropped), tag)
+    first = {tag: name for tag, name in first.items() if tag not in dropped}
     names = list(dict.fromkeys(first.get(tag, tag) for tag in chosen))
     column = {name: index for index, name in enumerate(names)}
     columns = {tag: column[name] for tag, name in first.items() if name in column}
@@ -122,9 +124,11 @@ def read_filter(folder: str | Path) -> list[str]:
     if path.is_dir():
         path = path / "tags_remove.txt"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DataError(f"{path}: no such filter; --filter-path is a folder that holds tags_remove.txt") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     tags = [line.strip() for line in lines if line.strip()]
     if not tags:
         raise DataError(f"{path}: names no tag; write one per line or leave --filter out")
