@@ -22,6 +22,12 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--tfrecords-dir", metavar="DIR", help="where its records are now; where they were if not given"
     )
+    result.add_argument(
+        "--compare-tags",
+        metavar="TAG_RUN",
+        help="RUN is of clusters: judge it, class by class, against the scores that TAG_RUN gives the clusters' tags, "
+        "on the same tracks; writes RUN/comparison.json instead",
+    )
     result.add_argument("--batch-size", type=int, default=32, metavar="N", help="windows per pass")
     return result
 
@@ -31,11 +37,30 @@ def body(arguments: argparse.Namespace) -> int:
     from orpheus.tasks import tagging
 
     run = Run.open(arguments.run)
+    if arguments.compare_tags:
+        return _compare(run, Run.open(arguments.compare_tags), arguments)
     data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     result = evaluate(run, data, arguments.split, batch_size=arguments.batch_size)
     stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
     run.write("metrics", {**stored, arguments.split: result})
     print(table(result, arguments.split))
+    return 0
+
+
+def _compare(run, tag_run, arguments: argparse.Namespace) -> int:
+    """A cluster run against a tag run."""
+    from orpheus.tasks import comparison
+
+    result = comparison.compare(
+        run,
+        tag_run,
+        arguments.split,
+        tfrecords_dir=arguments.tfrecords_dir,
+        batch_size=arguments.batch_size,
+        progress=lambda items: cli.progress(items, desc=f"evaluate {arguments.split}", unit="batch"),
+    )
+    run.write("comparison", result)
+    print(comparison.table(result))
     return 0
 
 

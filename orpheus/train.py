@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import shlex
 import signal
 import sys
@@ -38,6 +39,32 @@ def parser() -> cli.Parser:
     data.add_argument("--multi-db-default", type=int, metavar="I", help="which of them to train on, from 0")
     data.add_argument("--filter", action="store_true", help="leave out the tags of tags_remove.txt")
     data.add_argument("--filter-path", metavar="DIR", default="dictionaries", help="folder that holds tags_remove.txt")
+    clusters = result.add_argument_group("clusters as classes (Models 3 and 4)")
+    clusters.add_argument(
+        "--dictionary-dir",
+        metavar="FILE_OR_DIR",
+        help="dictionary of tools.cluster_tags, or the folder of one: train on its clusters instead of tags",
+    )
+    clusters.add_argument(
+        "--genre-path", metavar="DIR", help="folder that holds genres.txt: only its clusters, pairs of it merged"
+    )
+    clusters.add_argument(
+        "--save-cooccurrence-matrix-path",
+        "--save-coocurrence-matrix-path",
+        dest="save_cooccurrence",
+        metavar="DIR",
+        help="write on how many training tracks each two classes meet, .npy, and the names of the classes",
+    )
+    aware = result.add_argument_group("embedding-aware loss (Model 5)")
+    aware.add_argument(
+        "--custom-loss-embeddings-path",
+        metavar="PATH",
+        help="word vectors (GloVe or word2vec file, TF-Hub model): a false positive costs more the less it resembles "
+        "the true classes",
+    )
+    aware.add_argument(
+        "--gamma", type=float, metavar="G", help="how much more, at least 0 (plain cross-entropy); 1 if not given"
+    )
     how = result.add_argument_group("training")
     how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; 10 for a new run")
     how.add_argument("--steps-per-epoch", type=int, metavar="N", help="fewer than the whole data set")
@@ -77,12 +104,13 @@ def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
     from orpheus.run import Run
-    from orpheus.tasks import tagging
+    from orpheus.tasks import tagging, targets
 
     if arguments.resume:
         run = Run.open(arguments.resume)
         config, settings = tagging.load_config(run), run.read("run")
         data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
+        loss = targets.load_loss(run)
     else:
         run = None
         config = config_module.load(arguments.config, overrides=arguments.set)
@@ -92,10 +120,20 @@ def body(arguments: argparse.Namespace) -> int:
             multi_db=arguments.multi_db,
             multi_db_default=arguments.multi_db_default,
             filter_path=arguments.filter_path if arguments.filter else None,
+            dictionary=arguments.dictionary_dir,
+            genres=arguments.genre_path,
         )
         data = tagging.open_data(
             arguments.frontend, config, choices, progress=lambda names: cli.progress(names, desc="scan", unit="shard")
         )
+        loss, more = None, {}
+        if arguments.dictionary_dir:
+            more["dictionary"] = targets.provenance(arguments.dictionary_dir, arguments.genre_path)
+        if arguments.custom_loss_embeddings_path:
+            gamma = 1.0 if arguments.gamma is None else arguments.gamma
+            loss, more["loss"] = targets.embedding_loss(
+                data.targets, arguments.custom_loss_embeddings_path, gamma, progress=cli.progress
+            )
         settings = tagging.describe(
             data,
             config,
@@ -107,10 +145,11 @@ def body(arguments: argparse.Namespace) -> int:
             multi_tag=arguments.multi_tag,
             built_in=arguments.built_in,
             update_freq=arguments.update_freq,
+            **more,
         )
     if arguments.epochs:
         settings["epochs"] = arguments.epochs
-    return _train(arguments, run, config, settings, data)
+    return _train(arguments, run, config, settings, data, loss)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -121,24 +160,37 @@ def _check(arguments: argparse.Namespace) -> None:
             "--set": arguments.set,
             "--lastfm": arguments.lastfm,
             "--filter": arguments.filter,
+            "--dictionary-dir": arguments.dictionary_dir,
+            "--genre-path": arguments.genre_path,
+            "--custom-loss-embeddings-path": arguments.custom_loss_embeddings_path,
+            "--gamma": arguments.gamma is not None,
         }
         for option, value in fixed.items():
             if value:
-                raise ConfigError(f"{option} with --resume: the run keeps its own config and classes; leave it out")
+                raise ConfigError(
+                    f"{option} with --resume: the run keeps its own config, classes and loss; leave it out"
+                )
     else:
         for option, value in (("FRONTEND", arguments.frontend), ("--config", arguments.config), ("--tfrecords-dir", arguments.tfrecords_dir)):  # fmt: skip
             if not value:
                 raise ConfigError(f"{option} is missing: a new run needs FRONTEND --config C --tfrecords-dir D")
+    if arguments.gamma is not None:
+        if not 0 <= arguments.gamma < math.inf:
+            raise ConfigError(f"--gamma {arguments.gamma}: must be at least 0 (0 is plain cross-entropy)")
+        if not arguments.custom_loss_embeddings_path:
+            raise ConfigError(f"--gamma {arguments.gamma}: needs word vectors, --custom-loss-embeddings-path")
+    if arguments.genre_path and not arguments.dictionary_dir:
+        raise ConfigError("--genre-path: chooses clusters of a dictionary; give --dictionary-dir too")
     for option in ("epochs", "steps_per_epoch", "update_freq"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise ConfigError(f"--{option.replace('_', '-')} {value}: must be at least 1")
 
 
-def _train(arguments: argparse.Namespace, run, config, settings: dict, data) -> int:
+def _train(arguments: argparse.Namespace, run, config, settings: dict, data, loss) -> int:
     from orpheus.learning import fit
     from orpheus.run import Run
-    from orpheus.tasks import tagging
+    from orpheus.tasks import tagging, targets
 
     strategy = fit.strategy(arguments.cuda)
     job = tagging.job(
@@ -150,6 +202,7 @@ def _train(arguments: argparse.Namespace, run, config, settings: dict, data) -> 
         shuffle=settings["shuffle"],
         macro=settings["multi_tag"],
         synchronized=strategy.num_replicas_in_sync > 1,
+        loss=loss,
     )
     options = fit.Options(
         epochs=settings["epochs"],
@@ -170,8 +223,12 @@ def _train(arguments: argparse.Namespace, run, config, settings: dict, data) -> 
         run.write("config", config.to_json())
         run.write("classes", data.targets.to_json())
         run.write("spec", data.catalogue.spec.to_json())
+        if loss is not None:
+            targets.save_loss(run, loss)
     run.write("run", settings)
     log.info("run: %s", run.folder)
+    if arguments.save_cooccurrence:
+        targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
     options = fit.Options(**{**vars(options), "array_paths": _array_paths(arguments, run, data)})
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
     try:
@@ -221,6 +278,8 @@ def _dry_run(job, options, strategy, data, settings: dict) -> int:
         f"epochs        {settings['epochs']} of {job.steps_per_epoch} steps of {job.batch_size}, {strategy.num_replicas_in_sync} replica(s)"
     )
     shown = ", ".join(f"{name} ({count})" for name, count in tagging.counts(data.part("train"))[:10])
+    if aware := settings.get("loss"):
+        print(f"loss          {aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}")
     print(f"classes       {len(data.targets.classes)}: {shown}{', …' if len(data.targets.classes) > 10 else ''}")
     return 0
 

@@ -21,6 +21,7 @@ from orpheus.learning import fit
 from orpheus.learning.job import Job
 from orpheus.learning.metrics import TagAUC
 from orpheus.run import Run
+from orpheus.tasks import targets as targets_module
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Choices:
     multi_db: int | None = None
     multi_db_default: int | None = None
     filter_path: str | os.PathLike | None = None
+    dictionary: str | os.PathLike | None = None  # clusters of tags as classes instead of tags
+    genres: str | os.PathLike | None = None  # only these of its clusters
 
 
 def open_data(
@@ -69,6 +72,7 @@ def open_data(
     Raises:
         ConfigError, DataError: records and config disagree, no such tags, nothing to train on.
     """
+    clusters = targets_module.read_clusters(choices.dictionary, choices.genres) if choices.dictionary else None
     database_file = lastfm.TagDatabase(choices.lastfm) if choices.lastfm else None
     names = [tag for tag, _ in database_file.popularity()] if database_file else []
     catalogue = records.open_folder(
@@ -86,13 +90,19 @@ def open_data(
     popular = database_file.popularity() if database_file else tags.popularity(row.tags[database] for row in rows)
     if not popular:
         raise DataError(f"{catalogue.folder}: no record has any tag; give tools.preprocess the right tag database")
-    targets = tags.choose(
-        popular,
-        top=config.tags.top,
-        with_=config.tags.with_,
-        without=[*config.tags.without, *(tags.read_filter(choices.filter_path) if choices.filter_path else [])],
-        merge=config.tags.merge,
-    )
+    removed = tags.read_filter(choices.filter_path) if choices.filter_path else []
+    if clusters is not None:
+        _say_ignored(config)
+        present = {tag for row in rows for tag in row.tags[database]}
+        targets = targets_module.cluster_targets(clusters, present, without=removed)
+    else:
+        targets = tags.choose(
+            popular,
+            top=config.tags.top,
+            with_=config.tags.with_,
+            without=[*config.tags.without, *removed],
+            merge=config.tags.merge,
+        )
     train, valid, test = pipeline.split_shards(list(catalogue.shards), config.training.split)
     data = Data(catalogue, targets, database, {"train": train, "valid": valid, "test": test})
     kept = sum(targets.any(row.tags[database]) for row in rows)
@@ -104,6 +114,14 @@ def open_data(
         len(rows) - kept,
     )
     return data
+
+
+def _say_ignored(config: Config) -> None:
+    """Which keys of section tags a dictionary overrules."""
+    given = {"top": config.tags.top, "with": config.tags.with_, "without": config.tags.without, "merge": config.tags.merge}  # fmt: skip
+    keys = [f"tags.{key}" for key, value in given.items() if value]
+    if keys:
+        log.info("the dictionary decides the classes: %s of the config %s ignored", ", ".join(keys), "is" if len(keys) == 1 else "are")  # fmt: skip
 
 
 def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> Data:
