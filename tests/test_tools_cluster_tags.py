@@ -119,6 +119,23 @@ def test_every_source_gives_the_same_clusters(tmp_path, database, glove):
     assert all(r.mapping == results["db"].mapping and r.counts == results["db"].counts for r in results.values())
 
 
+def test_artists_of_hetrec_count_as_tracks(tmp_path):
+    import argparse
+
+    from tools import _tracks
+
+    (tmp_path / "tags.dat").write_text("tagID\ttagValue\n1\trock\n2\tjazz\n")
+    rows = ["1\t7\t1", "2\t7\t1", "1\t7\t2", "1\t8\t2"]
+    text = "".join(f"{row}\t1\t4\t2009\n" for row in ["userID\tartistID\ttagID", *rows])
+    (tmp_path / "user_taggedartists.dat").write_text(text)
+    (tmp_path / "artists.dat").write_text("id\tname\turl\tpictureURL\n7\tA\tu\tp\n8\tB\tu\tp\n")
+    (tmp_path / "user_artists.dat").write_text("userID\tartistID\tweight\n1\t7\t3\n")
+    arguments = argparse.Namespace(tags=[tmp_path], multi_db_default=0, min_val=0)
+    assert {k: sorted(v) for k, v in _tracks.read(arguments)[0].items()} == {"7": ["jazz", "rock"], "8": ["jazz"]}
+    arguments.min_val = 2
+    assert _tracks.read(arguments)[0] == {"7": ["rock"], "8": []}
+
+
 def test_tags_inside_records_without_manifest(tmp_path):
     import argparse
 

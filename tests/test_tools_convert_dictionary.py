@@ -158,6 +158,23 @@ def test_pickles_of_other_things(tmp_path):
         assert not (tmp_path / "new.json").exists()
 
 
+def test_clusters_written_by_hand(tmp_path):
+    (tmp_path / "c.tsv").write_text("rock\thard rock\n\njazz\t日本 \n", encoding="utf-8")
+    convert_dictionary.convert(tmp_path / "c.tsv", tmp_path / "new.json", counts={"jazz": 3, "other": 4})
+    made = dictionary.load(tmp_path / "new.json")
+    assert made.mapping == {"rock": 0, "hard rock": 0, "jazz": 1, "日本": 1}
+    assert made.counts == {"jazz": 3} and made.made["method"] == "by hand"
+    for text, message in [
+        ("rock\njazz\trock\n", r"c.tsv:2: tag 'rock' is there a second time"),
+        ("\n", "holds no tag"),
+    ]:
+        (tmp_path / "c.tsv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            convert_dictionary.convert(tmp_path / "c.tsv", tmp_path / "new.json")
+    with pytest.raises(DataError, match="no such file"):
+        convert_dictionary.convert(tmp_path / "none.tsv", tmp_path / "new.json")
+
+
 def test_command(tmp_path, command, shared):
     old = shared / "seed-dictionaries" / "npmi" / "tags_dict_500.pkl"
     done = command("tools.convert_dictionary", old, tmp_path / "new.json")

@@ -21,7 +21,7 @@ def add_source(parser: argparse._ActionsContainer) -> None:
         type=float,
         default=0,
         metavar="V",
-        help="a database's tags below this weight, 0 to 100, do not count",
+        help="tags below this weight do not count: 0 to 100 of a database, users per artist of HetRec",
     )
     parser.add_argument(
         "--multi-db-default",
@@ -48,7 +48,11 @@ def read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str,
         from orpheus.data import hetrec
 
         files = [first / "tags.dat", first / "user_taggedartists.dat"]
-        return {artist: list(tags) for artist, tags in hetrec.read(first).tags.items()}, _name(files, first.name)
+        tagged = {
+            artist: [tag for tag, users in tags.items() if users >= arguments.min_val]
+            for artist, tags in hetrec.read(first).tags.items()
+        }
+        return tagged, _name(files, first.name)
     if (first / "manifest.jsonl").is_file():
         first = first / "manifest.jsonl"
     if first.name.endswith(".jsonl"):

@@ -1,4 +1,4 @@
-"""Turn the reference's pickled dictionaries into JSON, without running what a pickle may hold."""
+"""Turn pickled dictionaries, and ones written by hand, into JSON, without running what a pickle may hold."""
 
 import sys
 from pathlib import Path
@@ -11,11 +11,12 @@ def parser() -> cli.Parser:
     """The command's flags."""
     result = cli.parser(
         "tools.convert_dictionary",
-        "Convert a pickled tag dictionary to JSON. A pickle that asks for anything but plain values, NumPy scalars and "
-        "arrays and scikit-learn's KMeans is refused by name. A fitted KMeans becomes a JSON file of its centroids.",
+        "Convert a tag dictionary to JSON: a pickle, or a text with one cluster per line, its tags separated by tabs. A "
+        "pickle that asks for anything but plain values, NumPy scalars and arrays and scikit-learn's KMeans is refused by "
+        "name. A fitted KMeans becomes a JSON file of its centroids.",
         example="python -m tools.convert_dictionary tags_dict_100.pkl dictionaries/glove/tags_dict_100.json",
     )
-    result.add_argument("old", type=Path, metavar="OLD.pkl", help="the pickle")
+    result.add_argument("old", type=Path, metavar="OLD", help="a pickle, or a .tsv or .txt file of clusters")
     result.add_argument("new", type=Path, metavar="NEW.json", help="the file to write")
     result.add_argument("--lastfm", type=Path, metavar="DB", help="tag database to take the tags' counts from")
     return result
@@ -25,40 +26,68 @@ def convert(old: Path, new: Path, *, counts: dict[str, int] | None = None) -> st
     """Convert one file; returns a sentence about it.
 
     Args:
-        old: A pickled dict tag → cluster, or a pickled fitted KMeans.
+        old: A pickled dict tag → cluster, a pickled fitted KMeans, or a .tsv or .txt file of clusters.
         new: JSON: a dictionary, or for a KMeans its parameters, centroids and labels.
         counts: Tag → number of tracks.
 
     Raises:
         DataError: the pickle is refused, broken, or holds something else.
     """
-    import numpy as np
-
-    from orpheus.files import content_hash, write_json
+    from orpheus.files import content_hash
     from orpheus.semantics import dictionary, pickles
 
-    value = pickles.load(old)
-    source = {"name": old.name, "sha256": content_hash(old)}
+    source = {"name": old.name, "sha256": content_hash(old) if old.is_file() else None}
+    by_hand = old.suffix in (".tsv", ".txt")
+    value = read_clusters(old) if by_hand else pickles.load(old)
     if isinstance(value, pickles.Estimator):
-        state = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in vars(value).items()}
-        write_json(new, {"format": "orpheus-kmeans", "version": 1, "from": source, "state": state})
-        shape = np.shape(getattr(value, "cluster_centers_", ()))
-        return f"{new}: k-means with centroids of shape {shape}"
+        return write_estimator(new, value, source)
     if not isinstance(value, dict):
         raise DataError(f"{old}: holds a {type(value).__name__}; expected a dict of tag → cluster or a fitted KMeans")
     mapping: dict[str, int] = {}
     for tag, cluster in value.items():
-        number = cluster.item() if isinstance(cluster, np.generic) else cluster
+        number = cluster.item() if hasattr(cluster, "item") else cluster
         if not isinstance(tag, str) or isinstance(number, bool) or not isinstance(number, int):
             raise DataError(f"{old}: entry {tag!r}: {cluster!r} is not a tag and a cluster number")
         mapping[str(tag)] = number
-    if len(mapping) != len(value):
-        raise DataError(f"{old}: {len(value) - len(mapping)} tags are equal as text")
-    made = dictionary.provenance("converted", parameters={}, data=source)
+    made = dictionary.provenance("by hand" if by_hand else "converted", parameters={}, data=source)
     kept = {tag: counts[tag] for tag in mapping if counts and tag in counts}
     result = dictionary.Dictionary(mapping, kept, made, {}, str(old))
     result.save(new)
     return f"{new}: {len(result.tag_to_cluster)} tags in {len(result.clusters)} clusters"
+
+
+def read_clusters(path: Path) -> dict[str, int]:
+    """Tag → number of its line, from a text with one cluster per line and tabs between tags; blank lines are ignored.
+
+    Raises:
+        DataError: missing, no UTF-8 text, or a tag in two places (line named).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    result: dict[str, int] = {}
+    clusters = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    for cluster, (number, line) in enumerate(clusters):
+        for tag in (cell.strip() for cell in line.split("\t")):
+            if tag in result:
+                raise DataError(f"{path}:{number}: tag {tag!r} is there a second time; a tag belongs to one cluster")
+            if tag:
+                result[tag] = cluster
+    return result
+
+
+def write_estimator(new: Path, estimator, source: dict) -> str:
+    """The attributes of a fitted k-means as JSON; returns a sentence about it."""
+    import numpy as np
+
+    from orpheus.files import write_json
+
+    state = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in vars(estimator).items()}
+    write_json(new, {"format": "orpheus-kmeans", "version": 1, "from": source, "state": state})
+    return f"{new}: k-means with centroids of shape {np.shape(getattr(estimator, 'cluster_centers_', ()))}"
 
 
 def body(arguments) -> None:

@@ -67,7 +67,7 @@ def read(path: str | os.PathLike) -> Genres:
 
 # What makes a tag the name of a genre; only for drafts, which a person reads over.
 GENRE_WORDS = {
-    "rock", "pop", "metal", "jazz", "blues", "soul", "funk", "disco", "punk", "folk", "country", "reggae", "ska",
+    "dance", "poprock", "popfolk", "punkrock", "rock", "pop", "metal", "jazz", "blues", "soul", "funk", "disco", "punk", "folk", "country", "reggae", "ska",
     "dub", "rap", "hop", "rnb", "techno", "house", "trance", "electro", "electronic", "electronica", "ambient",
     "industrial", "gothic", "classical", "baroque", "opera", "gospel", "latin", "salsa", "bossa", "samba", "tango",
     "swing", "bluegrass", "grunge", "hardcore", "emo", "indie", "alternative", "dubstep", "drumandbass", "breakbeat",
