@@ -57,12 +57,19 @@ class Part:
         return self.targets.matrix([row.tags[self.database] for row in self.rows()])
 
 
-def split_shards(shards: Sequence[str], split: Sequence[float]) -> tuple[tuple[str, ...], ...]:
+def split_shards(
+    shards: Sequence[str], split: Sequence[float], *, key: str = "model-training.split"
+) -> tuple[tuple[str, ...], ...]:
     """Deal shards to training, validation and test.
 
     Shards named train-…, valid-… and test-… (tools.preprocess --split) keep their part. Otherwise `split` counts
     shards, or per cent of them when it adds up to 100; every part that asks for more than nothing gets a shard. Their
     order is that of their names: which tracks are in which shard was already drawn by seed when they were made.
+
+    Args:
+        shards: Their names, sorted.
+        split: Training, validation and, unless left out, test.
+        key: What messages call `split`.
 
     Returns:
         Three tuples of names; the last is empty where `split` has two numbers.
@@ -79,7 +86,7 @@ def split_shards(shards: Sequence[str], split: Sequence[float]) -> tuple[tuple[s
     per_cent = abs(asked - 100) < 1e-6
     if not per_cent and (asked > total or any(share != int(share) for share in wanted)):
         raise ConfigError(
-            f"model-training.split={list(split)}: adds up to {asked:g}; give per cent that add up to 100, "
+            f"{key}={list(split)}: adds up to {asked:g}; give per cent that add up to 100, "
             f"or numbers of shards, of which there are {total}"
         )
     counts = [int(share) for share in wanted]
@@ -87,9 +94,7 @@ def split_shards(shards: Sequence[str], split: Sequence[float]) -> tuple[tuple[s
         counts = [max(1, int(share * total / 100 + 1e-9)) if share > 0 else 0 for share in wanted]
         counts[0] = total - counts[1] - counts[2]
         if counts[0] < 1:
-            raise ConfigError(
-                f"model-training.split={list(split)}: {total} shards are too few; make more with tools.preprocess -n"
-            )
+            raise ConfigError(f"{key}={list(split)}: {total} shards are too few; make more with tools.preprocess -n")
     ends = np.cumsum(counts)
     return tuple(tuple(shards[end - count : end]) for end, count in zip(ends, counts, strict=True))
 

@@ -15,6 +15,7 @@ import numpy as np
 from orpheus import files
 from orpheus.data import audio, parallel, records
 from orpheus.data.audio import AudioSpec
+from orpheus.data.pipeline import split_shards
 from orpheus.data.tracks import Track, read_tracks, with_tags
 from orpheus.errors import ConfigError, DataError
 
@@ -63,18 +64,9 @@ def shard_names(n_files: int, format: str, split: Sequence[float] | None) -> lis
     if split is None:
         return names
     if abs(sum(split) - 100) > 1e-6 or min(split) < 0 or not split[0]:
-        raise ConfigError(f"--split {_numbers(split)}: per cent of train, valid and test that add up to 100")
-    edges = np.rint(np.cumsum(split) / 100 * n_files).astype(int)
-    counts = np.diff([0, *edges])
-    for part, share, count in zip(("train", "valid", "test"), split, counts, strict=True):
-        if share > 0 and count == 0:
-            raise ConfigError(f"--split {_numbers(split)}: {part} gets none of {n_files} shards; make more (-n)")
-    parts = np.repeat(["train", "valid", "test"], counts)
-    return [f"{part}-{name}" for part, name in zip(parts, names, strict=True)]
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:g}" for value in values)
+        raise ConfigError(f"--split={list(split)}: give per cent of train, valid and test that add up to 100")
+    parts = split_shards(names, split, key="--split")
+    return [f"{part}-{name}" for part, shards in zip(("train", "valid", "test"), parts, strict=True) for name in shards]
 
 
 @dataclass(frozen=True)
