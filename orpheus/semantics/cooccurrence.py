@@ -111,8 +111,9 @@ def npmi(together: np.ndarray, tracks: int) -> np.ndarray:
         Bouma, "Normalized (Pointwise) Mutual Information in Collocation Extraction", 2009.
     """
     together = np.asarray(together, np.float64)
-    own = np.diagonal(together)
-    if together.ndim != 2 or together.shape[0] != together.shape[1] or (own > tracks).any() or (own <= 0).any():
+    square = together.ndim == 2 and together.shape[0] == together.shape[1]
+    own = np.diagonal(together) if square else np.zeros(1)
+    if (own > tracks).any() or (own <= 0).any():
         raise DataError(f"co-occurrence counts must be a square matrix with 1…{tracks} (the tracks) on the diagonal")
     joint = together / tracks
     log_own = np.log(own / tracks)
@@ -135,8 +136,8 @@ def npmi_distances(together: np.ndarray, tracks: int) -> np.ndarray:
     Returns:
         (n, n) float64 in [0, 2], symmetric.
     """
-    distances = 1 - npmi(together, tracks)
-    distances = (distances + distances.T) / 2
+    distances: np.ndarray = 1 - npmi(together, tracks)
+    distances = np.asarray((distances + distances.T) / 2)
     np.fill_diagonal(distances, 0)
     return distances
 

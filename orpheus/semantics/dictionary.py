@@ -145,7 +145,7 @@ class Dictionary:
             number_of_group.setdefault(group[position], numbers[position])
         # Merged clusters take the group's number; a number stays unique since it belongs to a member of the group.
         new = {number: number_of_group.get(group[position]) for position, number in enumerate(numbers)}
-        reduced = {tag: new[c] for tag, c in self.tag_to_cluster.items() if new[c] is not None}
+        reduced = {tag: target for tag, c in self.tag_to_cluster.items() if (target := new[c]) is not None}
         made = {**self.made, "restricted": {"genres": chosen, "merge": [list(pair) for pair in merge]}}
         return replace(self._select(reduced), made=made)
 

@@ -108,11 +108,10 @@ def _clusters(value: object, where: object) -> tuple[int, ...]:
 
 
 def _pairs(value: object, where: object) -> tuple[tuple[int, int], ...]:
-    good = isinstance(value, list) and all(
+    if not isinstance(value, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(map(_is_position, pair)) and pair[0] != pair[1]
         for pair in value
-    )
-    if not good:
+    ):
         raise DataError(
             f"{where}: expected pairs of different clusters like [[6, 37], [14, 24]], found {str(value)[:40]}"
         )

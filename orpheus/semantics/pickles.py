@@ -106,7 +106,7 @@ def _empty_array(*_: object) -> _Array:
     return _Array()
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[tuple[str, str], Callable] = {
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
