@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,8 +49,8 @@ class Optimizer(Section):
     max_learning_rate: Annotated[float, Field(gt=0)] | None = None
 
 
-class ModelTraining(Section):
-    """How the model is trained."""
+class Training(Section):
+    """How any model is trained."""
 
     optimizer: Optimizer = Optimizer()
     batch_size: Positive = Field(64, description="examples per step over all replicas")
@@ -58,14 +58,30 @@ class ModelTraining(Section):
         None, description="null: cyclical where optimizer.max_learning_rate is set, else constant"
     )
     iterations: Positive | None = Field(None, description="steps of half a cycle (cyclical); null: four epochs")
-    interleave_cycle_length: Positive = 4
-    interleave_block_length: Positive = 1
     early_stop_patience: Annotated[int, Field(ge=0)] | None = None
     early_stop_min_delta: Annotated[float, Field(ge=0)] | None = None
     reduceLRoP_patience: Annotated[int, Field(ge=0)] | None = None
     reduceLRoP_min_delta: Annotated[float, Field(ge=0)] | None = None
     reduceLRoP_min_lr: Annotated[float, Field(ge=0)] | None = None
     reduceLRoP_factor: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mixed_precision: Literal["bfloat16", "float16"] | None = None
+    jit: bool = Field(False, description="XLA around the forward and backward pass")
+
+    @model_validator(mode="after")
+    def _rates(self):
+        top, base = self.optimizer.max_learning_rate, self.optimizer.learning_rate
+        if top is not None and top <= base:
+            raise ValueError(f"optimizer.max_learning_rate={top} must be above optimizer.learning_rate={base}")
+        if self.schedule in ("cyclical", "one-cycle") and top is None:
+            raise ValueError(f"schedule={self.schedule} needs optimizer.max_learning_rate")
+        return self
+
+
+class ModelTraining(Training):
+    """How a tagger is trained on records."""
+
+    interleave_cycle_length: Positive = 4
+    interleave_block_length: Positive = 1
     log_dir: str = "runs"
     shuffle: bool = True
     shuffle_buffer_size: Positive = Field(1000, description="records; memory is this many whole records")
@@ -74,16 +90,9 @@ class ModelTraining(Section):
     )
     window_length: Annotated[float, Field(gt=0)] = Field(15, description="seconds")
     window_random: bool = True
-    mixed_precision: Literal["bfloat16", "float16"] | None = None
-    jit: bool = Field(False, description="XLA around the forward and backward pass")
 
     @model_validator(mode="after")
-    def _ranges(self):
-        top, base = self.optimizer.max_learning_rate, self.optimizer.learning_rate
-        if top is not None and top <= base:
-            raise ValueError(f"optimizer.max_learning_rate={top} must be above optimizer.learning_rate={base}")
-        if self.schedule in ("cyclical", "one-cycle") and top is None:
-            raise ValueError(f"schedule={self.schedule} needs optimizer.max_learning_rate")
+    def _split_has_training(self):
         if sum(self.split) <= 0 or self.split[0] == 0:
             raise ValueError(f"split={self.split} leaves nothing to train on")
         return self
@@ -144,6 +153,134 @@ class Config(Section):
         return self.model_dump(mode="json", by_alias=True)
 
 
+class Convolution(Section):
+    """One convolution of a patch network; sizes are (frames, bands)."""
+
+    filters: Positive
+    kernel: tuple[Positive, Positive]
+    pool: tuple[Positive, Positive] = (1, 1)
+
+
+class _Input(Section):
+    """What every input has: a dropout-dense stack on its vector, then its length made 1."""
+
+    dense: list[Positive] = Field([], description="units of dense layers, with dropout before, between and after them")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of these layers and of convolutions")
+    batch_norm: bool = False
+    l2: bool = Field(True, description="vector of length 1 before it is joined with the others")
+
+
+class VectorInput(_Input):
+    """A feature vector per item, X_SET_SETTING_DATASET."""
+
+    kind: Literal["vector"] = "vector"
+    setting: str | None = Field(None, description="null: given on the command line")
+
+
+class PatchesInput(_Input):
+    """Spectrogram patches, patches_SET_DATASET_NxS; predictions are means over an item's patches."""
+
+    kind: Literal["patches"] = "patches"
+    count: Positive = Field(1, description="patches per item, N")
+    seconds: Annotated[float, Field(gt=0)] = Field(15, description="S")
+    architecture: Literal["cnn", "multi-filter", "crnn"] = "cnn"
+    convolutions: list[Convolution] = Field(min_length=1, max_length=5)
+    shapes: list[tuple[Positive, Positive]] = Field(
+        [(1, 70), (5, 70), (10, 70), (1, 35), (5, 35), (10, 35)],
+        description="multi-filter: (frames, bands) of the first layer's filters, convolutions[0].filters of each",
+    )
+    activation: Literal["relu", "elu"] = "relu"
+    recurrent: list[Positive] = Field([32, 32], min_length=1, description="crnn: units of the recurrent layers")
+
+
+class TextInput(_Input):
+    """Word ids and their vectors, as tools.text word2vec writes them."""
+
+    kind: Literal["text"] = "text"
+    setting: str | None = Field(None, description="null: given on the command line")
+    architecture: Literal["cnn", "lstm"] = "cnn"
+    filter_lengths: list[Positive] = Field([2, 3], min_length=1, description="cnn: words")
+    filters: Positive = Field(150, description="cnn: of each length")
+    units: Positive = Field(200, description="lstm: in each direction")
+    fine_tune: bool = Field(True, description="train the word vectors too")
+
+
+Input = Annotated[VectorInput | PatchesInput | TextInput, Field(discriminator="kind")]
+
+
+class Network(Section):
+    """What stands on the joined inputs."""
+
+    hidden: list[Positive] = Field([], description="units of dense layers")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="before each of them, or before the output")
+    batch_norm: bool = False
+    activation: Literal["relu", "elu", "tanh"] = "relu"
+
+
+class Output(Section):
+    """The last layer."""
+
+    activation: Literal["sigmoid", "softmax", "linear"] = "linear"
+    l2: bool = Field(True, description="length 1, of linear outputs only")
+
+
+class ExperimentData(Section):
+    """Which files of the data folder."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    fact: Annotated[str, Field(min_length=1)] = Field(description="targets: als, pmi, class or another factorisation")
+    dim: Positive | None = Field(None, description="columns of the targets; null: the number of classes")
+    normalize: bool = Field(False, description="targets of length 1")
+    val_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="of train, where there is no val set")
+
+
+class ExperimentTraining(Training):
+    """How an experiment is trained."""
+
+    batch_size: Positive = 32
+    early_stop_patience: Annotated[int, Field(ge=0)] | None = 5
+    epochs: Positive = 100
+    loss: Literal["cosine", "binary_crossentropy", "categorical_crossentropy", "mean_squared_error"] = "cosine"
+
+
+class Evaluation(Section):
+    """What a run is scored by."""
+
+    k: Positive = Field(500, description="length of recommendation lists")
+    cutoffs: list[Positive] = [1, 3, 5, 10]
+
+
+class ExperimentConfig(Section):
+    """A whole experiment: several inputs, one output."""
+
+    evaluation: Literal["recommendation", "multilabel", "multiclass", "binary", "regression"]
+    data: ExperimentData
+    inputs: dict[str, Input] = Field(min_length=1)
+    network: Network = Network()
+    output: Output = Output()
+    training: ExperimentTraining = Field(
+        ExperimentTraining(), alias="model-training", validation_alias=AliasChoices("model-training", "training")
+    )
+    evaluating: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.output.activation == "softmax" and self.training.loss == "cosine":
+            raise ValueError("model-training.loss=cosine needs output.activation=linear or sigmoid")
+        if self.output.activation == "linear" and "crossentropy" in self.training.loss:
+            raise ValueError(f"model-training.loss={self.training.loss} needs output.activation=sigmoid or softmax")
+        for name, value in self.inputs.items():
+            if not name.isidentifier():
+                raise ValueError(f"inputs.{name}: use letters, digits and _ for the name of an input")
+            if value.kind == "patches" and value.architecture == "crnn" and len(value.convolutions) < 2:
+                raise ValueError(f"inputs.{name}.convolutions: a crnn has at least 2")
+        return self
+
+    def to_json(self) -> dict:
+        """The config as plain JSON values under the names of the file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
 def load(path: str | os.PathLike, *, overrides: Sequence[str] = ()) -> Config:
     """Read config.json.
 
@@ -170,15 +307,24 @@ def load(path: str | os.PathLike, *, overrides: Sequence[str] = ()) -> Config:
 
 def parse(values: dict, *, overrides: Sequence[str] = (), source: str = "config") -> Config:
     """Check a config given as a dictionary; arguments and errors as in `load`."""
+    return _parse(Config, values, overrides, source)
+
+
+def parse_experiment(values: dict, *, overrides: Sequence[str] = (), source: str = "config") -> ExperimentConfig:
+    """Check the config of an experiment given as a dictionary; arguments and errors as in `load`."""
+    return _parse(ExperimentConfig, values, overrides, source)
+
+
+def _parse(model: type[Any], values: dict, overrides: Sequence[str], source: str) -> Any:
     values = json.loads(json.dumps(values))
     # "_comment" and the like head the shipped files with command, duration and expected result.
     values = {key: value for key, value in values.items() if not key.startswith("_")}
     for override in overrides:
         _override(values, override)
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error.errors()[0])}") from None
+        raise ConfigError(f"{source}: {_explain(error.errors()[0], model)}") from None
 
 
 def _override(values: dict, override: str) -> None:
@@ -202,19 +348,44 @@ def _known(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[BaseModel]) -> str:
     """One pydantic problem as: key: value, rule, cure."""
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or "config"
+    path, section = _locate(problem["loc"], root)
+    key = ".".join(path) or "config"
     if problem["type"] == "extra_forbidden":
-        model: Any = Config
-        for part in location[:-1]:
-            fields = {f.alias or n: f for n, f in model.model_fields.items()}
-            model = fields[part].annotation if part in fields else model
-        known = _known(model)
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        known = _known(section) if section else []
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         cure = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {cure}"
+    if problem["type"] == "missing":
+        return f"{key}: missing; give it a value"
     if problem["type"] == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
+        return f"{key}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
     return f"{key}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _locate(location: Sequence[Any], root: type[BaseModel]) -> tuple[list[str], Any]:
+    """The keys of a problem as the file has them, and the section that holds the last of them."""
+    path: list[str] = []
+    section: Any = root
+    kind: Any = root  # annotation of the value reached so far
+    for part in map(str, location):
+        members = {member.model_fields["kind"].default: member for member in _sections(kind) if "kind" in member.model_fields}  # fmt: skip
+        if len(members) > 1 and part in members:  # pydantic names the kind of input, which is no key
+            kind = members[part]
+            continue
+        path.append(part)
+        fields = {f.alias or n: f for m in _sections(kind)[:1] for n, f in m.model_fields.items()}
+        section = next(iter(_sections(kind)), section)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = fields[part].annotation if part in fields else None
+        else:  # a list or dictionary of sections
+            kind = next((argument for argument in reversed(get_args(kind)) if _sections(argument)), None)
+    return path, section
+
+
+def _sections(kind: Any) -> list[Any]:
+    """The sections that an annotation allows, through unions, lists and dictionaries."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [section for argument in get_args(kind) for section in _sections(argument)]

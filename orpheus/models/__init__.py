@@ -1,13 +1,17 @@
-"""Models: shapes in, a Keras model out. `build` is the only door; importing this registers every custom layer."""
+"""Models: shapes in, a Keras model out. Importing this registers every custom layer.
+
+Two doors: `build` makes a tagger of audio, `build_modalities` a network of several inputs.
+"""
 
 import keras
 
 from orpheus.errors import ConfigError
 from orpheus.models import backend, frontends, heads, layers
+from orpheus.models.modalities import build_modalities
 
 FRONTENDS = {"waveform": frontends.waveform, "log-mel-spectrogram": frontends.log_mel}
 
-__all__ = ["FRONTENDS", "build", "layers", "minimum_window"]
+__all__ = ["FRONTENDS", "build", "build_modalities", "layers", "minimum_window"]
 
 
 def minimum_window(frontend: str) -> int:

@@ -119,6 +119,27 @@ class ChannelNormalization(keras.layers.BatchNormalization):
         return y if len(inputs.shape) == 4 else tf.squeeze(y, 1)
 
 
+@keras.saving.register_keras_serializable("orpheus")
+class UnitLength(keras.layers.Layer):
+    """Rows of L2 length 1, in float32 under any policy; a row shorter than 1e-6 becomes zero and gets no gradient.
+
+    Input and output: (batch, dimensions).
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        squares = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
+        long = squares > 1e-12
+        # Where the gradient of the root explodes, it must not be taken at all: 0 · inf is nan.
+        return ops.where(long, inputs * ops.rsqrt(ops.where(long, squares, 1.0)), 0.0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
 def layer_seed(seed: int, name: str) -> int:
     """The seed of the layer called `name`, so that a weight depends on `seed` and its place, not on building order."""
     return zlib.crc32(f"{seed}/{name}".encode())
