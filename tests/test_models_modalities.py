@@ -10,8 +10,7 @@ from orpheus.config import Network, Output, PatchesInput, TextInput, VectorInput
 from orpheus.errors import ConfigError
 from orpheus.models.layers import UnitLength
 
-RNG = np.random.default_rng(0)
-WORDS = RNG.normal(size=(20, 5)).astype(np.float32)
+WORDS = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
 CRNN = [
     {"filters": f, "kernel": (3, 3), "pool": p}
     for f, p in zip((64, 128, 128, 128), ((2, 2), (3, 3), (4, 4), (4, 4)), strict=True)
@@ -30,9 +29,10 @@ SMALL = {
 
 
 def example(shape, kind, batch=5):
+    rng = np.random.default_rng(len(kind))
     if kind == "text":
-        return RNG.integers(0, 20, (batch, *shape)).astype(np.int32)
-    return RNG.normal(size=(batch, *shape)).astype(np.float32)
+        return rng.integers(0, 20, (batch, *shape)).astype(np.int32)
+    return rng.normal(size=(batch, *shape)).astype(np.float32)
 
 
 def build(names, outputs=4, **options):

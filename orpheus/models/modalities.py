@@ -22,8 +22,8 @@ def build_modalities(
     shapes: Mapping[str, tuple[int, ...]],
     outputs: int,
     *,
-    network: Network = Network(),
-    output: Output = Output(),
+    network: Network | None = None,
+    output: Output | None = None,
     embeddings: Mapping[str, np.ndarray] | None = None,
     synchronized: bool = False,
     seed: int = 0,
@@ -60,7 +60,7 @@ def build_modalities(
         raise ConfigError("inputs: none; give at least one")
     if outputs < 1:
         raise ConfigError(f"outputs={outputs}: must be at least 1")
-    layers = keras.layers
+    layers, network, output = keras.layers, network or Network(), output or Output()
     tensors, vectors = {}, []
     for name, settings in inputs.items():
         if name in _TAKEN:
