@@ -212,6 +212,7 @@ def _train(arguments: argparse.Namespace, run, config, settings: dict, data, los
         mixed_precision=config.training.mixed_precision,
         bar=cli.progress,
     )
+    fit.check(job, config.training, options, strategy)
     if arguments.dry_run:
         return _dry_run(job, options, strategy, data, settings)
     if run is None:

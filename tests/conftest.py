@@ -46,3 +46,46 @@ def command():
         )  # fmt: skip
 
     return call
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """A small demo dataset: data/ with audio and tags of 24 tracks, mel/ and wave/ with their records."""
+    from orpheus.data import demo as dataset
+    from tools import preprocess
+
+    folder = tmp_path_factory.mktemp("demo")
+    dataset.make(folder / "data", tracks=24, seconds=3.0)
+    for name, kind in (("mel", "log-mel-spectrogram"), ("wave", "waveform")):
+        options = [
+            "--csv-path",
+            folder / "data/tracks.csv",
+            "--tag-path",
+            folder / "data/tags.db",
+            "-n",
+            6,
+            "--workers",
+            1,
+            "--group-column",
+            "track_id",
+        ]
+        code = preprocess.main([kind, str(folder / name), "--sr", "8000", "--mels", "32", *map(str, options)])
+        assert code == 0
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path, demo) -> Path:
+    """A config for `demo` whose model trains in seconds."""
+    import json
+
+    values = {
+        "model": {"n_filters": 1, "n_dense_units": 8},
+        "model-training": {
+            "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(tmp_path / "runs"), "shuffle_buffer_size": 20,
+        },
+        "tags": {"top": 12},
+    }  # fmt: skip
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(values))
+    return path

@@ -142,12 +142,15 @@ def watchers(settings: ModelTraining, job: Job) -> list[keras.callbacks.Callback
     return found
 
 
-def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[keras.Model, list[keras.metrics.Metric]]:
-    """The model of a job, compiled and with a built optimizer, and its metrics, under the strategy's scope.
+def check(job: Job, settings: ModelTraining, options: Options, on: tf.distribute.Strategy) -> None:
+    """Refuse what cannot be trained, before a run folder is made.
 
     Raises:
-        ConfigError: a batch that the replicas cannot share equally, XLA with synchronised batch normalisation.
+        ConfigError: an optimizer that Keras has not, callbacks that watch a validation that is not there, a batch that
+            the replicas cannot share equally, XLA with synchronised batch normalisation.
     """
+    job.optimizer()
+    watchers(settings, job)
     replicas = on.num_replicas_in_sync
     if job.batch_size % replicas:
         raise ConfigError(f"model-training.batch_size={job.batch_size}: must be a multiple of the {replicas} replicas")
@@ -156,6 +159,10 @@ def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[ker
             "model-training.jit with several GPUs: TensorFlow cannot compile synchronised batch normalisation; "
             "turn jit off, or train on one GPU"
         )
+
+
+def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[keras.Model, list[keras.metrics.Metric]]:
+    """The model of a job, compiled and with a built optimizer, and its metrics, under the strategy's scope."""
     policy = f"mixed_{options.mixed_precision}" if options.mixed_precision else "float32"
     keras.config.set_dtype_policy(policy)
     # tf.data refuses the pipeline's seed tensors beside a global seed of 0; everything else here has seeds of its own.

@@ -6,13 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 
 from orpheus import models
 from orpheus.config import Config
-from orpheus.data import lastfm, pipeline, records, tags
+from orpheus.data import lastfm, pipeline, records, storage, tags
 from orpheus.data.audio import AudioSpec
 from orpheus.data.pipeline import Part, Windows
 from orpheus.data.tags import TagTargets
@@ -137,7 +136,7 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     settings = run.read("run")
     config = load_config(run)
     spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
-    folder = Path(tfrecords_dir or settings["tfrecords_dir"])
+    folder = tfrecords_dir or settings["tfrecords_dir"]
     wanted = {
         **config.tfrecords.model_dump(),
         **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
@@ -166,7 +165,7 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
         "version": 1,
         "task": "tagging",
         "frontend": frontend,
-        "tfrecords_dir": str(Path(data.catalogue.folder).absolute()),
+        "tfrecords_dir": storage.absolute(data.catalogue.folder),
         "database": data.database,
         "tag_names": list(data.catalogue.layout.positions),
         "split": {name: list(shards) for name, shards in data.split.items()},
@@ -204,6 +203,12 @@ def job(
     part, classes = data.part("train"), len(data.targets.classes)
     steps = pipeline.steps_in_epoch(part, settings.batch_size, steps_per_epoch)
     shape = spec.window_shape(settings.window_length)
+    shortest = models.minimum_window(spec.format)
+    if shape[0] < shortest:
+        raise ConfigError(
+            f"model-training.window_length={settings.window_length:g}: the {spec.format} model needs at least "
+            f"{spec.seconds(shortest):.2f} s"
+        )
 
     def train(first_epoch: int):
         return pipeline.training(

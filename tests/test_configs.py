@@ -1,0 +1,42 @@
+"""Every shipped config loads, builds its model and takes a training step."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from orpheus import config, models
+from orpheus.data.audio import AudioSpec
+from orpheus.learning import fit
+from tests.conftest import ROOT
+
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.json") if "retrieval" not in path.name)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_and_steps(path):
+    loaded = config.load(path)
+    assert json.loads(path.read_text())["_comment"][0].startswith("python -m "), "the header says the command"
+    frontend = "waveform" if "waveform" in path.name else "log-mel-spectrogram"
+    spec = AudioSpec(frontend, n_mels=loaded.tfrecords.n_mels or 96)
+    # A short window: the step is what is tested, not its speed.
+    shape = spec.window_shape(min(loaded.training.window_length, 1.0))
+    if frontend == "waveform":
+        shape = (max(shape[0], models.minimum_window(frontend)),)
+    model = models.build(
+        frontend,
+        shape,
+        5,
+        n_filters=loaded.model.n_filters,
+        n_dense_units=loaded.model.n_dense_units,
+        dropout=loaded.model.dropout,
+    )
+    optimizer = fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10)
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(), jit_compile=False)
+    rng = np.random.default_rng(0)
+    audio = rng.normal(size=(2, *shape)).astype(np.float32)
+    before = [w.copy() for w in model.get_weights()]
+    loss = model.train_on_batch(audio, rng.integers(0, 2, (2, 5)).astype(np.float32))
+    assert np.isfinite(loss)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
