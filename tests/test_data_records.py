@@ -12,7 +12,6 @@ import tensorflow as tf
 from orpheus.data import records, storage
 from orpheus.data.audio import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError, DataError
-
 from tests.folders import MEL, clips, write, write_older
 
 TAGS = [["rock", "ätherisch"], [], ["pop"]]
@@ -64,6 +63,7 @@ def test_home_and_urls_are_folders(folder, monkeypatch):
         tf.io.gfile.copy(str(path), f"{url}/{path.name}", overwrite=True)
     catalogue = records.open_folder(url, format=LOG_MEL)
     assert catalogue.folder == url
+    assert storage.absolute(url) == url and storage.absolute("x") == os.path.join(os.getcwd(), "x")
     (path, _) = catalogue.paths(catalogue.shards)
     assert path == f"{url}/log-mel-spectrogram-00000-of-00002.tfrecord"
     assert len(list(records.read_shard(path))) == 2

@@ -5,12 +5,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 
-def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Iterator:
+def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Generator:
     """`function` of each item, in order, by processes; None where the process died (a decoder can crash).
 
     At most two results per process wait to be taken, so that large ones do not pile up.

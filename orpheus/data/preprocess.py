@@ -49,7 +49,8 @@ def deal(
     order = [sorted(groups)[index] for index in rng.permutation(len(groups))]
     # Large groups first, or the last one to be dealt could make one shard twice the size of the others.
     order.sort(key=lambda name: -len(groups[name]))
-    sizes, shards = np.zeros(n_files, int), [[] for _ in range(n_files)]
+    sizes = np.zeros(n_files, int)
+    shards: list[list[Track]] = [[] for _ in range(n_files)]
     for name in order:
         smallest = int(np.argmin(sizes))
         shards[smallest].extend(groups[name])
@@ -168,8 +169,9 @@ def _make_shard(
                 yield record
             else:
                 reason = stored or "the process that decoded it died"
-                row = {"id": track.track_id, "path": track.path, "reason": reason, "shard": path.name}
-                failures.append({key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()})
+                failure = {"id": track.track_id, "path": track.path, "reason": reason, "shard": path.name}
+                # A path that is not UTF-8 can be read, but not written.
+                failures.append({k: text.encode("utf-8", "backslashreplace").decode() for k, text in failure.items()})
                 if bar is not None:
                     bar.set_postfix(failures=failed_before + len(failures), refresh=False)
             if bar is not None:

@@ -4,6 +4,7 @@ import errno
 import importlib
 import io
 import os
+from typing import TextIO
 
 import tensorflow as tf
 
@@ -34,7 +35,12 @@ def location(folder: str | os.PathLike) -> str:
     return name
 
 
-def open_text(path: str | os.PathLike, encoding: str = "utf-8") -> io.TextIOBase:
+def absolute(folder: str) -> str:
+    """A path that holds from any working folder; a URL as it is."""
+    return folder if "://" in folder else os.path.abspath(folder)
+
+
+def open_text(path: str | os.PathLike, encoding: str = "utf-8") -> TextIO:
     """`open` for reading text, of URLs too."""
     if "://" not in os.fspath(path):
         return open(path, encoding=encoding)
