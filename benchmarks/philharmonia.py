@@ -1,0 +1,158 @@
+"""Orchestral clips, split by pitch: the taggers against trees and logistic regression on mean log-mel bands."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from orpheus import cli
+from orpheus.errors import DataError
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "philharmonia"
+SHARDS, SEED = 20, 0
+FORMATS = {"log-mel-spectrogram": "philharmonia.json", "waveform": "philharmonia-waveform.json"}
+
+
+def parser() -> cli.Parser:
+    result = cli.parser(
+        "benchmarks.philharmonia",
+        "Preprocess the Philharmonia's clips, train both taggers on the pitches of the training split, and compare them on "
+        "held-out pitches with gradient-boosted trees and logistic regression on mean, deviation and mean step of 96 "
+        "log-mel bands. Finished steps are kept; a second call goes on.",
+        example="python -m benchmarks.philharmonia --out out/philharmonia",
+    )
+    result.add_argument("--data", default=str(DATA), metavar="DIR", help="folder with tracks.csv, tags.db and audio")
+    result.add_argument("--out", default="out/philharmonia", metavar="DIR", help="records, runs and results.json")
+    result.add_argument("--epochs", type=int, default=40, metavar="N", help="epochs of the log-mel model")
+    result.add_argument(
+        "--waveform-epochs", type=int, default=25, metavar="N", help="epochs of the waveform model; 0: without"
+    )
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int:
+    data, out = Path(arguments.data), Path(arguments.out)
+    if not (data / "tracks.csv").is_file():
+        raise DataError(f"{data}: the Philharmonia's clips are not there; give their folder with --data")
+    rows: dict[str, dict] = {}
+    epochs = {"log-mel-spectrogram": arguments.epochs, "waveform": arguments.waveform_epochs}
+    for frontend, config in FORMATS.items():
+        if epochs[frontend]:
+            records = _records(frontend, data, out)
+            rows[f"orpheus {frontend}"] = _trained(frontend, f"configs/{config}", records, out, epochs[frontend])
+    rows.update(_baselines(out))
+    (out / "results.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    print(table(rows))
+    return 0
+
+
+def table(rows: dict[str, dict]) -> str:
+    """The results as a markdown table."""
+    lines = [
+        "| model | macro ROC-AUC | macro PR-AUC | micro ROC-AUC | micro PR-AUC | minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        values = [row[average][metric] for average in ("macro", "micro") for metric in ("roc_auc", "pr_auc")]
+        lines.append(f"| {name} | {' | '.join(f'{value:.4f}' for value in values)} | {row['minutes']:.1f} |")
+    return "\n".join(lines)
+
+
+def _call(module: str, *arguments: object) -> str:
+    words = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise DataError(f"python -m {module} ended with exit code {done.returncode}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _records(frontend: str, data: Path, out: Path) -> Path:
+    folder = out / frontend
+    _call("tools.preprocess", frontend, folder, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--seed", SEED)  # fmt: skip
+    return folder
+
+
+def _trained(frontend: str, config: str, records: Path, out: Path, epochs: int) -> dict:
+    """Metrics of a model on the test pitches; trained, or gone on with, if it is not there."""
+    note = out / f"{frontend}.json"
+    state = json.loads(note.read_text()) if note.exists() else {}
+    if "macro" in state:
+        return state
+    started = time.monotonic()
+    run = _call("orpheus.train", frontend, "--config", config, "--tfrecords-dir", records, "--epochs", epochs, "--multi-tag", "--seed", SEED, "--set", f"model-training.log_dir={out / 'runs'}")  # fmt: skip
+    minutes = (time.monotonic() - started) / 60
+    _call("orpheus.evaluate", run)
+    summary = json.loads((Path(run) / "metrics.json").read_text())["test"]["mean_of_windows"]
+    row = {
+        "macro": summary["macro"],
+        "micro": summary["micro"],
+        "minutes": minutes,
+        "run": run,
+        "cores": os.cpu_count(),
+    }
+    row["per_class"] = summary["per_class"]
+    note.write_text(json.dumps(row))
+    return row
+
+
+def _baselines(out: Path) -> dict[str, dict]:
+    """Trees and logistic regression on the same tracks and split, from the log-mel records."""
+    import numpy as np
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from orpheus import config
+    from orpheus.data import records
+    from orpheus.learning import ranking
+    from orpheus.tasks import tagging
+
+    frontend = "log-mel-spectrogram"
+    loaded = config.load(f"configs/{FORMATS[frontend]}")
+    data = tagging.open_data(frontend, loaded, tagging.Choices(str(out / frontend)))
+    spec = data.catalogue.spec
+
+    def features(side: str) -> np.ndarray:
+        rows = []
+        for path in data.catalogue.paths(data.split[side]):
+            for record in records.read_shard(path):
+                frames = np.frombuffer(records.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
+                frames = frames.astype(np.float32)
+                steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(spec.n_mels)
+                rows.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps]))
+        return np.array(rows)
+
+    train, test = features("train"), features("test")
+    truth = {side: data.part(side).truth() for side in ("train", "test")}
+    makers = {
+        "gradient-boosted trees": lambda: HistGradientBoostingClassifier(random_state=0),
+        "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    }
+    found = {}
+    for name, make in makers.items():
+        note = out / f"{name.replace(' ', '-')}.json"
+        if note.exists():
+            found[name] = json.loads(note.read_text())
+            continue
+        started = time.monotonic()
+        scores = np.zeros_like(truth["test"])
+        for column in cli.progress(range(scores.shape[1]), desc=name, unit="tag"):
+            scores[:, column] = make().fit(train, truth["train"][:, column]).predict_proba(test)[:, 1]
+        summary = ranking.summarise(truth["test"], scores, data.targets.classes)
+        found[name] = {key: summary[key] for key in ("macro", "micro", "per_class")}
+        found[name]["minutes"] = (time.monotonic() - started) / 60
+        note.write_text(json.dumps(found[name]))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
