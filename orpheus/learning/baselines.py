@@ -37,7 +37,7 @@ def expected_listeners(
     Arguments as in `nearest_neighbours`.
     """
     listeners = np.diff(scipy.sparse.csr_matrix(train_counts).indptr).astype(np.float32)
-    weights = _neighbours(train_features, test_features, len(listeners), k)
+    weights = neighbours(train_features, test_features, len(listeners), k)
     total = np.asarray(weights.sum(axis=1)).ravel()
     return np.divide(weights @ listeners, total, out=np.zeros(len(total), np.float32), where=total > 0)
 
@@ -62,7 +62,7 @@ def nearest_neighbours(
     """
     heard = scipy.sparse.csr_matrix(train_counts, dtype=np.float32, copy=True)
     heard.data[:] = heard.data > 0
-    weights = _neighbours(train_features, test_features, heard.shape[0], k, block)
+    weights = neighbours(train_features, test_features, heard.shape[0], k, block)
     return np.asarray((weights @ heard).todense(), dtype=np.float32)
 
 
@@ -78,15 +78,28 @@ def factor_scores(items: np.ndarray, users: np.ndarray) -> np.ndarray:
     return np.asarray(items, np.float32) @ np.asarray(users, np.float32).T
 
 
-def _neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sparse.csr_matrix:
-    """Similarities of each test item to its k nearest training items, CSR (test items, training items)."""
+def neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sparse.csr_matrix:
+    """Cosine similarities of each test item to its k nearest training items, CSR (test items, training items).
+
+    For scores of a block of users: ``neighbours(…) @ heard[:, block]``. Negative similarities count as 0.
+
+    Args:
+        train: (training items, features), dense or sparse.
+        test: (test items, features).
+        n_items: Number of training items, checked.
+        k: Neighbours of each test item; at most all training items are taken.
+        block: Test items compared at a time; memory is block × training items × 4 bytes.
+
+    Raises:
+        DataError: sizes do not fit.
+    """
     if k < 1:
         raise ConfigError(f"k={k}: expected at least 1")
     if train.shape[0] != n_items or train.shape[1] != test.shape[1]:
         raise DataError(
             f"features of shape {train.shape} (training) and {test.shape} (test) do not fit counts of {n_items} items"
         )
-    train, test, k = _unit(train), _unit(test), min(k, n_items)
+    train, test, k = unit(train), unit(test), min(k, n_items)
     parts = []
     for start in range(0, test.shape[0], block):
         similarity = test[start : start + block] @ train.T
@@ -99,7 +112,7 @@ def _neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.s
     return scipy.sparse.vstack(parts).tocsr() if parts else scipy.sparse.csr_matrix((0, n_items), dtype=np.float32)
 
 
-def _unit(rows):
+def unit(rows):
     """Rows of length 1; zero rows stay zero; never sparse with dense."""
     if scipy.sparse.issparse(rows):
         norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
