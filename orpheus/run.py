@@ -46,11 +46,28 @@ class Run:
                 break
             except FileExistsError:
                 continue
-        run = cls(folder)
-        with files.atomic(folder / "command.txt") as file:
+        return cls(folder)._begin(command)
+
+    @classmethod
+    def create_numbered(cls, parent: str | os.PathLike, name: str, *, command: Sequence[str]) -> "Run":
+        """Make a new folder ``PARENT/NAME_N``, N the first number from 1 on that is free above all that are there."""
+        parent = Path(parent).expanduser()
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [path.name.removeprefix(f"{name}_") for path in parent.glob(f"{name}_*")]
+        number = max((int(text) for text in taken if text.isdecimal()), default=0)
+        while True:
+            number += 1
+            try:
+                (parent / f"{name}_{number}").mkdir()
+                return cls(parent / f"{name}_{number}")._begin(command)
+            except FileExistsError:  # another process was quicker
+                continue
+
+    def _begin(self, command: Sequence[str]) -> "Run":
+        with files.atomic(self.folder / "command.txt") as file:
             file.write(" ".join(command) + "\n")
-        run.write("versions", versions())
-        return run
+        self.write("versions", versions())
+        return self
 
     @classmethod
     def open(cls, folder: str | os.PathLike) -> "Run":
