@@ -28,8 +28,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any):
         if example:
             kwargs["epilog"] = f"example:\n  {example}"
-        kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, formatter_class=_Formatter, **kwargs)
+        kwargs |= {"formatter_class": _Formatter, "allow_abbrev": False}
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

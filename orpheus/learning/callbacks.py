@@ -95,7 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
         states = []
         for callback in self.others:
             state = {name: getattr(callback, name) for name in self._ATTRIBUTES if hasattr(callback, name)}
-            plain = {name: float(value) if isinstance(value, np.generic) else value for name, value in state.items()}
+            plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in state.items()}
             states.append(
                 {n: v for n, v in plain.items() if v is None or (isinstance(v, int | float) and math.isfinite(v))}
             )

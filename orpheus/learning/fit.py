@@ -86,9 +86,9 @@ def optimizer(settings: ModelTraining, *, steps_per_epoch: int, epochs: int) -> 
     rate: Any = wanted.learning_rate
     maximum = wanted.max_learning_rate
     kind = settings.schedule or ("cyclical" if maximum else "constant")
-    if kind == "cyclical":
+    if maximum is not None and kind == "cyclical":
         rate = Cyclical(rate, maximum, settings.iterations or 4 * steps_per_epoch)
-    elif kind == "one-cycle":
+    elif maximum is not None and kind == "one-cycle":
         rate = OneCycle(maximum, max(2, epochs * steps_per_epoch), start_divisor=maximum / rate)
     make = getattr(keras.optimizers, names[wanted.name.lower()])
     try:
@@ -165,8 +165,7 @@ def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[ker
     """The model of a job, compiled and with a built optimizer, and its metrics, under the strategy's scope."""
     policy = f"mixed_{options.mixed_precision}" if options.mixed_precision else "float32"
     keras.config.set_dtype_policy(policy)
-    # tf.data refuses the pipeline's seed tensors beside a global seed of 0; everything else here has seeds of its own.
-    keras.utils.set_random_seed(job.seed + 1)
+    keras.utils.set_random_seed(job.seed)
     with on.scope():
         model = job.build()
         metrics = list(job.metrics())

@@ -89,7 +89,7 @@ def open_data(
     popular = database_file.popularity() if database_file else tags.popularity(row.tags[database] for row in rows)
     if not popular:
         raise DataError(f"{catalogue.folder}: no record has any tag; give tools.preprocess the right tag database")
-    removed = tags.read_filter(choices.filter_path) if choices.filter_path else []
+    removed = tags.read_filter(str(choices.filter_path)) if choices.filter_path else []
     if clusters is not None:
         _say_ignored(config)
         present = {tag for row in rows for tag in row.tags[database]}

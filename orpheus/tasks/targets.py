@@ -37,7 +37,7 @@ def read_clusters(path: str | os.PathLike, genre_path: str | os.PathLike | None 
 def provenance(path: str | os.PathLike, genre_path: str | os.PathLike | None = None) -> dict[str, Any]:
     """Which dictionary a run's classes are from, for run.json."""
     file = dictionary.find(path)
-    made = {"file": str(file.absolute()), "sha256": files.content_hash(file)}
+    made: dict[str, Any] = {"file": str(file.absolute()), "sha256": files.content_hash(file)}
     if genre_path is not None:
         chosen = genres.read(genre_path)
         made |= {"genres": list(chosen.genres), "merge": [list(pair) for pair in chosen.merge]}
