@@ -14,10 +14,11 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.evaluate",
         "Exact ROC-AUC and PR-AUC (average precision) per class, micro and macro, over the mean of all windows of a "
-        "track and over single windows. Prints a table and writes RUN/metrics.json.",
+        "track and over single windows. Prints a table and writes RUN/metrics.json. Experiments are scored as their config "
+        "says: lists per user, classes, or R2.",
         example="python -m orpheus.evaluate runs/log-mel-spectrogram_260101-120000 --split test",
     )
-    result.add_argument("run", metavar="RUN", help="folder made by orpheus.train")
+    result.add_argument("run", metavar="RUN", help="folder made by orpheus.train, or an experiment's (also model_1)")
     result.add_argument("--split", choices=("train", "valid", "test"), default="test", help="which side")
     result.add_argument(
         "--tfrecords-dir", metavar="DIR", help="where its records are now; where they were if not given"
@@ -29,14 +30,23 @@ def parser() -> cli.Parser:
         "on the same tracks; writes RUN/comparison.json instead",
     )
     result.add_argument("--batch-size", type=int, default=32, metavar="N", help="windows per pass")
+    of = result.add_argument_group("of an experiment's run")
+    of.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
+    of.add_argument("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given")
+    of.add_argument("--baselines", action="store_true", help="random, popularity, nearest neighbours, upper bound too")
+    of.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="replicates of 95 %% intervals; 0: none")
     return result
 
 
 def body(arguments: argparse.Namespace) -> int:
     from orpheus.run import Run
+    from orpheus.tasks import experiments
+
+    run = experiments.find_run(arguments.run, arguments.data_dir)
+    if experiments.is_experiment(run):
+        return _items(run, arguments)
     from orpheus.tasks import tagging
 
-    run = Run.open(arguments.run)
     if arguments.compare_tags:
         return _compare(run, Run.open(arguments.compare_tags), arguments)
     data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
@@ -61,6 +71,22 @@ def _compare(run, tag_run, arguments: argparse.Namespace) -> int:
     )
     run.write("comparison", result)
     print(comparison.table(result))
+    return 0
+
+
+def _items(run, arguments: argparse.Namespace) -> int:
+    """An experiment's run on a set of its data folder."""
+    from orpheus import experiment
+    from orpheus.tasks import experiments
+
+    subset = "val" if arguments.split == "valid" else arguments.split
+    shown = experiment.evaluate(
+        run, subset, k=arguments.k, replicates=arguments.bootstrap, with_baselines=arguments.baselines,
+        data_dir=arguments.data_dir,
+    )  # fmt: skip
+    print(shown)
+    if run.folder.parent.name == "models":
+        experiments.write_table(run.folder.parent)
     return 0
 
 

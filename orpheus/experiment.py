@@ -48,8 +48,12 @@ def parser() -> cli.Parser:
 def add_score_options(group) -> None:
     """Options that orpheus.evaluate has too."""
     group.add_argument("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given")
-    group.add_argument("--baselines", action="store_true", help="random, popularity, nearest neighbours, upper bound too")
-    group.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="replicates of 95 %% intervals; 0: none")
+    group.add_argument(
+        "--baselines", action="store_true", help="random, popularity, nearest neighbours, upper bound too"
+    )
+    group.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="replicates of 95 %% intervals; 0: none"
+    )
 
 
 def body(arguments: argparse.Namespace) -> int:
@@ -223,7 +227,9 @@ def table(result: dict, name: str, subset: str) -> str:
     elif "macro" in result:
         lines = [f"{subset}: {result['items']} items, {len(result['per_class'])} classes"]
         for kind in ("macro", "micro"):
-            lines.append(f"{kind}  ROC-AUC {_number(result[kind]['roc_auc'])}  PR-AUC {_number(result[kind]['pr_auc'])}")
+            lines.append(
+                f"{kind}  ROC-AUC {_number(result[kind]['roc_auc'])}  PR-AUC {_number(result[kind]['pr_auc'])}"
+            )
         lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["lists"].items()))
         lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["diversity"].items()))
         if "at_thresholds" in result:

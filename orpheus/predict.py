@@ -19,12 +19,13 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.predict",
         "Tag audio files with a trained run. Windows slide over each whole file in bounded memory. Files that cannot be "
-        "read are reported, the rest goes on, and the exit code is 1.",
+        "read are reported, the rest goes on, and the exit code is 1. Of an experiment's run: write what it, or a hidden "
+        "layer of it, says of a set of its data folder.",
         example="python -m orpheus.predict runs/log-mel-spectrogram_260101-120000 ~/Music -t 0.3 --csv tags.csv",
     )
-    result.add_argument("run", metavar="RUN", help="folder made by orpheus.train")
+    result.add_argument("run", metavar="RUN", help="folder made by orpheus.train, or an experiment's (also model_1)")
     result.add_argument(
-        "inputs", metavar="FILE_OR_FOLDER", nargs="+", help="audio files; folders are searched for them"
+        "inputs", metavar="FILE_OR_FOLDER", nargs="*", help="audio files; folders are searched for them"
     )
     shown = result.add_argument_group("what is shown")
     shown.add_argument(
@@ -40,6 +41,15 @@ def parser() -> cli.Parser:
     how = result.add_argument_group("how")
     how.add_argument("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given")
     how.add_argument("--batch-size", type=int, default=16, metavar="N", help="windows per pass")
+    of = result.add_argument_group("of an experiment's run")
+    of.add_argument("-s", "--set", choices=("train", "val", "test"), default="test", help="whose items")
+    of.add_argument(
+        "-l", "--layer", metavar="LAYER",
+        help="index or name of a hidden layer: its output becomes the features RUN-pred_LAYER, a setting of the next "
+        "experiment",
+    )  # fmt: skip
+    of.add_argument("-p", "--patches", action="store_true", help="the run takes audio patches (checked, not needed)")
+    of.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
     return result
 
 
@@ -48,10 +58,15 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
     if arguments.top < 1 or arguments.batch_size < 1:
         raise ConfigError("--top and --batch-size must be at least 1")
-    from orpheus.run import Run
+    from orpheus.tasks import experiments
+
+    run = experiments.find_run(arguments.run, arguments.data_dir)
+    if experiments.is_experiment(run):
+        return _items(run, arguments)
+    if not arguments.inputs or arguments.layer or arguments.patches:
+        raise ConfigError(f"{run.folder}: a tagger takes audio files, and neither -l nor -p")
     from orpheus.tasks.tagger import Tagger
 
-    run = Run.open(arguments.run)
     paths = audio_files(arguments.inputs)
     tagger = Tagger(run)
     predictions, failures = {}, {}
@@ -75,6 +90,23 @@ def body(arguments: argparse.Namespace) -> int:
     if failures:
         print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
     return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
+
+
+def _items(run, arguments: argparse.Namespace) -> int:
+    """Items of a set by an experiment's run."""
+    from orpheus import experiment
+    from orpheus.tasks import recommendation
+
+    if arguments.inputs:
+        raise ConfigError(
+            f"{run.folder}: an experiment predicts its sets (-s); for new files see orpheus.recommend --new"
+        )
+    kinds = {value.kind for value in recommendation.load_config(run).inputs.values()}
+    if arguments.patches and "patches" not in kinds:
+        raise ConfigError(f"-p: the inputs of {run.folder} are {', '.join(sorted(kinds))}, not patches; leave it out")
+    for path in experiment.predict(run, arguments.set, layer=arguments.layer, data_dir=arguments.data_dir):
+        print(path)
+    return cli.EXIT_OK
 
 
 def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:

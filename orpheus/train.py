@@ -103,11 +103,12 @@ def parser() -> cli.Parser:
 def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
-    from orpheus.run import Run
-    from orpheus.tasks import tagging, targets
+    from orpheus.tasks import experiments, tagging, targets
 
     if arguments.resume:
-        run = Run.open(arguments.resume)
+        run = experiments.find_run(arguments.resume)
+        if experiments.is_experiment(run):
+            return _resume_experiment(run, arguments)
         config, settings = tagging.load_config(run), run.read("run")
         data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
         loss = targets.load_loss(run)
@@ -150,6 +151,18 @@ def body(arguments: argparse.Namespace) -> int:
     if arguments.epochs:
         settings["epochs"] = arguments.epochs
     return _train(arguments, run, config, settings, data, loss)
+
+
+def _resume_experiment(run, arguments: argparse.Namespace) -> int:
+    """Go on with a run of orpheus.experiment."""
+    from orpheus import experiment
+
+    for option in ("tfrecords_dir", "dry_run", "steps_per_epoch"):
+        if getattr(arguments, option):
+            raise ConfigError(f"--{option.replace('_', '-')}: {run.folder} is an experiment's, which has no such thing")
+    experiment.train(run, epochs=arguments.epochs, cuda=arguments.cuda)
+    print(run.folder)
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -77,14 +77,24 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_run(name: str, data_dir: Path | str | None = None) -> Run:
-    """A run by its folder, or by its name in the models folder of a data folder.
+    """A run by its folder, or by its name (model_1) in the models folder of a data folder.
+
+    Args:
+        name: Of either.
+        data_dir: The data folder; ``data`` where it has such a run if None.
 
     Raises:
         DataError: neither is there.
     """
-    if data_dir is not None and not Path(name).expanduser().is_dir():
-        return Run.open(Path(data_dir).expanduser() / "models" / name)
-    return Run.open(name)
+    named = Path(data_dir or "data").expanduser() / "models" / name
+    if Path(name).expanduser().is_dir() or not (named.is_dir() or data_dir):
+        return Run.open(name)
+    return Run.open(named)
+
+
+def is_experiment(run: Run) -> bool:
+    """Whether a run is of an experiment, not of a tagger."""
+    return run.read("run").get("task") in ("recommendation", "classification")
 
 
 def trained(models: Path) -> list[dict[str, Any]]:

@@ -26,7 +26,6 @@ from orpheus.run import Run
 from orpheus.tasks.batches import Examples, PatchRows, Reader, Rows, WordIds
 
 log = logging.getLogger(__name__)
-TASKS = ("recommendation", "classification")
 
 
 @dataclass
