@@ -1,13 +1,13 @@
 """Look into a tag database (Last.fm schema) or a tag file (MTG-Jamendo's), and write a cleaned copy."""
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from orpheus import cli
 from orpheus.errors import ConfigError, DataError
+from tools._table import show
 
 
 def parser() -> cli.Parser:
@@ -75,7 +75,7 @@ def _top(source, arguments: argparse.Namespace) -> None:
         if count < arguments.min_tracks or 0 < arguments.number < rank:
             break
         table.append((rank, tag, count, f"{100 * count / tracks:.2f}", f"{100 * covered / total:.2f}"))
-    _print(("rank", "tag", "tracks", "% of tracks", "% of counts up to here"), table, arguments.csv)
+    show(("rank", "tag", "tracks", "% of tracks", "% of counts up to here"), table, arguments.csv)
     if not arguments.csv:
         print(f"{len(popularity)} tags, {tracks} tracks, {total} counts")
 
@@ -87,7 +87,7 @@ def _tags(source, arguments: argparse.Namespace) -> None:
         if not weights:
             raise DataError(f"{arguments.source}: no tags of track {track_id!r}; ids are case-sensitive")
         table.extend((track_id, tag, f"{val:g}") for tag, val in weights if val >= arguments.min_val)
-    _print(("track_id", "tag", "val"), table, arguments.csv)
+    show(("track_id", "tag", "val"), table, arguments.csv)
 
 
 def _tracks(source, arguments: argparse.Namespace) -> None:
@@ -97,7 +97,7 @@ def _tracks(source, arguments: argparse.Namespace) -> None:
             f"{arguments.source}: no track has the tag {arguments.tag!r}; {_nearest(source, arguments.tag)}"
         )
     found = [(track_id, f"{val:g}") for track_id, val in found if val >= arguments.min_val]
-    _print(("track_id", "val"), found[: arguments.number or None], arguments.csv)
+    show(("track_id", "val"), found[: arguments.number or None], arguments.csv)
 
 
 def _nearest(source, tag: str) -> str:
@@ -117,7 +117,7 @@ def _spellings(source, arguments: argparse.Namespace) -> None:
     table = [
         (name, tag, counts[tag]) for name, tags in sorted(_cleaning(source, arguments).groups.items()) for tag in tags
     ]
-    _print(("name", "spelling", "tracks"), table, arguments.csv)
+    show(("name", "spelling", "tracks"), table, arguments.csv)
 
 
 def _clean(source, arguments: argparse.Namespace) -> None:
@@ -157,26 +157,6 @@ def _lines(path: str | None) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _print(header: Sequence[str], table: Sequence[Sequence], comma_separated: bool) -> None:
-    """The table with aligned columns (numbers to the right), or as CSV."""
-    if comma_separated:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *table])
-        return
-    cells = [tuple(map(str, row)) for row in [header, *table]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
-    for row in cells:
-        aligned = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        )
-        print("  ".join(aligned).rstrip())
-
-
-def _is_number(cell: str) -> bool:
-    return cell.replace(".", "", 1).isdigit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
