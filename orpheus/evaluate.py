@@ -43,12 +43,12 @@ def body(arguments: argparse.Namespace) -> int:
     from orpheus.tasks import experiments
 
     run = experiments.find_run(arguments.run, arguments.data_dir)
+    if arguments.compare_tags:
+        return _compare(run, Run.open(arguments.compare_tags), arguments)
     if experiments.is_experiment(run):
         return _items(run, arguments)
     from orpheus.tasks import tagging
 
-    if arguments.compare_tags:
-        return _compare(run, Run.open(arguments.compare_tags), arguments)
     data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     result = evaluate(run, data, arguments.split, batch_size=arguments.batch_size)
     stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
