@@ -59,6 +59,12 @@ def test_weights_below_the_least_do_not_count(source, capsys):
     assert "2 tags, 3 tracks, 3 counts" in capsys.readouterr().out
 
 
+def test_a_table_of_cleaned_tags_is_a_source(source, capsys):
+    (source / "t.tsv").write_text("a\trock music\trock\tgenre\t100\na\trock\trock\tgenre\t90\nb\tpop\tpop\t\t60\n")
+    assert run("--tags", source / "t.tsv", "--min-val", 50) == 0
+    assert "2 tags, 2 tracks, 2 counts" in capsys.readouterr().out
+
+
 def test_real_tags_counted_by_a_loop(shared, capsys, tmp_path):
     files = sorted((shared / "mtg-jamendo").glob("autotagging_moodtheme-*.tsv"))
     assert run("--tags", *files, "--top", 5, "--out", tmp_path, "--shown", 1) == 0

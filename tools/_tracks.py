@@ -8,8 +8,8 @@ from typing import Any
 from orpheus.errors import DataError
 
 HELP = (
-    "tags of tracks: a tag database, one or several tag files (TSV), a folder of records, its manifest.jsonl, or the "
-    "HetRec Last.fm folder (artists as tracks)"
+    "tags of tracks: a tag database, one or several tag files (TSV), a table of tools.clean_tags, a folder of records, "
+    "its manifest.jsonl, or the HetRec Last.fm folder (artists as tracks)"
 )
 
 
@@ -21,7 +21,7 @@ def add_source(parser: argparse._ActionsContainer) -> None:
         type=float,
         default=0,
         metavar="V",
-        help="tags below this weight do not count: 0 to 100 of a database, users per artist of HetRec",
+        help="tags below this weight do not count: 0 to 100 of a database or table, users per artist of HetRec",
     )
     parser.add_argument(
         "--multi-db-default",
@@ -59,8 +59,11 @@ def read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str,
         return _manifest(first, arguments.multi_db_default), _name([first])
     if first.is_dir():
         return _records(first, arguments.multi_db_default)
+    from orpheus.data import cleaning
     from orpheus.data.tagfiles import open_tags
 
+    if cleaning.is_table(first):
+        return cleaning.cleaned_tags(cleaning.read_table(first), min_score=arguments.min_val), _name([first])
     return open_tags(first).tags_of_all(min_val=arguments.min_val), _name([first])
 
 

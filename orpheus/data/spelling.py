@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _DECADE_WORDS = {
     "twenties": 1920, "thirties": 1930, "forties": 1940, "fifties": 1950, "sixties": 1960,
@@ -22,12 +23,38 @@ def spelling_key(tag: str) -> str:
         >>> spelling_key("Hip-Hop") == spelling_key("hiphop"), spelling_key("R&B") == spelling_key("r and b")
         (True, True)
     """
-    text = unicodedata.normalize("NFKC", _APOSTROPHES.sub("", tag)).casefold()
-    words = re.sub(r"[\W_]+", " ", text.replace("&", " and ")).split()
+    words = spelling_words(tag)
     if not words:
-        return text.strip() or tag  # "!!!" is a tag too
-    key = "".join("n" if word == "and" else _decade(word) for word in words)
+        return _without_letters(tag)
+    key = "".join(words)
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
+
+
+def spelling_words(tag: str) -> list[str]:
+    """The words of a tag, the same for its spellings: lower case, no punctuation, "n" for "and" and "&", decades as one.
+
+    Empty where the tag has neither letter nor digit.
+    """
+    text = _plain(tag).replace("&", " and ")
+    return ["n" if word == "and" else _decade(word) for word in re.sub(r"[\W_]+", " ", text).split()]
+
+
+def lemma_key(words: Sequence[str], tag: str) -> str:
+    """A key that is equal for tags whose words are equal as lemmas, however they are spaced.
+
+    Args:
+        words: `spelling_words` of the tag, or some of them, each its lemma.
+        tag: The tag itself, its own key where it has no word.
+    """
+    return "".join(words) or _without_letters(tag)
+
+
+def _plain(tag: str) -> str:
+    return unicodedata.normalize("NFKC", _APOSTROPHES.sub("", tag)).casefold()
+
+
+def _without_letters(tag: str) -> str:
+    return _plain(tag).strip() or tag  # "!!!" is a tag too
 
 
 def _decade(word: str) -> str:
