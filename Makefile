@@ -37,7 +37,7 @@ demo: $(READY)
 	$(BIN)/python -m tools.demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(if $(SLOW),--slow)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SLOW),--slow)
 
 lint: $(READY)
 	$(BIN)/ruff check .

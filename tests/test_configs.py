@@ -14,7 +14,11 @@ from tests.conftest import ROOT
 CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.json") if "retrieval" not in path.name)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+LARGE = [path for path in CONFIGS if "small" not in path.name]
+PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path in LARGE else []) for path in CONFIGS]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
 def test_config_builds_and_steps(path):
     loaded = config.load(path)
     assert json.loads(path.read_text())["_comment"][0].startswith("python -m "), "the header says the command"

@@ -57,7 +57,9 @@ def test_learns_the_known_answer(tmp_path):
 @pytest.mark.parametrize("built_in", [False, True])
 def test_resumed_equals_uninterrupted(tmp_path, built_in):
     # Falling learning rate and early stopping are among what has to go on where it was.
-    settings = ModelTraining(reduceLRoP_patience=1, reduceLRoP_factor=0.5, reduceLRoP_min_delta=0.5, early_stop_patience=6)
+    settings = ModelTraining(
+        reduceLRoP_patience=1, reduceLRoP_factor=0.5, reduceLRoP_min_delta=0.5, early_stop_patience=6
+    )
     whole, run = trained(tmp_path / "whole", epochs=4, settings=settings, built_in=built_in)
     trained(tmp_path / "parts", epochs=2, settings=settings, built_in=built_in)
     parts, resumed = trained(tmp_path / "parts", epochs=4, settings=settings, built_in=built_in)
@@ -142,11 +144,44 @@ def test_mixed_precision_agrees_within_its_precision(tmp_path, precision):
     assert not np.array_equal(mixed, plain)
 
 
+@pytest.mark.parametrize("built_in", [False, True])
+def test_interrupt_saves_and_resume_goes_on(tmp_path, built_in):
+    whole, _ = trained(tmp_path / "whole", epochs=3, built_in=built_in)
+
+    class Interrupting:
+        """A progress bar during whose second epoch Ctrl-C is pressed."""
+
+        epochs = 0
+
+        def __init__(self, **_):
+            Interrupting.epochs += 1
+
+        def update(self):
+            if Interrupting.epochs == 2:
+                raise KeyboardInterrupt
+
+        def set_postfix_str(self, *_, **__):
+            pass
+
+        def close(self):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "stopped", epochs=3, built_in=built_in, bar=Interrupting)
+    assert (tmp_path / "stopped/model.keras").is_file()
+    parts, _ = trained(tmp_path / "stopped", epochs=3, built_in=built_in)
+    np.testing.assert_array_equal(parts, whole)
+
+
 @pytest.mark.slow
 def test_two_replicas_equal_one(tmp_path):
     # Adam divides rounding errors of small gradients by their own size; with momentum they stay rounding errors.
     settings = {"job": {"dropout": 0.0, "synchronized": True, "sgd": True, "rate": 0.1}}
-    for name, more in (("one", {}), ("two", {"replicas": 2}), ("two-fit", {"replicas": 2, "options": {"epochs": 2, "built_in": True}})):
+    for name, more in (
+        ("one", {}),
+        ("two", {"replicas": 2}),
+        ("two-fit", {"replicas": 2, "options": {"epochs": 2, "built_in": True}}),
+    ):
         _script(tmp_path / name, {**settings, **more})
     one, two, two_fit = (np.load(tmp_path / name / "weights.npy") for name in ("one", "two", "two-fit"))
     np.testing.assert_allclose(two, one, atol=1e-5)
