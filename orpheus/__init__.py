@@ -19,3 +19,11 @@ def load(run):
     from orpheus.tasks.tagger import Tagger
 
     return Tagger(Run.open(run))
+
+
+def __getattr__(name: str):
+    if name == "MusicRecommender":  # imported when asked for: it loads TensorFlow
+        from orpheus.tasks.recommender import MusicRecommender
+
+        return MusicRecommender
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

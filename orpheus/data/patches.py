@@ -236,6 +236,17 @@ class Patches:
     def close(self) -> None:
         self._file.close()
 
+    def made_with(self) -> tuple[PatchSpec, np.ndarray, np.ndarray]:
+        """What new audio must be made into: the spec, and mean and deviation of each band, (width,).
+
+        Raises:
+            DataError: another program made the file and did not say.
+        """
+        stored = self._file.attrs
+        if not {"spec", "mean", "std"} <= set(stored):
+            raise DataError(f"{self.path}: does not say how it was made; make it with python -m tools.patches")
+        return PatchSpec(**json.loads(stored["spec"])), np.asarray(stored["mean"]), np.asarray(stored["std"])
+
     def positions(self, ids: Sequence[str]) -> list[list[int]]:
         """Row numbers of each item's patches.
 

@@ -155,7 +155,7 @@ def compare(
         rankings["popularity"] = popularity(expected)
         rankings["nearest neighbours"] = lambda start, stop: np.asarray((near @ by_user[:, start:stop]).todense()).T
     else:
-        log.warning("no popularity and neighbours: the inputs are patches, which have no feature vector")
+        log.info("no popularity and neighbours: the inputs are patches, which have no feature vector")
     rankings["popularity, oracle"] = popularity(np.diff(truth.tocsc().indptr))
     fact, dim, folder = data.config.data.fact, data.dim, data.folder
     seen = folder.item_factors(f"{fact}-seen", dim, subset), folder.user_factors(f"{fact}-seen", dim)
@@ -164,7 +164,7 @@ def compare(
         vectors, people = whole.dense(getattr(data.splits, subset)), np.asarray(tables.load_matrix(seen[1]))
         rankings["upper bound"] = lambda start, stop: people[start:stop] @ vectors.T
     else:
-        log.warning("no upper bound: %s is not there; tools.factorize %s --upper-bound makes it", seen[0], fact)
+        log.info("no upper bound: %s is not there; tools.factorize %s --upper-bound makes it", seen[0], fact)
     return {
         name: lists(data, subset, rows, k=k, replicates=replicates, progress=progress, name=name)
         for name, rows in rankings.items()
