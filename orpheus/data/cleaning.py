@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orpheus.data.lastfm import TagDatabase
 from orpheus.data.lemmas import lemma
@@ -107,7 +107,8 @@ class _Counter:
     """Songs, tags and annotations that pass a point."""
 
     def __init__(self, step: str):
-        self.step, self.songs, self.tags, self.annotations = step, 0, set(), 0
+        self.step, self.songs, self.annotations = step, 0, 0
+        self.tags: set[str] = set()
 
     def add(self, rows: list[Annotation]) -> list[Annotation]:
         self.songs += bool(rows)
@@ -144,7 +145,7 @@ def clean(annotations: Iterable[Annotation], steps: Steps, *, categories: Mappin
     kept: list[Annotation] = []
     for song, lines in groupby(annotations, key=lambda row: row.song):
         rows = points["source"].add(list(lines))
-        if "songs" in points:
+        if steps.songs is not None:
             rows = points["songs"].add(rows if song in steps.songs else [])
         if "score" in points:
             rows = points["score"].add([row for row in rows if row.score >= steps.min_score])
@@ -161,8 +162,8 @@ def clean(annotations: Iterable[Annotation], steps: Steps, *, categories: Mappin
         songs_of_tag[row.tag].add(row.song)
         songs_of_key[keys[row.tag]].add(row.song)
     members: dict[str, dict[str, int]] = defaultdict(dict)
-    for tag, songs in sorted(songs_of_tag.items(), key=lambda item: (-len(item[1]), item[0])):
-        members[keys[tag]][tag] = len(songs)
+    for tag, holders in sorted(songs_of_tag.items(), key=lambda item: (-len(item[1]), item[0])):
+        members[keys[tag]][tag] = len(holders)
     names = {key: next(iter(tags)) for key, tags in members.items()}
     for step, partial in _one_by_one(steps):
         together = keys.values() if partial == steps else map(partial.key, keys)
@@ -192,7 +193,7 @@ def _one_by_one(steps: Steps) -> list[tuple[str, Steps]]:
         "lemmas": "grouped by lemma",
     }
     on = [name for name in names if getattr(steps, name)]
-    off = {"normalise": False, "suffixes": (), "lemmas": False}
+    off: dict[str, Any] = {"normalise": False, "suffixes": (), "lemmas": False}
     return [
         (names[name], replace(steps, **{later: off[later] for later in on[place + 1 :]}))
         for place, name in enumerate(on)
@@ -265,7 +266,8 @@ def read_table(path: str | os.PathLike) -> list[Annotation]:
                         f"{path}:{number}: expected {' '.join(COLUMNS)}, separated by tabs, score a number from 0; "
                         f"found {line.strip()[:60]!r}"
                     )
-                songs.setdefault(fields[0], []).append(Annotation(*fields[:4], score))
+                song, tag, cleaned, category = fields[:4]
+                songs.setdefault(song, []).append(Annotation(song, tag, cleaned, category, score))
     except FileNotFoundError:
         raise DataError(f"{path}: no such table of annotations") from None
     except (OSError, UnicodeDecodeError) as error:
