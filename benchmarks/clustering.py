@@ -22,6 +22,7 @@ import argparse
 import sys
 import time
 
+from benchmarks.common import Row, report
 from orpheus import cli
 
 
@@ -38,6 +39,7 @@ def parser() -> cli.Parser:
         "--loop-starts", type=int, default=2, help="initialisations of the reference's loop that are run"
     )
     result.add_argument("--seed", type=int, default=0, help="of the vectors and the methods")
+    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
 
 
@@ -77,6 +79,11 @@ def loop(x, k: int, starts: int, seed: int):
 
 def body(arguments: argparse.Namespace) -> None:
     """Measure and print the table."""
+    report(measure(arguments), arguments.json)
+
+
+def measure(arguments: argparse.Namespace) -> list[Row]:
+    """All rows of this benchmark."""
     import faiss
     import numpy as np
     from sklearn.cluster import KMeans
@@ -100,20 +107,19 @@ def body(arguments: argparse.Namespace) -> None:
         "faiss, spherical": with_faiss,
         "faiss, spherical, k-means++": lambda: with_faiss(init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS),
     }
-    print(f"{len(x)} vectors of {x.shape[1]} dimensions, {k} clusters, {starts} starts")
-    print(f"{'method':32}{'seconds':>10}{'x orpheus':>12}{'cost':>11}")
-    ours = 0.0
+    case = f"{len(x)} vectors of {x.shape[1]} dimensions, {k} clusters, {starts} starts"
+    rows: list[Row] = []
+
+    def add(name: str, seconds: float, labels, note: str = "") -> None:
+        ratios = (seconds / rows[0].values[0],) if rows else ()
+        cost = f"cost {clustering.cost_of(x, labels):.1f}{note}"
+        rows.append(Row("clustering", case, name, (seconds,), "s", ratios, note=cost))
+
     for name, method in methods.items():
-        seconds, labels = timed(method)
-        ours = ours or seconds
-        print(f"{name:32}{seconds:10.1f}{seconds / ours:12.1f}{clustering.cost_of(x, labels):11.1f}")
+        add(name, *timed(method))
     seconds, labels = timed(lambda: loop(x, k, arguments.loop_starts, seed))
-    whole = seconds * starts / arguments.loop_starts
-    name = f"reference's loop ({arguments.loop_starts} starts run)"
-    print(f"{name:32}{whole:9.1f}*{whole / ours:12.1f}{clustering.cost_of(x, labels):11.1f}")
-    print(
-        f"* {seconds:.1f} s for {arguments.loop_starts} starts, multiplied; its cost is that of {arguments.loop_starts} starts"
-    )
+    run = f" of the {arguments.loop_starts} starts that were run ({seconds:.1f} s, multiplied)"
+    add("reference's loop", seconds * starts / arguments.loop_starts, labels, run)
 
     rng = np.random.default_rng(seed)
     popularity = 1 / np.arange(1, 901)
@@ -128,9 +134,10 @@ def body(arguments: argparse.Namespace) -> None:
     npmi()  # scikit-learn is imported by now
     both, _ = timed(npmi)
     alone, _ = timed(lambda: cooccurrence.npmi_distances(cooccurrence.cooccurrence(matrix), matrix.tracks))
-    print(
-        f"NPMI of {len(matrix.tags)} tags on {matrix.tracks} tracks: {alone:.2f} s; with linkage and 16 silhouettes {both:.2f} s"
-    )
+    case = f"NPMI of {len(matrix.tags)} tags on {matrix.tracks} tracks"
+    rows.append(Row("clustering", case, "orpheus", (alone,), "s"))
+    rows.append(Row("clustering", case, "orpheus, with linkage and 16 silhouettes", (both,), "s"))
+    return rows
 
 
 def timed(function):

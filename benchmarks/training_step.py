@@ -10,13 +10,11 @@ import contextlib
 import functools
 import multiprocessing
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
+from benchmarks.common import Candidate, Row, compared, interleaved, report
 from orpheus import cli
 
 SHAPES = {"log-mel-spectrogram": (469, 96), "waveform": (240_000,)}  # 15 s at 16 kHz, hop length 512
@@ -36,49 +34,33 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--reference-repeats", type=int, default=2, help="rounds with the reference with oneDNN, 0 leaves it out"
     )
+    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
 
 
 def body(arguments) -> None:
-    print(f"{'model':<20} {'candidate':<31} {'examples/s':>10} {'range':>13} {'orpheus / candidate':>26}")
+    report(measure(arguments), arguments.json)
+
+
+def measure(arguments) -> list[Row]:
+    """All rows of this benchmark."""
+    rows = []
     for frontend in arguments.frontends:
         size, rounds = arguments.batch_size, arguments.repeats
         candidates = {"orpheus": Candidate(ours(frontend, size), size, rounds)}
+        missing = []
         try:
             candidates["PyTorch, same network"] = Candidate(in_torch(frontend, size), size, rounds)
         except ImportError:
-            print(f"{frontend:<20} PyTorch, same network: not installed")
+            missing = [Row("training_step", frontend, "PyTorch, same network", (), "", note="not installed")]
         candidates["reference, oneDNN off"] = Candidate(without_onednn(frontend, size), size, rounds)
         size, rounds = arguments.reference_batch_size, min(arguments.reference_repeats, rounds)
         if rounds:
             candidates["reference, TensorFlow's default"] = Candidate(reference(frontend, size), size, rounds)
         rates = interleaved(candidates)
-        for name, values in rates.items():
-            ratios = sorted(a / b for a, b in zip(rates["orpheus"], values, strict=False))
-            ratio = f"{statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            spread = f"{min(values):.2f}-{max(values):.2f}"
-            print(f"{frontend:<20} {name:<31} {statistics.median(values):>10.2f} {spread:>13} {ratio:>26}", flush=True)
-
-
-class Candidate(NamedTuple):
-    """A training step, its batch size, and the rounds it takes part in."""
-
-    step: Callable[[], object]
-    batch_size: int
-    rounds: int
-
-
-def interleaved(candidates: dict[str, Candidate]) -> dict[str, list[float]]:
-    """Examples per second of every candidate in every round, in turns; a first round, which traces, does not count."""
-    rates: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(-1, max(candidate.rounds for candidate in candidates.values())):
-        for name, candidate in candidates.items():
-            if number < candidate.rounds:
-                began = time.perf_counter()
-                candidate.step()
-                if number >= 0:
-                    rates[name].append(candidate.batch_size / (time.perf_counter() - began))
-    return rates
+        targets = {"PyTorch, same network": 0.9}
+        rows += compared("training_step", frontend, rates, unit="examples/s", targets=targets) + missing
+    return rows
 
 
 def _batch(frontend: str, size: int):
