@@ -216,10 +216,14 @@ def _shards(part: Part, kept: list[list[bool]]) -> tf.data.Dataset:
 
 
 def _records(path: tf.Tensor, mask: tf.Tensor) -> tf.data.Dataset:
-    """Serialised records of a shard that are kept."""
-    keep = tf.data.Dataset.from_tensor_slices(tf.io.decode_raw(mask, tf.uint8))
+    """Serialised records of a shard that are kept.
+
+    tf.data calls no function that only picks one of its arguments: a comparison in the filter would be a call for every
+    record.
+    """
+    keep = tf.data.Dataset.from_tensor_slices(tf.io.decode_raw(mask, tf.uint8) > 0)
     records = tf.data.Dataset.zip((tf.data.TFRecordDataset(path, buffer_size=8 << 20), keep))
-    return records.filter(lambda _, wanted: wanted > 0).map(lambda record, _: record)
+    return records.filter(lambda _, wanted: wanted).map(lambda record, _: record)
 
 
 class _Cutter:
