@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -133,6 +135,28 @@ def test_long_files_are_tagged_in_windows_to_their_end(trained, tmp_path):
     assert prediction.scores.shape == (len(prediction.starts), len(tagger.classes))
     batched = tagger.predict(tmp_path / "long.wav", hop_seconds=1.0, batch_size=3)
     np.testing.assert_allclose(batched.scores, prediction.scores, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_hour_of_audio_stays_under_a_gigabyte(trained, tmp_path):
+    run, _ = trained
+    with soundfile.SoundFile(tmp_path / "hour.wav", "w", 8000, 1) as file:
+        minute = np.random.default_rng(0).normal(0, 0.1, 8000 * 60).astype(np.float32)
+        for _ in range(60):
+            file.write(minute)
+    code = (
+        "import orpheus, resource, sys\n"
+        "prediction = orpheus.load(sys.argv[1]).predict(sys.argv[2])\n"
+        "print(len(prediction.starts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run), str(tmp_path / "hour.wav")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    windows, megabytes = map(int, done.stdout.split())
+    frames, window = 1 + 3600 * 8000 // 512, round(1.5 * 8000 / 512)
+    assert windows == -(-frames // window)
+    assert megabytes < 1024
 
 
 def test_resume_goes_on_and_keeps_the_classes(trained, tmp_path):

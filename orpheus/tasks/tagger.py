@@ -91,7 +91,7 @@ class Tagger:
             starts += batch_starts
             scores.append(self._forward(batch).numpy())
         seconds = np.array([self.spec.seconds(start) for start in starts])
-        return Prediction(self.classes, seconds, self.window_seconds, np.concatenate(scores))
+        return Prediction(self.classes, seconds, self.spec.seconds(window), np.concatenate(scores))
 
     def _batches(
         self, path: str | os.PathLike, window: int, hop: int, batch_size: int
