@@ -83,7 +83,16 @@ def test_first_kernels_of_the_reference(height, second):
     assert model.layers[9].name == "joined_dropout"  # what predict -l 9 takes is the patch's vector
 
 
-@pytest.mark.parametrize("names", [[name] for name in SMALL] + [["vector", "stack"], ["cnn", "words"]], ids="-".join)  # fmt: skip
+LONG = [pytest.param([name], marks=pytest.mark.slow, id=name) for name in ("crnn", "lstm", "multi", "normed")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *LONG,
+        *(pytest.param(names, id="-".join(names)) for names in (["stack"], ["vector", "cnn", "static"], ["words"])),
+    ],
+)
 def test_battery(names, tmp_path):
     model, inputs = build(names, network=Network(hidden=[7], dropout=0.2, activation="tanh")), batch(names)
     out = model(inputs, training=False).numpy()
