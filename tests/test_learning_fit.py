@@ -45,7 +45,7 @@ def test_dropout_is_on_and_statistics_move(tmp_path):
     with_dropout, run = trained(tmp_path / "with")
     assert not np.allclose(without, with_dropout, atol=1e-3)
     model = keras.saving.load_model(run.model_path)
-    statistics = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)][0]
+    statistics = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
     assert np.abs(np.asarray(statistics.moving_mean)).max() > 0.01
 
 

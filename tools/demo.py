@@ -53,7 +53,9 @@ def body(arguments: argparse.Namespace) -> int:
     print(f"pictures:    {curves}  {picture}")
     print(f"done in {time.monotonic() - started:.0f} s")
     if audible < ROC_WANTED:
-        raise DataError(f"audible tags reached {audible:.3f}, {ROC_WANTED} is expected: something is wrong with this install")
+        raise DataError(
+            f"audible tags reached {audible:.3f}, {ROC_WANTED} is expected: something is wrong with this install"
+        )
     return 0
 
 
@@ -111,10 +113,14 @@ def _draw(run: Path, sides: dict[str, list[tuple[str, float]]]) -> Path:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for name, label in (("PR-AUC", "PR-AUC"), ("ROC-AUC", "ROC-AUC")):
         line = left.plot(epochs, [row[f"val_{name}"] for row in history], label=f"{label}, validation")[0]
-        left.plot(epochs, [row[name] for row in history], "--", color=line.get_color(), alpha=0.6, label=f"{label}, training")
+        left.plot(
+            epochs, [row[name] for row in history], "--", color=line.get_color(), alpha=0.6, label=f"{label}, training"
+        )
     left.set(xlabel="epoch", ylim=(0, 1), title="training")
     left.legend(loc="lower right")
-    rows = [(name, value, side) for side, values in sides.items() for name, value in sorted(values, key=lambda v: -v[1])]
+    rows = [
+        (name, value, side) for side, values in sides.items() for name, value in sorted(values, key=lambda v: -v[1])
+    ]
     colours = {"audible": "tab:blue", "meaningless": "tab:gray"}
     right.barh([row[0] for row in rows], [row[1] for row in rows], color=[colours[row[2]] for row in rows])
     right.axvline(0.5, color="black", linewidth=1, linestyle=":")
