@@ -1,0 +1,220 @@
+"""Split tracks by artist so that every tag is everywhere, or look what any split has on two sides."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orpheus import cli
+from orpheus.errors import ConfigError, DataError
+from tools import _tracks
+from tools._table import show
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    result = cli.parser(
+        "tools.split",
+        "Split the tracks of the N most popular tags into training, validation and test, whole artists to one side, with "
+        "at least M tracks of every tag in each. Says how hard that was; where it cannot be, how near it comes. With "
+        "--audit: tracks, artists, albums and identical audio on two sides of any split (exit code 1 if there are any).",
+        example="python -m tools.split --tags track_tags.tsv --tracks artists.tsv --top 100 --min-tracks 40 "
+        "--out split.json\n  python -m tools.split --audit runs/log-mel_210630-120000 --tracks tracks.csv --hash-audio",
+    )
+    _tracks.add_source(result)
+    next(action for action in result._actions if action.dest == "tags").required = False
+    result.add_argument(
+        "--tracks", type=Path, nargs="+", default=[], metavar="FILE",
+        help="artists (and albums, sha256, paths) of the tracks: MTG-Jamendo tag files, csv of tracks, records, or lines of "
+        "id and artist; by default those of SOURCE if it has them",
+    )  # fmt: skip
+    how = result.add_argument_group("the split")
+    how.add_argument("--top", type=int, default=100, metavar="N", help="most popular tags")
+    how.add_argument("--min-tracks", type=int, default=40, metavar="M", help="of every tag in every part")
+    how.add_argument(
+        "--nearest", action="store_true", help="where no split has M, write the one with the largest number found"
+    )
+    how.add_argument(
+        "--shares", type=float, nargs=3, default=[70, 15, 15], metavar=("TRAIN", "VALID", "TEST"), help="of the tracks"
+    )
+    how.add_argument(
+        "--tolerance", type=float, default=2.0, metavar="P", help="per cent that a part may be off its share"
+    )
+    how.add_argument(
+        "--by", choices=("artist", "album", "track"), default="artist", help="what must be on one side as a whole"
+    )
+    how.add_argument("--seed", type=int, default=0, help="same seed, same split")
+    how.add_argument("--starts", type=int, default=5, metavar="N", help="searches for each number tried, at most")
+    how.add_argument("--moves", type=int, default=3000, metavar="N", help="artists moved in each search, at most")
+    how.add_argument("--out", type=Path, metavar="JSON", help="split to write")
+    how.add_argument(
+        "--items-index", nargs=2, metavar=("DIR", "NAME"),
+        help="also write DIR/splits/items_index_{train,val,test}_NAME.tsv, as tools.factorize reads them",
+    )  # fmt: skip
+    look = result.add_argument_group("audit")
+    look.add_argument(
+        "--audit", type=Path, nargs="+", metavar="SPLIT",
+        help="a split of this tool, a run, a folder of records with shards named by part, a data folder with splits/, or "
+        "three lists (training, validation, test): tag files or one id per line",
+    )  # fmt: skip
+    look.add_argument(
+        "--hash-audio", action="store_true", help="read the audio (files, or records) to compare contents"
+    )
+    look.add_argument(
+        "--audio-root", type=Path, metavar="DIR", help="where relative paths start; by default at the list"
+    )
+    look.add_argument("--shown", type=int, default=5, metavar="N", help="examples of each kind")
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int | None:
+    """Split or audit."""
+    if arguments.audit:
+        if arguments.tags or arguments.out:
+            raise ConfigError("--audit looks at a split that is there: give neither --tags nor --out")
+        return _audit(arguments)
+    if not arguments.tags or not arguments.out:
+        raise ConfigError("give --tags and --out to make a split, or --audit to look at one")
+    _split(arguments)
+    return None
+
+
+def _split(arguments: argparse.Namespace) -> None:
+    from orpheus.data import layout, splits
+
+    tracks, data = _tracks.read(arguments)
+    groups = _groups(arguments, tracks)
+    with cli.progress(desc="Searching", unit=" starts") as bar:
+        found = splits.find(
+            tracks, groups, top=arguments.top, min_tracks=arguments.min_tracks, shares=arguments.shares,
+            tolerance=arguments.tolerance, seed=arguments.seed, starts=arguments.starts, moves=arguments.moves,
+            on_start=bar.update,
+        )  # fmt: skip
+    if found.least < found.asked and not arguments.nearest:
+        raise DataError(f"--min-tracks {found.asked}: {why(found)}; the nearest that was found is {found.least}: ask for that, or add --nearest")  # fmt: skip
+    made = {
+        "data": data, "by": arguments.by, "top": arguments.top, "min_tracks": arguments.min_tracks,
+        "shares": list(arguments.shares), "tolerance": arguments.tolerance, "seed": arguments.seed,
+    }  # fmt: skip
+    splits.save(arguments.out, found, made=made)
+    if arguments.items_index:
+        folder = layout.DataFolder(Path(arguments.items_index[0]).expanduser(), arguments.items_index[1])
+        for part, name in zip(splits.PARTS, layout.SETS, strict=True):
+            layout.write_ids(folder.items_index(name), found.parts[part])
+    total = sum(map(len, found.parts.values()))
+    each = [(part, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min()) for row, (part, ids) in enumerate(found.parts.items())]  # fmt: skip
+    show(("part", "tracks", "% of tracks", "rarest tag"), each)
+    if found.least < found.asked:
+        print(f"--min-tracks {found.asked}: {why(found)}; this has {found.least}, the most that was found")
+    print(how_hard(found))
+    whose = "" if arguments.by == "track" else f" of {found.groups} {arguments.by}s"
+    print(
+        f"{arguments.out}: {total} tracks{whose}, {len(found.tags)} tags, each on at least "
+        f"{found.least} tracks of each part; {found.left_out} tracks without any of the tags left out"
+        + (f"; {found.without_group} tracks without {arguments.by}, each by itself" if found.without_group and arguments.by != "track" else "")
+    )  # fmt: skip
+
+
+def why(found) -> str:
+    """Why no split has as many tracks as asked for."""
+    if found.bound < found.asked:
+        return f"cannot be: no split has more than {found.bound} of {found.bound_tag!r} in each part"
+    return f"not found in {found.starts} starts with {found.moves} moves"
+
+
+def how_hard(found) -> str:
+    """One line on what the search took, next to chance and to what is possible."""
+    import numpy as np
+
+    lucky = sum(least >= found.least for least in found.random)
+    text = f"found after {found.starts} starts and {found.moves} moves"
+    if found.random:
+        text += (
+            f"; of {len(found.random)} random splits {lucky} had as many tracks of the rarest tag "
+            f"(median {np.median(found.random):g}, best {max(found.random)})"
+        )
+    return f"{text}; no split can have more than {found.bound} ({found.bound_tag})"
+
+
+def _groups(arguments: argparse.Namespace, tracks: dict) -> dict[str, str]:
+    """Track → what must stay together; nothing for --by track."""
+    from orpheus.data import leaks
+
+    if arguments.by == "track":
+        return {}
+    paths = arguments.tracks or [path for path in arguments.tags if leaks.names_artists(path)]
+    values = getattr(leaks.read_facts(paths), arguments.by)
+    if not any(values.get(track) for track in tracks):
+        raise DataError(
+            f"no {arguments.by} is known for any of {len(tracks)} tracks; give a file that names them with --tracks, or "
+            "--by track to split without regard to it"
+        )
+    return values
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from orpheus.data import leaks
+
+    opened = leaks.open_split(arguments.audit)
+    own = [opened.records] if opened.records else [path for path in arguments.audit if leaks.names_artists(path)]
+    facts = leaks.read_facts([*own, *arguments.tracks], root=arguments.audio_root)
+    if arguments.hash_audio:
+        facts.audio.update(_hashes(opened, facts.paths))
+    found = leaks.audit(opened.parts, facts.kinds())
+    print(", ".join(f"{part} {len(ids)}" for part, ids in opened.parts.items()) + " tracks")
+    show(
+        ("kind", "on several sides", "of", "tracks concerned", "tracks unknown"),
+        [(leak.kind, len(leak.shared), leak.values, leak.tracks, leak.unknown) for leak in found],
+    )
+    for leak in found:
+        for value, sides in list(leak.shared.items())[: arguments.shown]:
+            where = "; ".join(
+                f"{part} {len(ids)} ({ids[0]}{', …' if len(ids) > 1 else ''})" for part, ids in sides.items()
+            )
+            print(f"  {leak.kind} {value[:40]}: {where}")
+    if missing := [kind for kind in ("artist", "album", "audio") if kind not in facts.kinds()]:
+        cure = " (--hash-audio compares contents)" if "audio" in missing and not arguments.hash_audio else ""
+        print(f"not looked at, since nothing is known of it: {', '.join(missing)}; --tracks names files that do{cure}")
+    return cli.EXIT_PARTIAL if any(leak.shared for leak in found) else cli.EXIT_OK
+
+
+def _hashes(opened, paths: dict[str, str]) -> dict[str, str]:
+    """Hashes of the audio of all tracks: of the records' bytes, else of the files."""
+    import hashlib
+
+    from orpheus.files import content_hash
+
+    if opened.records:
+        from orpheus.data import records
+
+        found = {}
+        names = [shard for shards in opened.shards.values() for shard in shards]
+        for name in cli.progress(names, desc="Hashing", unit=" shards"):
+            for record in records.read_shard(opened.records / name):
+                fields = records.decode(record)
+                audio = fields["audio"]
+                raw = audio[0] if isinstance(audio[0], bytes) else repr(list(audio)).encode()
+                found[fields["tid"][0].decode()] = hashlib.sha256(raw).hexdigest()
+        return found
+    ids = sorted({track for part in opened.parts.values() for track in part})
+    known = {track: paths[track] for track in ids if paths.get(track)}
+    if not known:
+        raise DataError("--hash-audio: no path of any audio file is known; give the csv of tracks with --tracks")
+    found = {}
+    for track, path in cli.progress(known.items(), desc="Hashing", unit=" files"):
+        try:
+            found[track] = content_hash(path)
+        except OSError as error:
+            raise DataError(
+                f"{path}: audio of track {track!r} cannot be read ({error.strerror}); see --audio-root"
+            ) from None
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
