@@ -312,3 +312,36 @@ def test_the_nine_songs_from_spectrograms_to_the_multimodal_experiment(shared, t
     assert np.load(tmp_path / "train_data" / "X_test_model_2-pred_5_SUPER.npy").shape == (3, 128)
     assert (tmp_path / "models" / "model_4" / "confusion_test.png").stat().st_size > 1000
     assert len((tmp_path / "models" / "trained_models.tsv").read_text().splitlines()) == 5
+
+
+MIRRORED = """
+import json, sys
+import tensorflow as tf
+replicas, root, built_in = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "fit"
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+from orpheus.learning import fit
+from orpheus.run import Run
+from orpheus.tasks import experiments, recommendation
+off = ["inputs.biography.dense=[8]", "inputs.biography.dropout=0", "network.dropout=0", "network.hidden=[8]"]
+settings = ["data.dataset=DEMO", "data.dim=16", "model-training.optimizer.name=SGD", *off]
+data = recommendation.open_data(root, experiments.load("music_recommender", ["bio", "audio-emb"], overrides=settings))
+on = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
+run = Run.create_numbered(root + "/models", "mirrored", command=["test"])
+run.write("run", {})
+recommendation.train(data, run, fit.Options(epochs=2, built_in=built_in), on, seed=0)
+print(json.dumps(run.read("history")[-1]))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_with_named_inputs(demo):
+    """Without dropout, whose masks differ per replica; both loops; float32 sums in another order."""
+    histories = []
+    for replicas, loop in ((1, "loop"), (2, "loop"), (2, "fit")):
+        line = [sys.executable, "-c", MIRRORED, str(replicas), str(demo.root), loop]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        histories.append(json.loads(done.stdout.splitlines()[-1]))
+    for other in histories[1:]:
+        assert other == pytest.approx(histories[0], rel=1e-5)
