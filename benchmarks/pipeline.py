@@ -247,9 +247,10 @@ def raw(folder: Path):
 
     paths = tf.data.Dataset.from_tensor_slices([str(path) for path in sorted(folder.glob("*.tfrecord"))]).repeat()
     records = paths.interleave(
-        lambda path: tf.data.TFRecordDataset(path, buffer_size=8 << 20),
-        cycle_length=4, num_parallel_calls=tf.data.AUTOTUNE,
-    )  # fmt: skip
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=0),  # the fastest of those tried, and ours
+        cycle_length=4,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     return records.batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 
