@@ -195,14 +195,15 @@ def evaluate(
         raise ConfigError(f"--bootstrap {replicates}, -k {k}: must be at least 0 and 1")
     data = recommendation.reopen_data(run, data_dir=data_dir)
     model = recommendation.load_model(run)
-    bars = {"progress": cli.progress}
     values = recommendation.outputs(model, data.examples(subset))
     validation = None
     if data.config.evaluation == "multilabel" and subset != "val":
         validation = recommendation.outputs(model, data.examples("val"))
-    result = scores.evaluate(data, values, subset, k=k, replicates=replicates, validation=validation, **bars)
+    result = scores.evaluate(
+        data, values, subset, k=k, replicates=replicates, validation=validation, progress=cli.progress
+    )
     if with_baselines:
-        found = scores.compare(data, subset, k=k, replicates=replicates, **bars)
+        found = scores.compare(data, subset, k=k, replicates=replicates, progress=cli.progress)
         result["baselines"] = {
             name: {key: value for key, value in one.items() if key != "per_user"} for name, one in found.items()
         }

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from orpheus.config import ModelTraining
+from orpheus.config import Training
 from orpheus.errors import ConfigError
 from orpheus.learning import callbacks, loop
 from orpheus.learning.job import Job
@@ -71,7 +71,7 @@ def strategy(cuda: Sequence[int] | None = None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"/gpu:{index}" for index in range(len(wanted))])
 
 
-def optimizer(settings: ModelTraining, *, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
     """The optimizer of a config, with its learning-rate schedule.
 
     Raises:
@@ -106,7 +106,7 @@ def _is_optimizer(candidate: Any) -> bool:
     )
 
 
-def watchers(settings: ModelTraining, job: Job) -> list[keras.callbacks.Callback]:
+def watchers(settings: Training, job: Job) -> list[keras.callbacks.Callback]:
     """Early stopping and falling learning rate as the config asks; null and 0 are off.
 
     Raises:
@@ -142,7 +142,7 @@ def watchers(settings: ModelTraining, job: Job) -> list[keras.callbacks.Callback
     return found
 
 
-def check(job: Job, settings: ModelTraining, options: Options, on: tf.distribute.Strategy) -> None:
+def check(job: Job, settings: Training, options: Options, on: tf.distribute.Strategy) -> None:
     """Refuse what cannot be trained, before a run folder is made.
 
     Raises:
@@ -178,7 +178,7 @@ def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[ker
     return model, metrics
 
 
-def train(job: Job, run: Run, settings: ModelTraining, options: Options, on: tf.distribute.Strategy) -> keras.Model:
+def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distribute.Strategy) -> keras.Model:
     """Train a run from its last checkpoint, or from the start, to `options.epochs`; writes model.keras.
 
     Args:

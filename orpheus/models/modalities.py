@@ -5,6 +5,7 @@ Oramas et al. 2018, "Multimodal deep learning for music genre classification" (T
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ def build_modalities(
         shape = tuple(shapes[name])
         _check_shape(name, settings.kind, shape)
         prefix = f"{name}_" if len(inputs) > 1 else ""
-        options = {"prefix": prefix, "seed": seed, "synchronized": synchronized}
+        options: dict[str, Any] = {"prefix": prefix, "seed": seed, "synchronized": synchronized}
         tensors[name] = x = keras.Input(shape, dtype="int32" if settings.kind == "text" else "float32", name=name)
         if settings.kind == "patches":
             x = patch_cnn.vector(x, settings, name=name, **options)

@@ -144,6 +144,7 @@ class Examples:
 
     def _dataset(self, generate, size: int | None) -> tf.data.Dataset:
         inputs, targets = self.read(np.zeros(1, np.int64))
+        assert targets is not None, "only examples with targets are trained on"
         signature = (
             {name: tf.TensorSpec((size, *value.shape[1:]), value.dtype) for name, value in inputs.items()},
             tf.TensorSpec((size, *targets.shape[1:]), targets.dtype),
@@ -155,11 +156,9 @@ def _by_part(reader: Reader, items: np.ndarray, part: np.ndarray) -> np.ndarray:
     """Rows of (item, part) pairs, read with one call per part."""
     if not part.any():
         return reader(items, 0)
-    result: np.ndarray | None = None
-    for number in np.unique(part):
-        chosen = part == number
-        rows = reader(items[chosen], int(number))
-        if result is None:
-            result = np.empty((len(items), *rows.shape[1:]), rows.dtype)
-        result[chosen] = rows
+    chosen = [part == number for number in np.unique(part)]
+    rows = [reader(items[one], int(part[one][0])) for one in chosen]
+    result = np.empty((len(items), *rows[0].shape[1:]), rows[0].dtype)
+    for one, values in zip(chosen, rows, strict=True):
+        result[one] = values
     return result

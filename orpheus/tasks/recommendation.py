@@ -73,11 +73,16 @@ class Data:
             wanted = Rows(table, ids, unit=self.config.data.normalize)
         return Examples(ids, readers, wanted, max(counts, default=1), self.errors)
 
+    def setting(self, name: str) -> str:
+        """The setting of an input that has one."""
+        settings = self.config.inputs[name]
+        assert settings.kind != "patches" and settings.setting, "open_data refuses an input without a setting"
+        return settings.setting
+
     def table(self, name: str, subset: str) -> tables.Table:
         """The feature file of an input that has a setting."""
-        settings = self.config.inputs[name]
         known = self.shapes.get(name)
-        table = tables.features(self.folder, subset, settings.setting, dim=known[0] if known else None)
+        table = tables.features(self.folder, subset, self.setting(name), dim=known[0] if known else None)
         if table.matrix.ndim != 2:
             raise DataError(f"{table.name}: shape {table.matrix.shape}, expected (items, columns)")
         return table
@@ -85,6 +90,7 @@ class Data:
     def patches(self, name: str, subset: str) -> Patches:
         """The open patch file of an input."""
         settings = self.config.inputs[name]
+        assert settings.kind == "patches"
         path = self.folder.patches_file(self.folder.source(subset), settings.count, settings.seconds)
         if path not in self._open:
             self._open[path] = Patches(path)
@@ -129,7 +135,7 @@ def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: in
     for name, settings in config.inputs.items():
         if settings.kind == "patches":
             opened = data.patches(name, "train")
-            shape = (opened.frames, opened.width)
+            shape: tuple[int, ...] = (opened.frames, opened.width)
         else:
             if settings.setting is None:
                 raise ConfigError(
@@ -304,11 +310,11 @@ def outputs(
         DataError: an item's features are not finite.
     """
     graph = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
-    result, counts = None, np.zeros(len(examples.ids), np.int64)
+    result, counts = np.zeros((0, 0), np.float32), np.zeros(len(examples.ids), np.int64)
     for inputs, items in progress(examples.batches(batch_size)):
         values = graph({name: tf.constant(value) for name, value in inputs.items()}).numpy().astype(np.float32)
         values = values.reshape(len(values), -1)
-        if result is None:
+        if not result.size:
             result = np.zeros((len(examples.ids), values.shape[1]), np.float32)
         np.add.at(result, items, values)
         np.add.at(counts, items, 1)

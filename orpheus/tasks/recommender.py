@@ -18,6 +18,7 @@ from orpheus.tasks import experiments, recommendation, scores
 from orpheus.tasks.recommendation import Data
 
 TEXT_SUFFIXES, FEATURE_SUFFIXES = (".txt", ".text", ".md"), (".npy",)
+_LAYER = re.compile(r"(.+)-pred_(.+)")  # a setting that is a hidden layer of a run
 
 
 class Recommendation(NamedTuple):
@@ -175,15 +176,15 @@ class MusicRecommender:
         user = self._users[0]
         found = self.recommend(user=user, k=k)
         say(f"Artists that nobody has heard yet, for {user}:")
-        for place, one in enumerate(found, 1):
-            say(f"  {place:>2}  {one.score:.3f}  {one.name}")
+        for place, best in enumerate(found, 1):
+            say(f"  {place:>2}  {best.score:.3f}  {best.name}")
         return found
 
 
 def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
     """A run by its folder or name, or the newest recommendation run of a data folder."""
     if (path / "run.json").is_file() or not (path / "models").is_dir():
-        return experiments.find_run(str(path), data_dir)
+        return experiments.find_run(str(path), None if data_dir is None else Path(data_dir))
     for row in reversed(experiments.trained(path / "models")):
         run = Run.open(path / "models" / row["id"])
         if run.read("run")["task"] == "recommendation" and run.model_path.is_file():
@@ -205,7 +206,7 @@ def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) 
     for name in data.config.inputs:
         kind = _source(data, name)
         if kind == "run":
-            inputs[name] = _of_other_run(data, data.config.inputs[name].setting, paths)
+            inputs[name] = _of_other_run(data, data.setting(name), paths)
         elif kind == "features":
             inputs[name] = _feature_rows(given[kind][taken :: len(plain)], data, name)
             taken += 1
@@ -217,7 +218,7 @@ def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) 
             inputs[name] = _text_rows(given[kind], data, name)
         else:
             inputs[name] = _patch_rows(given[kind], data, name)
-            parts = data.config.inputs[name].count
+            parts = len(inputs[name]) // len(given[kind])
     counts = {name: len(rows) // (parts if _source(data, name) == "audio" else 1) for name, rows in inputs.items()}
     if len(set(counts.values())) > 1:
         raise ConfigError(f"files of {', '.join(f'{n} items for {name}' for name, n in counts.items())}: the numbers must be the same")  # fmt: skip
@@ -233,15 +234,15 @@ def _source(data: Data, name: str) -> str:
     settings = data.config.inputs[name]
     if settings.kind == "patches":
         return "audio"
-    if data.folder.text_model(settings.setting).is_file() or isinstance(settings, TextInput):
+    if isinstance(settings, TextInput) or data.folder.text_model(data.setting(name)).is_file():
         return "text"
-    match = re.fullmatch(r"(.+)-pred_(.+)", settings.setting)
+    match = _LAYER.fullmatch(data.setting(name))
     return "run" if match and (data.folder.models / match[1] / "model.keras").is_file() else "features"
 
 
 def _of_other_run(data: Data, setting: str, paths: list[Path]) -> np.ndarray:
     """Features that are a hidden layer of another run."""
-    name, layer = re.fullmatch(r"(.+)-pred_(.+)", setting).groups()
+    name, layer = _LAYER.sub(r"\1", setting), _LAYER.sub(r"\2", setting)
     run = Run.open(data.folder.models / name)
     return _outputs(run, recommendation.reopen_data(run, data_dir=data.folder.root), paths, layer)
 
@@ -261,7 +262,7 @@ def _feature_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
 
 
 def _text_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
-    model = texts.load_model(data.folder.text_model(data.config.inputs[name].setting))
+    model = texts.load_model(data.folder.text_model(data.setting(name)))
     read = []
     for path in paths:
         try:

@@ -266,6 +266,7 @@ def _multilabel(data: Data, truth, scores, replicates: int, validation) -> dict[
 def r_squared(data: Data, outputs: np.ndarray, subset: str) -> float | None:
     """Coefficient of determination, the mean over the dimensions that vary: 1 is perfect, 0 the mean of the set."""
     examples = data.examples(subset, targets=True)
+    assert examples.targets is not None
     truth = examples.targets(np.arange(len(examples.ids)), 0).astype(np.float64)
     spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
     varying = spread > 0
