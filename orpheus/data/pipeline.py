@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from orpheus.data import wire
 from orpheus.data.audio import DECIBEL_FLOOR, LOG_MEL
 from orpheus.data.records import Catalogue, Layout
 from orpheus.data.tags import TagTargets
@@ -256,49 +257,60 @@ class _Cutter:
         return self._windows(batch, None)
 
     def _windows(self, batch: tf.Tensor, place: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        audio, tags = self._parse(batch)
-        if self.layout.audio == "bytes":
-            length = tf.strings.length(audio) // self.spec.frame_bytes
-        else:
-            length = tf.cast(audio.row_lengths(), tf.int32) // self.spec.width
+        audio, first, length, tags = self._parse(batch)
         room = tf.maximum(length - self.window, 0)
         if place is None:
             start = room // 2
         else:
             # place < 1, but its product with a large room may round up to room + 1.
             start = tf.minimum(tf.cast(place * tf.cast(room + 1, tf.float32), tf.int32), room)
-        return self._slice(audio, start), self.columns.multi_hot(tags)
+        return self._slice(audio, first, length, start), self.columns.multi_hot(tags)
 
     def consecutive(self, record: tf.Tensor) -> tf.Tensor:
         """All windows of one record, (windows, …), as `window_starts` places them."""
-        audio, _ = self._parse(record[tf.newaxis])
-        if self.layout.audio == "bytes":
-            length = tf.strings.length(audio)[0] // self.spec.frame_bytes
-        else:
-            length = tf.cast(audio.row_lengths()[0], tf.int32) // self.spec.width
-        count = tf.maximum((length + self.window - 1) // self.window, 1)
-        starts = tf.maximum(tf.minimum(tf.range(count) * self.window, length - self.window), 0)
-        if self.layout.audio == "bytes":
-            return self._slice(tf.repeat(audio, count), starts)
-        return self._slice(tf.gather(audio, tf.zeros([count], tf.int32)), starts)
+        audio, first, length, _ = self._parse(record[tf.newaxis])
+        count = tf.maximum((length[0] + self.window - 1) // self.window, 1)
+        starts = tf.maximum(tf.minimum(tf.range(count) * self.window, length[0] - self.window), 0)
+        # Strings are repeated, ragged rows gathered.
+        audio = tf.repeat(audio, count) if self.layout.audio == "bytes" else tf.gather(audio, tf.zeros_like(starts))
+        return self._slice(audio, tf.repeat(first, count), tf.repeat(length, count), starts)
 
     def _parse(self, batch: tf.Tensor) -> tuple:
-        """(audio: strings or ragged floats, tags: ragged strings or dense one-hot) of serialised records."""
-        audio = (
-            tf.io.FixedLenFeature([], tf.string) if self.layout.audio == "bytes" else tf.io.RaggedFeature(tf.float32)
-        )
-        if self.layout.tags == "strings":
-            tags = tf.io.RaggedFeature(tf.string)
-        else:
-            tags = tf.io.FixedLenFeature([len(self.layout.positions)], tf.int64)
-        fields = tf.io.parse_example(batch, {"audio": audio, self.tag_field: tags})
-        return fields["audio"], fields[self.tag_field]
+        """What serialised records hold.
 
-    def _slice(self, audio: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        Returns:
+            Strings or ragged floats with the audio in them, where it begins (bytes), its number of frames, and tags:
+            ragged strings or dense one-hot.
+        """
+        if self.layout.tags == "strings":
+            tags = {self.tag_field: tf.io.RaggedFeature(tf.string)}
+        else:
+            tags = {self.tag_field: tf.io.FixedLenFeature([len(self.layout.positions)], tf.int64)}
+        if self.layout.audio == "floats":
+            fields = tf.io.parse_example(batch, {"audio": tf.io.RaggedFeature(tf.float32), **tags})
+            audio = fields["audio"]
+            length = tf.cast(audio.row_lengths(), tf.int32) // self.spec.width
+            return audio, tf.zeros_like(length), length, fields[self.tag_field]
+
+        found, start, size = wire.locate_audio(batch)
+
+        def located() -> tuple:
+            rest = wire.without_audio(batch, start + size)
+            return batch, start, size, tf.io.parse_example(rest, tags)[self.tag_field]
+
+        def parsed() -> tuple:
+            fields = tf.io.parse_example(batch, {"audio": tf.io.FixedLenFeature([], tf.string), **tags})
+            length = tf.strings.length(fields["audio"])
+            return fields["audio"], tf.zeros_like(length), length, fields[self.tag_field]
+
+        audio, start, size, found_tags = tf.cond(found, located, parsed)
+        return audio, start, size // self.spec.frame_bytes, found_tags
+
+    def _slice(self, audio: tf.Tensor, first: tf.Tensor, length: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         """(batch, window…) from each record's `start`; what a short record lacks is zero, which is silence."""
         if self.layout.audio == "bytes":
             size = self.spec.frame_bytes
-            part = tf.strings.substr(audio, start * size, tf.fill(tf.shape(start), self.window * size))
+            part = tf.strings.substr(audio, first + start * size, tf.minimum(length - start, self.window) * size)
             # There is no padded decoding of float16; its bits pass through int16.
             kind = tf.int16 if self.spec.dtype == "float16" else tf.as_dtype(self.spec.dtype)
             values = tf.io.decode_raw(part, kind, fixed_length=self.window * size)
