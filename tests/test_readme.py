@@ -57,5 +57,5 @@ def test_links_and_paths_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name}: {target} is not there"
-    for path in re.findall(r"(?:configs|dictionaries)/[\w./-]+\.(?:json|txt)", text):
+    for path in re.findall(r"(?:configs|dictionaries)/[a-z\d_./-]+\.(?:json|txt)", text):
         assert (ROOT / path).exists(), f"{page.name}: {path} is not there"
