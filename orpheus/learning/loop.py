@@ -145,7 +145,8 @@ class _Steps:
         def train(batch):
             quantities = strategy.run(train_on, args=batch)
             return {
-                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in quantities.items()
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in quantities.items()
             }
 
         @tf.function(reduce_retracing=True)
