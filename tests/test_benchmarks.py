@@ -94,6 +94,7 @@ def test_both_ways_of_preprocessing_give_the_same_audio(kind, tmp_path):
     assert len(decoded[0]) >= 44100
 
 
+@pytest.mark.slow
 def test_run_names_what_there_is(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         run.main(["no-such-benchmark"])

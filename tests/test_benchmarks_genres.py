@@ -59,6 +59,7 @@ def test_split_separates_artists():
     assert held.tracks.tags == train.tags
 
 
+@pytest.mark.slow
 def test_both_methods_find_the_planted_clusters():
     train = tag_matrix([["main", *tags] for tags in planted()])
     found = genres.cluster([["main", *TAGS]], train, ks=[2], epochs=20, seed=0)

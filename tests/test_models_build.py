@@ -128,6 +128,7 @@ def test_loads_with_nothing_but_the_models_imported(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(audio, training=False), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("frontend", SMALL)
 def test_mixed_precision_trains_and_stays_close(frontend, policy):

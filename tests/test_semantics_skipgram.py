@@ -50,6 +50,7 @@ def test_model_is_one_hot_times_matrix_then_softmax():
         skipgram.model(1)
 
 
+@pytest.mark.slow
 def test_tags_that_meet_get_near_vectors():
     rng = np.random.default_rng(0)
     lists = [[f"g{g}_{i}" for i in rng.choice(6, 3, replace=False)] for g in rng.integers(5, size=600)]

@@ -89,6 +89,7 @@ def test_no_filter_and_keep_tags(tmp_path, database, glove):
     assert partition(tmp_path / "k/glove/10_models") == [["happy", "sad"]]
 
 
+@pytest.mark.slow
 def test_every_source_gives_the_same_clusters(tmp_path, database, glove):
     lists = tag_lists()
     header = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
@@ -168,7 +169,7 @@ def genre_base(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("method", ["npmi", "skip-gram"])
+@pytest.mark.parametrize("method", ["npmi", pytest.param("skip-gram", marks=pytest.mark.slow)])
 def test_subgenres(genre_base, method, capsys):
     more = [] if method == "npmi" else ["--epochs", 20, "--n-init", 10, "--batch-size", 128, "--learning-rate", 0.03]
     arguments = [
