@@ -455,7 +455,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_shard(singles, tmp_path):
     process = run(tracks, out, limit=max(sizes) - 1)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert error.count("\n") == 1 and "File too large; free some space or write elsewhere" in error
+    # TensorFlow 2.21 writes start-up lines of its own; what is ours is one line.
+    ours = [line for line in error.splitlines() if ".tfrecord" in line or "Traceback" in line]
+    assert len(ours) == 1 and ours[0].endswith("File too large; free some space or write elsewhere")
     assert {path.name for path in out.iterdir()} == {"spec.json", "manifest.jsonl", "failures.jsonl", *complete}
     assert preprocess.make(out, plan(tracks), MEL, seed=0).made == 3 - len(complete)
     assert content(out) == content(reference)
