@@ -1,6 +1,7 @@
 """Train a tagger on records: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
 
 import argparse
+import dataclasses
 import logging
 import math
 import shlex
@@ -243,7 +244,7 @@ def _train(arguments: argparse.Namespace, run, config, settings: dict, data, los
     log.info("run: %s", run.folder)
     if arguments.save_cooccurrence:
         targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
-    options = fit.Options(**{**vars(options), "array_paths": _array_paths(arguments, run, data)})
+    options = dataclasses.replace(options, array_paths=_array_paths(arguments, run, data))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
     try:
         fit.train(job, run, config.training, options, strategy)

@@ -40,7 +40,6 @@ def job(
 
     def train(first_epoch: int) -> tf.data.Dataset:
         def epoch(number):
-            # Adding to the tensor avoids tf.data's trouble with a seed tensor beside the global seed.
             order = tf.random.experimental.stateless_shuffle(tf.range(len(x)), seed=tf.stack([5, number]))
             batches = tf.data.Dataset.from_tensor_slices(order).batch(BATCH, drop_remainder=True).take(STEPS)
             return batches.map(lambda index: (tf.gather(x, index), tf.gather(y, index))).enumerate().map(spoil)

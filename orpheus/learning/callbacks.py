@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,12 +84,13 @@ class Checkpoint(keras.callbacks.Callback):
         better = score is not None and self.sign * score > self.best
         if better:
             self.best, self.best_epoch = self.sign * score, epoch + 1
-        names = [f"epoch-{epoch + 1:04d}", *(["best"] if better else [])]
-        for name in names:
-            path = self.run.start_checkpoint()
-            self.model.save_weights(path / WEIGHTS)
-            files.write_json(path / "state.json", self._state())
-            self.run.finish_checkpoint(name)
+        path = self.run.start_checkpoint()
+        self.model.save_weights(path / WEIGHTS)
+        files.write_json(path / "state.json", self._state())
+        complete = self.run.finish_checkpoint(f"epoch-{epoch + 1:04d}")
+        if better:
+            shutil.copytree(complete, self.run.start_checkpoint(), dirs_exist_ok=True)
+            self.run.finish_checkpoint("best")
         self.run.write("history", self.history)
 
     def _state(self) -> dict:
