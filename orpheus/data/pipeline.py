@@ -133,7 +133,7 @@ def training(
     """
     steps = steps_in_epoch(part, batch_size, steps_per_epoch)
     kept = part.kept()
-    cut = _Cutter(part, windows)
+    cut = Cutter(part, windows)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
@@ -170,7 +170,7 @@ def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = No
 
 def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
     """Batches of every kept track's centre window once, in the order of `Part.rows`, the last one ragged."""
-    cut = _Cutter(part, windows)
+    cut = Cutter(part, windows)
     records = _shards(part, part.kept()).flat_map(_records)
     return records.batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
 
@@ -181,7 +181,7 @@ def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dat
     Returns:
         Batches of (audio, index of the track in `Part.rows`), the last one ragged.
     """
-    cut = _Cutter(part, windows)
+    cut = Cutter(part, windows)
     records = _shards(part, part.kept()).flat_map(_records).enumerate()
     windows_of_tracks = records.flat_map(
         lambda index, record: tf.data.Dataset.from_tensor_slices(cut.consecutive(record)).map(
@@ -230,7 +230,7 @@ def _records(path: tf.Tensor, mask: tf.Tensor) -> tf.data.Dataset:
     return records.filter(lambda _, wanted: wanted).map(lambda record, _: record)
 
 
-class _Cutter:
+class Cutter:
     """Serialised records to windows and targets, in the graph."""
 
     def __init__(self, part: Part, windows: Windows):
@@ -268,9 +268,20 @@ class _Cutter:
 
     def consecutive(self, record: tf.Tensor) -> tf.Tensor:
         """All windows of one record, (windows, …), as `window_starts` places them."""
+        length = self._parse(record[tf.newaxis])[2][0]
+        count = tf.maximum((length + self.window - 1) // self.window, 1)
+        return self._at(record, tf.maximum(tf.minimum(tf.range(count) * self.window, length - self.window), 0))
+
+    def spread(self, record: tf.Tensor, count: int) -> tf.Tensor:
+        """(count, …) windows of one record, from its first to its last at equal distances; of one, the centre."""
+        room = tf.maximum(self._parse(record[tf.newaxis])[2][0] - self.window, 0)
+        places = tf.range(count) * room // (count - 1) if count > 1 else (room // 2)[tf.newaxis]
+        return self._at(record, places)
+
+    def _at(self, record: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+        """Windows of one record that begin at the frames `starts`."""
         audio, first, length, _ = self._parse(record[tf.newaxis])
-        count = tf.maximum((length[0] + self.window - 1) // self.window, 1)
-        starts = tf.maximum(tf.minimum(tf.range(count) * self.window, length[0] - self.window), 0)
+        count = tf.size(starts)
         # Strings are repeated, ragged rows gathered.
         audio = tf.repeat(audio, count) if self.layout.audio == "bytes" else tf.gather(audio, tf.zeros_like(starts))
         return self._slice(audio, tf.repeat(first, count), tf.repeat(length, count), starts)

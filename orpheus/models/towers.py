@@ -1,0 +1,150 @@
+"""Two towers for retrieval: tags and songs to one space, after Won et al. 2021 (arXiv 2010.16030)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Literal
+
+import keras
+from keras import ops
+
+from orpheus.errors import ConfigError
+from orpheus.models import backend, frontends
+from orpheus.models.layers import ChannelNormalization, StandardiseExample, UnitLength, initializer, layer_seed
+
+SHORT_CHUNK = "short-chunk"
+# Channels of the short-chunk CNN (Won et al. 2020, arXiv 2006.00751), multiples of n_filters: 128 to 512 by default.
+_CHANNELS = (1, 1, 2, 2, 2, 2, 4)
+_HIDDEN = 512
+
+
+def short_chunk(audio, *, n_filters: int, dimension: int, seed: int, synchronized: bool):
+    """Seven convolutions of 3 × 3, each with batch normalisation, ReLU and max-pooling by 2 × 2, then 1 × 1.
+
+    An axis of which one position is left is pooled no further, so that fewer than 128 mels or frames are taken too.
+
+    Args:
+        audio: (batch, frames, mels), standardised.
+        n_filters: Channels of the first convolution; the last has four times as many.
+        dimension: Of the embedding.
+        seed: The model's seed.
+        synchronized: Whether batch statistics are shared across replicas.
+
+    Returns:
+        (batch, dimension), the maximum over time (and over what is left of frequency).
+    """
+    x = keras.layers.Reshape((*audio.shape[1:], 1), name="channel")(audio)
+    for number, multiple in enumerate(_CHANNELS, 1):
+        name = f"conv_{number}"
+        x = keras.layers.Conv2D(
+            multiple * n_filters, 3, padding="same", use_bias=False, kernel_initializer=initializer(seed, name), name=name
+        )(x)  # fmt: skip
+        x = ChannelNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        size = tuple(2 if length > 1 else 1 for length in x.shape[1:3])
+        x = keras.layers.MaxPooling2D(size, name=f"{name}_pool")(x)
+    x = keras.layers.Conv2D(dimension, 1, kernel_initializer=initializer(seed, "project"), name="project")(x)
+    return keras.layers.GlobalMaxPooling2D(name="audio_embedding")(x)
+
+
+def dense_tower(x, name: str, *, dimension: int, dropout: float, seed: int, synchronized: bool):
+    """Dense 512, batch normalisation, ReLU, dropout, then dense to the embedding; (batch, n) → (batch, dimension)."""
+    x = keras.layers.Dense(_HIDDEN, kernel_initializer=initializer(seed, f"{name}_dense"), name=f"{name}_dense")(x)
+    x = keras.layers.BatchNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
+    x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    x = keras.layers.Dropout(dropout, seed=layer_seed(seed, f"{name}_dropout"), name=f"{name}_dropout")(x)
+    return keras.layers.Dense(
+        dimension, kernel_initializer=initializer(seed, f"{name}_embedding"), name=f"{name}_embedding"
+    )(x)
+
+
+def build_towers(
+    song_shapes: Mapping[str, tuple[int, ...]],
+    tag_dimension: int,
+    *,
+    songs: int = 2,
+    frontend: str = SHORT_CHUNK,
+    n_filters: int = 128,
+    dimension: int = 256,
+    dropout: float = 0.5,
+    fusion: Literal["sum", "concat"] = "sum",
+    synchronized: bool = False,
+    seed: int = 0,
+) -> keras.Model:
+    """A model of anchors and songs for the triplet loss, made of two models that work alone too.
+
+    Args:
+        song_shapes: ``"audio"``: one window, (frames, mels) or (samples,); ``"factors"``: (columns,); or both.
+        tag_dimension: Length of the tags' word vectors.
+        songs: Of each anchor: 2, a positive and a negative one; 1 where negatives are found within the batch.
+        frontend: Of the audio: ``"short-chunk"``, ``"log-mel-spectrogram"`` or ``"waveform"`` (Pons et al. 2018, with
+            their backend before the embedding).
+        n_filters: Narrowest convolution of the frontend, 128 in the paper (waveform's are fixed).
+        dimension: Of the embedding.
+        dropout: Of the dense towers.
+        fusion: Of both inputs. ``"concat"`` is the paper's: side by side, then a dense layer. ``"sum"`` adds the two
+            embeddings, each of length 1, so that neither drowns the other.
+        synchronized: Batch normalisation over all replicas.
+        seed: Of the initial weights and of dropout.
+
+    Returns:
+        A model from ``tag`` (batch, tag_dimension) and each of ``song_shapes`` as (batch, songs, …), the songs of an
+        anchor, to (batch, 1 + songs, dimension) float32: the anchor's embedding, then its songs', all of length 1. Its
+        layers ``tag_tower`` and ``song_tower`` are models of their own, (batch, …) → (batch, dimension).
+
+    Raises:
+        ConfigError: neither input, an input of another name, an unknown frontend or fusion, a value out of range.
+    """
+    if not song_shapes or set(song_shapes) - {"audio", "factors"}:
+        raise ConfigError(f"inputs {sorted(song_shapes)}: a song tower takes audio, factors or both")
+    for key, value in {"n_filters": n_filters, "dimension": dimension, "tag_dimension": tag_dimension}.items():
+        if value < 1:
+            raise ConfigError(f"{key}={value}: must be at least 1")
+    options = {"dimension": dimension, "seed": seed, "synchronized": synchronized}
+    tags = keras.Input((tag_dimension,), name="tag")
+    x = dense_tower(tags, "tag", dropout=dropout, **options)
+    tag_tower = keras.Model(tags, UnitLength(name="tag_unit")(x), name="tag_tower")
+    song_tower = _song_tower(song_shapes, frontend, n_filters, dropout, fusion, options)
+
+    anchor = keras.Input((tag_dimension,), name="tag")
+    inputs = {name: keras.Input((songs, *shape), name=name) for name, shape in song_shapes.items()}
+    flat = {name: ops.reshape(x, (-1, *song_shapes[name])) for name, x in inputs.items()}
+    embedded = ops.reshape(song_tower(flat), (-1, songs, dimension))
+    return keras.Model(
+        {"tag": anchor, **inputs}, ops.concatenate([tag_tower(anchor)[:, None], embedded], axis=1), name="retrieval"
+    )
+
+
+def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: str, options: dict) -> keras.Model:
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    parts = []
+    if "audio" in inputs:
+        parts.append(_audio(inputs["audio"], frontend, n_filters, dropout, options))
+    if "factors" in inputs:
+        parts.append(dense_tower(inputs["factors"], "factors", dropout=dropout, **options))
+    if len(parts) == 1:
+        joined = parts[0]
+    elif fusion == "sum":
+        joined = keras.layers.Add(name="fused")([UnitLength()(part) for part in parts])
+    elif fusion == "concat":
+        joined = keras.layers.Concatenate(name="joined")(parts)
+        kernel = initializer(options["seed"], "fused")
+        joined = keras.layers.Dense(options["dimension"], kernel_initializer=kernel, name="fused")(joined)
+    else:
+        raise ConfigError(f"fusion={fusion!r}: choose sum or concat")
+    return keras.Model(inputs, UnitLength(name="song_unit")(joined), name="song_tower")
+
+
+def _audio(audio, frontend: str, n_filters: int, dropout: float, options: dict):
+    """Stored audio to an embedding by any frontend of the project."""
+    x = StandardiseExample(name="standardise")(audio)
+    if frontend == SHORT_CHUNK:
+        if len(audio.shape) != 3:
+            raise ConfigError("frontend=short-chunk: takes log-mel spectrograms; use frontend=waveform for waveforms")
+        return short_chunk(x, n_filters=n_filters, **options)
+    own = {"seed": options["seed"], "synchronized": options["synchronized"]}
+    known = {"waveform": partial(frontends.waveform), "log-mel-spectrogram": partial(frontends.log_mel)}
+    if frontend not in known:
+        raise ConfigError(f"frontend={frontend!r}: no such frontend; available are {SHORT_CHUNK}, {', '.join(known)}")
+    x = backend.backend(known[frontend](x, n_filters=n_filters, **own), n_dense_units=_HIDDEN, dropout=dropout, **own)
+    kernel = initializer(options["seed"], "audio_embedding")
+    return keras.layers.Dense(options["dimension"], kernel_initializer=kernel, name="audio_embedding")(x)
