@@ -66,6 +66,9 @@ class Training(Section):
     reduceLRoP_factor: Annotated[float, Field(ge=0, lt=1)] | None = None
     mixed_precision: Literal["bfloat16", "float16"] | None = None
     jit: bool = Field(False, description="XLA around the forward and backward pass")
+    tensorboard: Literal["all", "scalars", "none"] = Field(
+        "all", description="all: histograms, config, hparams, projector and per-class pictures too"
+    )
 
     @model_validator(mode="after")
     def _rates(self):

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 LAYERS = {
     "errors": 0, "files": 0, "config": 0, "cli": 0,
     "run": 1, "data": 1, "semantics": 1,
-    "learning.ranking": 1, "learning.bootstrap": 1, "learning.factors": 1, "learning.baselines": 1,
+    "learning.ranking": 1, "learning.bootstrap": 1, "learning.factors": 1, "learning.baselines": 1, "learning.projector": 1,
     "data.records": 2, "data.wire": 2, "data.pipeline": 2, "data.augment": 2, "data.sampling": 2, "data.preprocess": 2, "data.storage": 2,
     "semantics.skipgram": 2, "models": 2, "learning": 2,
     "tasks": 3,

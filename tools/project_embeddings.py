@@ -10,8 +10,6 @@ from orpheus.errors import DataError
 from tools import _tracks
 from tools.cooccurrence import plain
 
-CONFIG = 'embeddings {\n  tensor_name: "tags"\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
-
 
 def parser() -> cli.Parser:
     """The command's flags."""
@@ -105,24 +103,15 @@ def write_projector(
         cluster: Tag → column; empty without a dictionary.
         names: Names of the columns.
     """
-    from orpheus.files import atomic
+    from orpheus.learning import projector
 
-    with atomic(folder / "metadata.tsv") as file:
-        file.write("tag\tcount\tcluster\tcluster_name\n")
-        for tag in tags:
-            column = cluster.get(tag)
-            cells = (
-                plain(tag) or "?",
-                counts.get(tag, ""),
-                "" if column is None else column,
-                "" if column is None else plain(names[column]),
-            )
-            file.write("\t".join(map(str, cells)) + "\n")
-    with atomic(folder / "vectors.tsv") as file:
-        for row in matrix:
-            file.write("\t".join(f"{value:.6g}" for value in row) + "\n")
-    with atomic(folder / "projector_config.pbtxt") as file:
-        file.write(CONFIG)
+    columns = [cluster.get(tag) for tag in tags]
+    more = {
+        "count": [counts.get(tag, "") for tag in tags],
+        "cluster": ["" if column is None else column for column in columns],
+        "cluster_name": ["" if column is None else names[column] for column in columns],
+    }
+    projector.write(folder, tags, matrix, columns=more)
 
 
 def groups_of(known) -> dict[str, set[str]]:

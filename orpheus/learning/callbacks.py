@@ -125,10 +125,14 @@ class TensorBoard(keras.callbacks.Callback):
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
         self.writers: dict[str, Any] = {}
 
-    def _write(self, side: str, step: int, values: dict[str, float]) -> None:
+    def writer(self, side: str) -> Any:
+        """The writer of a folder below the run's, opened when first asked for."""
         if side not in self.writers:
             self.writers[side] = tf.summary.create_file_writer(str(self.folder / side))
-        with self.writers[side].as_default(step=step):
+        return self.writers[side]
+
+    def _write(self, side: str, step: int, values: dict[str, float]) -> None:
+        with self.writer(side).as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from orpheus.config import Training
 from orpheus.errors import ConfigError
-from orpheus.learning import callbacks, loop
+from orpheus.learning import callbacks, dashboard, loop
 from orpheus.learning.job import Job
 from orpheus.learning.schedules import Cyclical, OneCycle
 from orpheus.run import Run
@@ -207,11 +207,6 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
     if options.built_in:
         hooks.append(callbacks.FiniteLoss())
     hooks += others
-    hooks.append(
-        callbacks.TensorBoard(
-            run.folder, update_freq=options.update_freq, batch_size=job.batch_size, steps_per_epoch=steps
-        )
-    )
     auc = next((metric for metric in metrics if hasattr(metric, "per_label")), None)
     if auc is not None:
         hooks.append(callbacks.Arrays(auc, options.array_paths, run))
@@ -219,6 +214,7 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
         hooks.append(callbacks.Progress(options.bar, epochs=options.epochs, steps_per_epoch=steps, say=log.info))
     hooks.append(checkpoint)
     if first_epoch < options.epochs and not _had_stopped(others, checkpoint):
+    hooks += _tensorboard(job, run, settings, options, on, auc)
         try:
             if options.built_in:
                 model.fit(
@@ -260,6 +256,23 @@ def _had_stopped(others: Sequence[keras.callbacks.Callback], checkpoint: callbac
         isinstance(callback, keras.callbacks.EarlyStopping) and state.get("stopped_epoch", 0) > 0
         for callback, state in zip(others, states, strict=False)
     )
+
+def _tensorboard(
+    job: Job, run: Run, settings: Training, options: Options, on: tf.distribute.Strategy, auc: Any
+) -> list[keras.callbacks.Callback]:
+    """What writes TensorBoard's files; of several workers, one does."""
+    if settings.tensorboard == "none" or not on.extended.should_save_summary:
+        return []
+    freq, batch_size, steps = options.update_freq, job.batch_size, job.steps_per_epoch
+    if settings.tensorboard == "scalars":
+        return [callbacks.TensorBoard(run.folder, update_freq=freq, batch_size=batch_size, steps_per_epoch=steps)]
+    return [
+        dashboard.Dashboard(
+            run, metric=auc, vectors=job.vectors, epochs=options.epochs, validated=job.valid is not None,
+            update_freq=freq, batch_size=batch_size, steps_per_epoch=steps,
+        )
+    ]  # fmt: skip
+
 
 
 def _save(model: keras.Model, run: Run) -> None:

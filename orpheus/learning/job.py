@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -24,6 +25,8 @@ class Job:
         mode: ``"max"`` or ``"min"``.
         seed: Of the run.
     """
+        vectors: model → (names, (names, d) array) for TensorBoard's projector; None: the output layer's rows, where
+            classes.json names its units.
 
     build: Callable[[], keras.Model]
     optimizer: Callable[[], keras.optimizers.Optimizer]
@@ -36,3 +39,10 @@ class Job:
     monitor: str
     mode: str = "max"
     seed: int = 0
+    validate: Callable[[keras.Model], dict[str, float]] | None = None
+    vectors: Callable[[keras.Model], tuple[Sequence[str], np.ndarray]] | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether there is a validation of either kind."""
+        return self.valid is not None or self.validate is not None

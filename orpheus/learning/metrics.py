@@ -105,6 +105,11 @@ class TagAUC(keras.metrics.Metric):
         usable = ops.convert_to_numpy(ops.logical_and(negatives[0] > 0, positives[0] > 0))
         return {"roc": np.where(usable, roc, np.nan), "pr": np.where(usable, pr, np.nan)}
 
+    def prevalence(self) -> np.ndarray:
+        """``(classes,)`` float64 share of positives: the PR-AUC of a guess. nan where nothing was counted."""
+        positives, total = (ops.convert_to_numpy(ops.sum(counts, axis=0)) for counts in (self.counts[1], ops.sum(self.counts, axis=0)))  # fmt: skip
+        return np.where(total > 0, positives / np.maximum(total, 1), np.nan)
+
     def confusion(self) -> np.ndarray:
         """True positives, true negatives, false positives, false negatives at every threshold.
 
