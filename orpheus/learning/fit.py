@@ -208,13 +208,13 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
         hooks.append(callbacks.FiniteLoss())
     hooks += others
     auc = next((metric for metric in metrics if hasattr(metric, "per_label")), None)
+    hooks += _tensorboard(job, run, settings, options, on, auc)
     if auc is not None:
         hooks.append(callbacks.Arrays(auc, options.array_paths, run))
     if options.bar is not None:
         hooks.append(callbacks.Progress(options.bar, epochs=options.epochs, steps_per_epoch=steps, say=log.info))
     hooks.append(checkpoint)
     if first_epoch < options.epochs and not _had_stopped(others, checkpoint):
-    hooks += _tensorboard(job, run, settings, options, on, auc)
         try:
             if options.built_in:
                 model.fit(
@@ -249,14 +249,6 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
     return model
 
 
-def _had_stopped(others: Sequence[keras.callbacks.Callback], checkpoint: callbacks.Checkpoint) -> bool:
-    """Whether the run that is being resumed had already ended by early stopping."""
-    states = (checkpoint.restored or {}).get("callbacks", [])
-    return any(
-        isinstance(callback, keras.callbacks.EarlyStopping) and state.get("stopped_epoch", 0) > 0
-        for callback, state in zip(others, states, strict=False)
-    )
-
 def _tensorboard(
     job: Job, run: Run, settings: Training, options: Options, on: tf.distribute.Strategy, auc: Any
 ) -> list[keras.callbacks.Callback]:
@@ -273,6 +265,14 @@ def _tensorboard(
         )
     ]  # fmt: skip
 
+
+def _had_stopped(others: Sequence[keras.callbacks.Callback], checkpoint: callbacks.Checkpoint) -> bool:
+    """Whether the run that is being resumed had already ended by early stopping."""
+    states = (checkpoint.restored or {}).get("callbacks", [])
+    return any(
+        isinstance(callback, keras.callbacks.EarlyStopping) and state.get("stopped_epoch", 0) > 0
+        for callback, state in zip(others, states, strict=False)
+    )
 
 
 def _save(model: keras.Model, run: Run) -> None:

@@ -24,9 +24,9 @@ class Job:
         monitor: Quantity that picks the best epoch, with ``val_`` in front where it is of the validation.
         mode: ``"max"`` or ``"min"``.
         seed: Of the run.
-    """
         vectors: model → (names, (names, d) array) for TensorBoard's projector; None: the output layer's rows, where
             classes.json names its units.
+    """
 
     build: Callable[[], keras.Model]
     optimizer: Callable[[], keras.optimizers.Optimizer]
