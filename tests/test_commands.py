@@ -85,6 +85,9 @@ def test_evaluate_gives_scikit_learns_values(trained, demo, capsys):
     printed = capsys.readouterr().out
     assert "macro" in printed and "micro" in printed
     result = json.loads((run / "metrics.json").read_text())["train"]
+    assert result["hashes"] == json.loads((run / "run.json").read_text())["hashes"]
+    assert result["mean_of_windows"]["intervals"]["replicates"] == 1000 and "95 % interval" in printed
+    assert (run / "scores_train.npz").is_file()
     # The same numbers from files instead of records, through predict, and scikit-learn.
     from sklearn.metrics import average_precision_score, roc_auc_score
 

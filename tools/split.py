@@ -63,6 +63,10 @@ def parser() -> cli.Parser:
     look.add_argument(
         "--audio-root", type=Path, metavar="DIR", help="where relative paths start; by default at the list"
     )
+    look.add_argument(
+        "--audit-json", type=Path, metavar="FILE",
+        help="write all that was found, for orpheus.evaluate --without-leaks",
+    )  # fmt: skip
     look.add_argument("--shown", type=int, default=5, metavar="N", help="examples of each kind")
     return result
 
@@ -154,6 +158,7 @@ def _groups(arguments: argparse.Namespace, tracks: dict) -> dict[str, str]:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from orpheus.data import leaks
+    from orpheus.files import write_json
 
     opened = leaks.open_split(arguments.audit)
     own = [opened.records] if opened.records else [path for path in arguments.audit if leaks.names_artists(path)]
@@ -161,6 +166,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     if arguments.hash_audio:
         facts.audio.update(_hashes(opened, facts.paths))
     found = leaks.audit(opened.parts, facts.kinds())
+    if arguments.audit_json:
+        write_json(arguments.audit_json, leaks.to_json(opened, found))
     print(", ".join(f"{part} {len(ids)}" for part, ids in opened.parts.items()) + " tracks")
     show(
         ("kind", "on several sides", "of", "tracks concerned", "tracks unknown"),
@@ -175,6 +182,11 @@ def _audit(arguments: argparse.Namespace) -> int:
     if missing := [kind for kind in ("artist", "album", "audio") if kind not in facts.kinds()]:
         cure = " (--hash-audio compares contents)" if "audio" in missing and not arguments.hash_audio else ""
         print(f"not looked at, since nothing is known of it: {', '.join(missing)}; --tracks names files that do{cure}")
+    if any(leak.shared for leak in found):
+        order = (
+            f"--without-leaks {arguments.audit_json}" if arguments.audit_json else "--without-leaks, see --audit-json"
+        )
+        print(f"what a tagger reaches without them: python -m orpheus.evaluate RUN {order}")
     return cli.EXIT_PARTIAL if any(leak.shared for leak in found) else cli.EXIT_OK
 
 

@@ -67,6 +67,17 @@ def audit(parts: Parts, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
     return found
 
 
+def to_json(opened: "Opened", found: Iterable[Leak]) -> dict:
+    """An audit as JSON: ``{"tracks": {part: number}, "leaks": {kind: {value: {part: [ids]}}}}``."""
+    return {
+        "tracks": {part: len(ids) for part, ids in opened.parts.items()},
+        "leaks": {
+            leak.kind: {value: {p: list(ids) for p, ids in sides.items()} for value, sides in leak.shared.items()}
+            for leak in found
+        },
+    }
+
+
 @dataclass
 class Facts:
     """What is known of tracks: kind → track id → value; `paths` are their audio files."""

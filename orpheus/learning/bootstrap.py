@@ -299,3 +299,56 @@ def area_intervals(
             for c, name in enumerate(classes)
         },
     }
+
+
+def area_differences(
+    targets: np.ndarray,
+    scores: np.ndarray,
+    others: np.ndarray,
+    groups: Sequence | np.ndarray,
+    classes: Sequence[str],
+    *,
+    n: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How much better `scores` are than `others` on the same tracks: paired, each draw serves both.
+
+    Args:
+        targets: ``(tracks, classes)``.
+        scores: ``(tracks, classes)`` of one model.
+        others: ``(tracks, classes)`` of the other.
+        groups: ``(tracks,)`` what is drawn together.
+        classes: Names of the columns.
+        n: Replicates.
+        level: Share of replicates inside the interval.
+        seed: Of the draws.
+
+    Returns:
+        ``{"macro": {"roc_auc": {"value", "low", "high"}, "pr_auc": …}, "micro": …, "per_class": {name: …}}``; all three
+        None where a class has only one kind of label.
+
+    Raises:
+        DataError, ConfigError: as `replicate_areas` and `percentiles`.
+    """
+    first, second = (replicate_areas(targets, one, groups, n=n, seed=seed) for one in (scores, others))
+    mine, theirs = (ranking.summarise(targets, one, classes) for one in (scores, others))
+
+    def bounds(replicates: np.ndarray, a: dict, b: dict) -> dict[str, dict[str, float | None]]:
+        low, high = percentiles(replicates, level=level)
+        found: dict[str, dict[str, float | None]] = {}
+        for i, key in enumerate(ranking.AREAS):
+            known = a[key] is not None and not np.isnan(low[i])
+            values = (a[key] - b[key], float(low[i]), float(high[i])) if known else (None, None, None)
+            found[key] = dict(zip(("value", "low", "high"), values, strict=True))
+        return found
+
+    pairs = np.stack([first.roc - second.roc, first.pr - second.pr], axis=2)
+    return {
+        "macro": bounds(first.macro - second.macro, mine["macro"], theirs["macro"]),
+        "micro": bounds(first.micro - second.micro, mine["micro"], theirs["micro"]),
+        "per_class": {
+            str(name): bounds(pairs[:, c], mine["per_class"][str(name)], theirs["per_class"][str(name)])
+            for c, name in enumerate(classes)
+        },
+    }

@@ -10,9 +10,9 @@ import numpy as np
 from orpheus.data import pipeline
 from orpheus.data.pipeline import Part
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning import inference, ranking
+from orpheus.learning import bootstrap, inference
 from orpheus.run import Run
-from orpheus.tasks import tagger, tagging
+from orpheus.tasks import evaluation, hashes, tagger, tagging
 from orpheus.tasks.tagging import Data
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ def compare(
     *,
     tfrecords_dir: str | os.PathLike | None = None,
     batch_size: int = 32,
+    replicates: int | None = None,
+    different_splits: bool = False,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> dict[str, Any]:
     """Judge both models by the clusters, class by class, on the same tracks.
@@ -39,12 +41,14 @@ def compare(
         tfrecords_dir: Where the records of the cluster run are now (of both, when of one frontend); None for where
             they were.
         batch_size: Windows per pass.
+        replicates: Of the bootstrap over artists; 0 for no intervals, None for `evaluation.default_replicates`.
+        different_splits: Compare on the tracks in common although the two were dealt otherwise.
         progress: Wraps the batches of each model.
 
     Returns:
         ``{"tag_run", "split", "tracks", "compared", "not_compared": [names], "clusters": …, "rule": …,
-        "rules": {cluster: [tags]}}``; the middle two as `ranking.summarise` over the compared clusters, those of
-        which the tag model knows a tag.
+        "rules": {cluster: [tags]}, "difference": …}``; clusters and rule as `evaluation.summarise` over the compared
+        clusters, those of which the tag model knows a tag; the difference, clusters minus rule, as `bootstrap.area_differences`.
 
     Raises:
         ConfigError: the runs are not one of each kind, or `split` is of training.
@@ -64,6 +68,9 @@ def compare(
             raise ConfigError(f"{run.folder}: a run on {data.targets.kind}, expected one on {kind}: {order}")
     _check_unseen(mine, cluster_run, other, tag_run, split)
     _check_unseen(other, tag_run, mine, cluster_run, split)
+    named = {str(run.folder): {"hashes": data.hashes()} for run, data in ((cluster_run, mine), (tag_run, other))}
+    for note in hashes.check_split(named, keys=("split",), different_splits=different_splits):
+        log.warning("%s", note)
     own, theirs = mine.part(split), other.part(split)
     # The tag model, too, is asked about every track with a clustered tag, whether it has one of its own or not.
     theirs = Part(theirs.catalogue, theirs.shards, mine.targets, theirs.database)
@@ -83,6 +90,8 @@ def compare(
     truth = own.truth()[at_own][:, compared]
     scores = track_scores(cluster_run, own, batch_size=batch_size, progress=progress)[at_own][:, compared]
     tag_scores = track_scores(tag_run, theirs, batch_size=batch_size, progress=progress)[at_theirs]
+    groups = [row.group or row.track_id for index, row in enumerate(own.rows()) if row.track_id in position]
+    replicates = evaluation.default_replicates(truth.size) if replicates is None else replicates
     by_rule = np.stack([tag_scores[:, [other.targets.columns[t] for t in rules[n]]].max(axis=1) for n in names], axis=1)
     return {
         "tag_run": str(tag_run.folder),
@@ -90,8 +99,11 @@ def compare(
         "tracks": len(rows),
         "compared": len(names),
         "not_compared": [name for name in mine.targets.classes if not rules[name]],
-        "clusters": ranking.summarise(truth, scores, names),
-        "rule": ranking.summarise(truth, by_rule, names),
+        "clusters": evaluation.summarise(truth, scores, groups, names, replicates),
+        "rule": evaluation.summarise(truth, by_rule, groups, names, replicates),
+        "difference": bootstrap.area_differences(truth, scores, by_rule, groups, names, n=replicates)
+        if replicates
+        else {},
         "rules": {name: rules[name] for name in names},
     }
 
@@ -132,6 +144,10 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"{name:<{width}}  {a['positives']:>9}  {_pairs(a, b)}  {len(result['rules'][name]):>10}")
     lines.append("")
     lines += [f"{average:<{width}}  {'':>9}  {_pairs(own[average], rule[average])}" for average in ("macro", "micro")]
+    for average in ("macro", "micro") if result["difference"] else ():
+        areas = result["difference"][average]
+        shown = ["{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**areas[key]) for key in areas]
+        lines.append(f"clusters minus tags, {average}, with 95 % interval: ROC-AUC {shown[0]}, PR-AUC {shown[1]}")
     if result["not_compared"]:
         lines.append(f"not compared (the tag model knows none of their tags): {'; '.join(result['not_compared'])}")
     if own["left_out"]:

@@ -1,7 +1,5 @@
 """Tagging: sigmoid over tags (or clusters of them), binary cross-entropy, the best epoch by validation PR-AUC."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +18,7 @@ from orpheus.learning import fit
 from orpheus.learning.job import Job
 from orpheus.learning.metrics import TagAUC
 from orpheus.run import Run
+from orpheus.tasks import hashes
 from orpheus.tasks import targets as targets_module
 
 log = logging.getLogger(__name__)
@@ -44,10 +43,10 @@ class Data:
             raise DataError(f"{self.catalogue.folder}: the split has no {name} shards; see model-training.split")
         return Part(self.catalogue, self.split[name], self.targets, self.database)
 
-    def digest(self) -> str:
-        """Hash of which tracks are where, and of the classes: two runs with equal ones can be compared."""
-        ids = {n: [row.track_id for row in self.catalogue.rows(shards)] for n, shards in self.split.items()}
-        return hashlib.sha256(json.dumps([ids, self.targets.classes]).encode()).hexdigest()
+    def hashes(self) -> dict[str, str]:
+        """``{"split", "records"}``: runs and evaluations with equal ones can be compared (`hashes.check_split`)."""
+        ids = {name: [row.track_id for row in self.catalogue.rows(shards)] for name, shards in self.split.items()}
+        return {"split": hashes.of_split(ids), "records": hashes.of_records(self.catalogue)}
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
         "database": data.database,
         "tag_names": list(data.catalogue.layout.positions),
         "split": {name: list(shards) for name, shards in data.split.items()},
-        "split_hash": data.digest(),
+        "hashes": data.hashes(),
         **more,
     }
 
