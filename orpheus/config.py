@@ -66,6 +66,16 @@ class Training(Section):
     reduceLRoP_factor: Annotated[float, Field(ge=0, lt=1)] | None = None
     mixed_precision: Literal["bfloat16", "float16"] | None = None
     jit: bool = Field(False, description="XLA around the forward and backward pass")
+    micro_batches: Positive = Field(
+        1,
+        description="equal parts of a replica's share of the batch, passed one after the other to save memory; the step is "
+        "that of the whole batch, except that batch normalisation takes its statistics from each part, and dropout draws "
+        "other masks",
+    )
+    steps_per_execution: Positive = Field(
+        1,
+        description="steps in one call of the graph, at most up to the next log (--update-freq); same results, less Python",
+    )
     tensorboard: Literal["all", "scalars", "none"] = Field(
         "all", description="all: histograms, config, hparams, projector and per-class pictures too"
     )
@@ -294,6 +304,16 @@ def load(path: str | os.PathLike, *, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: missing or malformed file, unknown key, wrong type or value out of range; names the key.
     """
+    values, source = read(path)
+    return parse(values, overrides=overrides, source=source)
+
+
+def read(path: str | os.PathLike) -> tuple[dict, str]:
+    """The content of a config file, not yet checked, and its path.
+
+    Raises:
+        ConfigError: missing or malformed file.
+    """
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / "config.json"
@@ -305,20 +325,21 @@ def load(path: str | os.PathLike, *, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: not JSON ({error})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a config is a JSON object with the sections {', '.join(_known(Config))}")
-    return parse(values, overrides=overrides, source=str(path))
+    return values, str(path)
 
 
 def parse(values: dict, *, overrides: Sequence[str] = (), source: str = "config") -> Config:
     """Check a config given as a dictionary; arguments and errors as in `load`."""
-    return _parse(Config, values, overrides, source)
+    return parse_as(Config, values, overrides, source)
 
 
 def parse_experiment(values: dict, *, overrides: Sequence[str] = (), source: str = "config") -> ExperimentConfig:
     """Check the config of an experiment given as a dictionary; arguments and errors as in `load`."""
-    return _parse(ExperimentConfig, values, overrides, source)
+    return parse_as(ExperimentConfig, values, overrides, source)
 
 
-def _parse(model: type[Any], values: dict, overrides: Sequence[str], source: str) -> Any:
+def parse_as(model: type[Any], values: dict, overrides: Sequence[str], source: str) -> Any:
+    """Check values against a model of a whole config; errors as in `load`."""
     values = json.loads(json.dumps(values))
     # "_comment" and the like head the shipped files with command, duration and expected result.
     values = {key: value for key, value in values.items() if not key.startswith("_")}

@@ -127,7 +127,7 @@ def train(run, *, data_dir=None, epochs: int | None = None, cuda=None, data=None
     strategy = fit.strategy(cuda)
     options = fit.Options(
         epochs=epochs, built_in=settings["built_in"], jit=training.jit, mixed_precision=training.mixed_precision,
-        bar=cli.progress,
+        micro_batches=training.micro_batches, steps_per_execution=training.steps_per_execution, bar=cli.progress,
     )  # fmt: skip
     for subset, ids in data.splits._asdict().items():
         log.info("%s: %d items", subset, len(ids))

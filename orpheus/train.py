@@ -1,4 +1,4 @@
-"""Train a tagger on records: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
+"""Train a tagger or a retrieval model: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
 
 import argparse
 import dataclasses
@@ -13,13 +13,14 @@ from orpheus import cli
 from orpheus.errors import ConfigError
 
 log = logging.getLogger("orpheus.train")
-FRONTENDS = ("waveform", "log-mel-spectrogram")
+FRONTENDS = ("waveform", "log-mel-spectrogram", "features")
 
 
 def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.train",
-        "Train a tagger on records made by tools.preprocess; leaves a run folder for orpheus.evaluate and orpheus.predict.",
+        "Train a tagger on records made by tools.preprocess, or, where the config has a section retrieval, tags and songs "
+        "in one space; leaves a run folder for orpheus.evaluate, orpheus.predict and orpheus.retrieve.",
         example="python -m orpheus.train log-mel-spectrogram --config configs/log-mel.json --tfrecords-dir records/mel --cuda 0 1",
     )
     result.add_argument("frontend", nargs="?", choices=FRONTENDS, help="format of the input (not needed with --resume)")
@@ -66,8 +67,25 @@ def parser() -> cli.Parser:
     aware.add_argument(
         "--gamma", type=float, metavar="G", help="how much more, at least 0 (plain cross-entropy); 1 if not given"
     )
+    found = result.add_argument_group("retrieval")
+    found.add_argument(
+        "--word-vectors", metavar="PATH", help="of the tags (GloVe or word2vec file, TF-Hub model); needed"
+    )
+    found.add_argument(
+        "--factors", metavar="FILE", help="input_type cf and hybrid: .npz with ids and matrix, or text, an id and numbers a line"
+    )  # fmt: skip
+    found.add_argument(
+        "--tags",
+        metavar="SOURCE",
+        nargs="+",
+        help="tags of songs by id, as of tools.split; the records' own if not given",
+    )
+    found.add_argument(
+        "--split", metavar="FILE", help="of tools.split; shards by the config's model-training.split if not given"
+    )
+    found.add_argument("--categories", metavar="TSV", help="tag and category a line: tables by category")
     how = result.add_argument_group("training")
-    how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; 10 for a new run")
+    how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; 10 for a new run, n_epochs of retrieval")
     how.add_argument("--steps-per-epoch", type=int, metavar="N", help="fewer than the whole data set")
     how.add_argument(
         "--no-shuffle", action="store_true", help="keep the order of the records, whatever the config says"
@@ -104,18 +122,37 @@ def parser() -> cli.Parser:
 def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
-    from orpheus.tasks import experiments, tagging, targets
+    from orpheus import config_retrieval
+    from orpheus.tasks import experiments
 
     if arguments.resume:
         run = experiments.find_run(arguments.resume)
         if experiments.is_experiment(run):
             return _resume_experiment(run, arguments)
+        plan = (_retrieval if run.read("run")["task"] == "retrieval" else _tagging)(arguments, run, {}, "")
+    else:
+        run = None
+        values, source = config_module.read(arguments.config)
+        retrieval = config_retrieval.is_retrieval(values)
+        _check_task(arguments, retrieval)
+        plan = (_retrieval if retrieval else _tagging)(arguments, None, values, source)
+    if arguments.epochs:
+        plan.settings["epochs"] = arguments.epochs
+    return _train(arguments, run, plan)
+
+
+def _tagging(arguments: argparse.Namespace, run, values: dict, source: str):
+    """The plan of a tagger."""
+    from orpheus import config as config_module
+    from orpheus.tasks import tagging, targets
+    from orpheus.tasks.plan import Plan
+
+    if run is not None:
         config, settings = tagging.load_config(run), run.read("run")
         data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
         loss = targets.load_loss(run)
     else:
-        run = None
-        config = config_module.load(arguments.config, overrides=arguments.set)
+        config = config_module.parse(values, overrides=arguments.set, source=source)
         choices = tagging.Choices(
             arguments.tfrecords_dir,
             lastfm=arguments.lastfm,
@@ -125,9 +162,7 @@ def body(arguments: argparse.Namespace) -> int:
             dictionary=arguments.dictionary_dir,
             genres=arguments.genre_path,
         )
-        data = tagging.open_data(
-            arguments.frontend, config, choices, progress=lambda names: cli.progress(names, desc="scan", unit="shard")
-        )
+        data = tagging.open_data(arguments.frontend, config, choices, progress=_scan)
         loss, more = None, {}
         if arguments.dictionary_dir:
             more["dictionary"] = targets.provenance(arguments.dictionary_dir, arguments.genre_path)
@@ -140,18 +175,94 @@ def body(arguments: argparse.Namespace) -> int:
             data,
             config,
             arguments.frontend,
-            seed=arguments.seed,
-            epochs=arguments.epochs or 10,
-            steps_per_epoch=arguments.steps_per_epoch,
             shuffle=config.training.shuffle and not arguments.no_shuffle,
             multi_tag=arguments.multi_tag,
-            built_in=arguments.built_in,
-            update_freq=arguments.update_freq,
+            **_engine(arguments, 10),
             **more,
         )
-    if arguments.epochs:
-        settings["epochs"] = arguments.epochs
-    return _train(arguments, run, config, settings, data, loss)
+
+    def save(run) -> None:
+        run.write("config", config.to_json())
+        run.write("classes", data.targets.to_json())
+        run.write("spec", data.catalogue.spec.to_json())
+        if loss is not None:
+            targets.save_loss(run, loss)
+        if arguments.save_cooccurrence:
+            targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
+
+    return Plan(
+        config,
+        settings,
+        lambda synchronized: tagging.job(
+            data,
+            config,
+            epochs=settings["epochs"],
+            seed=settings["seed"],
+            steps_per_epoch=settings["steps_per_epoch"],
+            shuffle=settings["shuffle"],
+            macro=settings["multi_tag"],
+            synchronized=synchronized,
+            loss=loss,
+        ),
+        save,
+        lambda _: tagging.lines(data, settings),
+        data.targets.classes,
+    )
+
+
+def _retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
+    """The plan of a retrieval model."""
+    from orpheus import config_retrieval
+    from orpheus.tasks import retrieval
+    from orpheus.tasks.plan import Plan
+
+    if run is not None:
+        config, settings = retrieval.load_config(run), run.read("run")
+        data = retrieval.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    else:
+        config = config_retrieval.parse(values, overrides=arguments.set, source=source)
+        choices = retrieval.Choices(
+            arguments.word_vectors,
+            tfrecords_dir=arguments.tfrecords_dir,
+            factors=arguments.factors,
+            tags=arguments.tags,
+            split=arguments.split,
+            categories=arguments.categories,
+            database=arguments.multi_db_default,
+        )
+        data = retrieval.open_data(arguments.frontend, config, choices, progress=_scan)
+        settings = retrieval.describe(
+            data, config, arguments.frontend, choices, **_engine(arguments, config.training.n_epochs)
+        )
+    return Plan(
+        config,
+        settings,
+        lambda synchronized: retrieval.job(
+            data,
+            config,
+            epochs=settings["epochs"],
+            seed=settings["seed"],
+            steps_per_epoch=settings["steps_per_epoch"],
+            synchronized=synchronized,
+        ),
+        lambda run: retrieval.save(run, data, config),
+        lambda _: retrieval.lines(data),
+    )
+
+
+def _engine(arguments: argparse.Namespace, epochs: int) -> dict:
+    """What run.json says of the engine."""
+    return {
+        "seed": arguments.seed,
+        "epochs": arguments.epochs or epochs,
+        "steps_per_epoch": arguments.steps_per_epoch,
+        "built_in": arguments.built_in,
+        "update_freq": arguments.update_freq,
+    }
+
+
+def _scan(names):
+    return cli.progress(names, desc="scan", unit="shard")
 
 
 def _resume_experiment(run, arguments: argparse.Namespace) -> int:
@@ -178,6 +289,10 @@ def _check(arguments: argparse.Namespace) -> None:
             "--genre-path": arguments.genre_path,
             "--custom-loss-embeddings-path": arguments.custom_loss_embeddings_path,
             "--gamma": arguments.gamma is not None,
+            "--word-vectors": arguments.word_vectors,
+            "--tags": arguments.tags,
+            "--split": arguments.split,
+            "--categories": arguments.categories,
         }
         for option, value in fixed.items():
             if value:
@@ -185,7 +300,7 @@ def _check(arguments: argparse.Namespace) -> None:
                     f"{option} with --resume: the run keeps its own config, classes and loss; leave it out"
                 )
     else:
-        for option, value in (("FRONTEND", arguments.frontend), ("--config", arguments.config), ("--tfrecords-dir", arguments.tfrecords_dir)):  # fmt: skip
+        for option, value in (("FRONTEND", arguments.frontend), ("--config", arguments.config)):
             if not value:
                 raise ConfigError(f"{option} is missing: a new run needs FRONTEND --config C --tfrecords-dir D")
     if arguments.gamma is not None:
@@ -201,50 +316,59 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{option.replace('_', '-')} {value}: must be at least 1")
 
 
-def _train(arguments: argparse.Namespace, run, config, settings: dict, data, loss) -> int:
+def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
+    """Refuse options of the other task, and see that the task's own are there."""
+    given = {"--tfrecords-dir": arguments.tfrecords_dir, "--word-vectors": arguments.word_vectors}
+    needed = "--word-vectors" if retrieval else "--tfrecords-dir"
+    if not given[needed]:
+        raise ConfigError(f"{needed} is missing: a new {'retrieval ' if retrieval else ''}run needs it")
+    of_retrieval = {
+        name: getattr(arguments, name) for name in ("word_vectors", "factors", "tags", "split", "categories")
+    }
+    of_tagging = {
+        name: getattr(arguments, name)
+        for name in ("lastfm", "filter", "dictionary_dir", "genre_path", "save_cooccurrence", "no_shuffle", "multi_tag",
+                     "custom_loss_embeddings_path", "save_PR", "save_ROC", "save_confusion_matrix", "save_tags_path")
+    }  # fmt: skip
+    for name, value in (of_tagging if retrieval else of_retrieval).items():
+        if value:
+            option = "--" + name.replace("_", "-")
+            cure = "the config has a section retrieval" if retrieval else "the config has no section retrieval"
+            raise ConfigError(f"{option}: {cure}, and it is an option of the other task; leave it out")
+    if not retrieval and arguments.frontend == "features":
+        raise ConfigError("FRONTEND=features: only retrieval trains on features alone; give a config with its section")
+
+
+def _train(arguments: argparse.Namespace, run, plan) -> int:
     from orpheus.learning import fit
     from orpheus.run import Run
-    from orpheus.tasks import tagging, targets
 
+    config, settings = plan.config, plan.settings
     strategy = fit.strategy(arguments.cuda)
-    job = tagging.job(
-        data,
-        config,
-        epochs=settings["epochs"],
-        seed=settings["seed"],
-        steps_per_epoch=settings["steps_per_epoch"],
-        shuffle=settings["shuffle"],
-        macro=settings["multi_tag"],
-        synchronized=strategy.num_replicas_in_sync > 1,
-        loss=loss,
-    )
+    job = plan.job(strategy.num_replicas_in_sync > 1)
     options = fit.Options(
         epochs=settings["epochs"],
         built_in=settings["built_in"],
         update_freq=settings["update_freq"],
         jit=config.training.jit,
         mixed_precision=config.training.mixed_precision,
+        micro_batches=config.training.micro_batches,
+        steps_per_execution=config.training.steps_per_execution,
         bar=cli.progress,
     )
     fit.check(job, config.training, options, strategy)
     if arguments.dry_run:
-        return _dry_run(job, options, strategy, data, settings)
+        return _dry_run(job, options, strategy, plan)
     if run is None:
         run = Run.create(
             config.training.log_dir,
             settings["frontend"],
             command=["python", "-m", "orpheus.train", *map(shlex.quote, sys.argv[1:])],
         )
-        run.write("config", config.to_json())
-        run.write("classes", data.targets.to_json())
-        run.write("spec", data.catalogue.spec.to_json())
-        if loss is not None:
-            targets.save_loss(run, loss)
+        plan.save(run)
     run.write("run", settings)
     log.info("run: %s", run.folder)
-    if arguments.save_cooccurrence:
-        targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
-    options = dataclasses.replace(options, array_paths=_array_paths(arguments, run, data))
+    options = dataclasses.replace(options, array_paths=_array_paths(arguments, run, plan.classes))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
     try:
         fit.train(job, run, config.training, options, strategy)
@@ -255,7 +379,7 @@ def _train(arguments: argparse.Namespace, run, config, settings: dict, data, los
     return 0
 
 
-def _array_paths(arguments: argparse.Namespace, run, data) -> dict[str, Path]:
+def _array_paths(arguments: argparse.Namespace, run, classes) -> dict[str, Path]:
     """Files for --save-*; their names say frontend and time, as the run's does. Writes the classes at once."""
     import numpy as np
 
@@ -268,34 +392,29 @@ def _array_paths(arguments: argparse.Namespace, run, data) -> dict[str, Path]:
     }
     if arguments.save_tags_path:
         with files.atomic(Path(arguments.save_tags_path).expanduser() / f"tags_{name}.npy", "wb") as file:
-            np.save(file, np.array(data.targets.classes))
+            np.save(file, np.array(classes))
     return paths
 
 
-def _dry_run(job, options, strategy, data, settings: dict) -> int:
+def _dry_run(job, options, strategy, plan) -> int:
     """One batch through the whole machine, and what a run would do."""
+    import tensorflow as tf
+
     from orpheus.learning import fit
-    from orpheus.tasks import tagging
 
     model, _ = fit.prepare(job, strategy, options)
-    audio, targets = next(iter(job.train(0)))
-    outputs = model(audio, training=False)
-    print(
-        f"frontend      {settings['frontend']}: batches {tuple(audio.shape)} {audio.dtype.name} -> {tuple(outputs.shape)}"
-    )
-    print(
-        f"model         {model.count_params():,} parameters; loss of one batch {float(job.loss(targets, outputs)):.4f}"
-    )
-    for name in ("train", "valid", "test"):
-        if data.split[name]:
-            print(f"{name:<13} {len(data.part(name).rows())} tracks in {len(data.split[name])} shards")
-    print(
-        f"epochs        {settings['epochs']} of {job.steps_per_epoch} steps of {job.batch_size}, {strategy.num_replicas_in_sync} replica(s)"
-    )
-    shown = ", ".join(f"{name} ({count})" for name, count in tagging.counts(data.part("train"))[:10])
-    if aware := settings.get("loss"):
-        print(f"loss          {aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}")
-    print(f"classes       {len(data.targets.classes)}: {shown}{', …' if len(data.targets.classes) > 10 else ''}")
+    inputs, targets = next(iter(job.train(0)))
+    outputs = model(inputs, training=False)
+    shapes = ", ".join(f"{tuple(one.shape)} {one.dtype.name}" for one in tf.nest.flatten(inputs))
+    steps = f"{plan.settings['epochs']} of {job.steps_per_epoch} steps of {job.batch_size}"
+    rows = [
+        ("frontend", f"{plan.settings['frontend']}: batches {shapes} -> {tuple(outputs.shape)}"),
+        ("model", f"{model.count_params():,} parameters; loss of one batch {float(job.loss(targets, outputs)):.4f}"),
+        ("epochs", f"{steps}, {strategy.num_replicas_in_sync} replica(s)"),
+        *plan.lines(job),
+    ]
+    for name, text in rows:
+        print(f"{name:<13} {text}")
     return 0
 
 

@@ -26,13 +26,14 @@ def data(seed: int = 0, count: int = 80) -> tuple[np.ndarray, np.ndarray]:
 def job(
     *,
     dropout: float = 0.3,
+    normalized: bool = True,
     synchronized: bool = False,
     valid: bool = True,
     rate: float = 0.01,
     sgd: bool = False,
     blow_up: tuple[int, int] | None = None,
 ) -> Job:
-    """A dense network with batch normalisation and dropout.
+    """A dense network with dropout and, if `normalized`, batch normalisation.
 
     `blow_up` is (step, 0 or 1): that step of every epoch gets nan as input (0) or target (1).
     """
@@ -55,7 +56,8 @@ def job(
     def build() -> keras.Model:
         inputs = keras.Input((FEATURES,), name="audio")
         hidden = keras.layers.Dense(16, "relu", kernel_initializer=keras.initializers.GlorotUniform(1))(inputs)
-        hidden = keras.layers.BatchNormalization(synchronized=synchronized)(hidden)
+        if normalized:
+            hidden = keras.layers.BatchNormalization(synchronized=synchronized)(hidden)
         hidden = keras.layers.Dropout(dropout, seed=3)(hidden)
         kernel = keras.initializers.GlorotUniform(2)
         outputs = keras.layers.Dense(CLASSES, "sigmoid", kernel_initializer=kernel, dtype="float32")(hidden)

@@ -27,13 +27,13 @@ class EpochSeed(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        for index, layer in enumerate(_layers(self.model)):
+        for index, layer in enumerate(layers(self.model)):
             if isinstance(generator := getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
                 draw = np.random.default_rng([self.seed, epoch, index]).integers(0, 2**31, 2)
                 generator.state.assign(draw.astype(generator.state.dtype))
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+def layers(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers, those inside layers included, in a stable order."""
     return list(model._flatten_layers(include_self=False, recursive=True))
 
@@ -103,6 +103,17 @@ class Checkpoint(keras.callbacks.Callback):
             )
         best = self.best if self.best_epoch else None
         return {"history": self.history, "best": best, "best_epoch": self.best_epoch, "callbacks": states}
+
+
+class Validate(keras.callbacks.Callback):
+    """Add values measured on the whole validation to an epoch's logs, with ``val_`` before their names."""
+
+    def __init__(self, measure: Callable[[keras.Model], dict[str, float]]):
+        super().__init__()
+        self.measure = measure
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({f"val_{name}": value for name, value in self.measure(self.model).items()})
 
 
 class FiniteLoss(keras.callbacks.Callback):

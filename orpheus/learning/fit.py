@@ -29,6 +29,8 @@ class Options:
         update_freq: Steps between logs.
         jit: XLA around forward and backward pass.
         mixed_precision: ``"bfloat16"``, ``"float16"`` (with loss scaling) or None.
+        micro_batches: Parts in which a replica passes its share of a batch.
+        steps_per_execution: Most steps in one call of the graph.
         array_paths: Files for per-class arrays: ``roc``, ``pr``, ``confusion``.
         bar: Makes a progress bar (tqdm's arguments); None for none.
     """
@@ -38,6 +40,8 @@ class Options:
     update_freq: int = 10
     jit: bool = False
     mixed_precision: str | None = None
+    micro_batches: int = 1
+    steps_per_execution: int = 1
     array_paths: dict[str, Path] = field(default_factory=dict)
     bar: Callable[..., Any] | None = None
 
@@ -137,7 +141,7 @@ def watchers(settings: Training, job: Job) -> list[keras.callbacks.Callback]:
                 min_delta=settings.early_stop_min_delta or 0.0,
             )
         )
-    if found and job.valid is None:
+    if found and not job.validated:
         raise ConfigError("model-training: early_stop_* and reduceLRoP_* watch the validation, and split leaves none")
     return found
 
@@ -147,18 +151,46 @@ def check(job: Job, settings: Training, options: Options, on: tf.distribute.Stra
 
     Raises:
         ConfigError: an optimizer that Keras has not, callbacks that watch a validation that is not there, a batch that
-            the replicas cannot share equally, XLA with synchronised batch normalisation.
+            the replicas and micro-batches cannot share equally, and what TensorFlow or Keras cannot combine: XLA with
+            synchronised batch normalisation or `model.fit` on several replicas, `model.fit` with micro-batches or
+            several steps in one execution.
     """
     job.optimizer()
     watchers(settings, job)
-    replicas = on.num_replicas_in_sync
+    replicas, parts = on.num_replicas_in_sync, options.micro_batches
     if job.batch_size % replicas:
         raise ConfigError(f"model-training.batch_size={job.batch_size}: must be a multiple of the {replicas} replicas")
-    if options.jit and replicas > 1:
+    if job.batch_size % (replicas * parts):
         raise ConfigError(
-            "model-training.jit with several GPUs: TensorFlow cannot compile synchronised batch normalisation; "
-            "turn jit off, or train on one GPU"
+            f"model-training.micro_batches={parts}: each of the {replicas} replicas has "
+            f"{job.batch_size // replicas} examples of a batch, which do not split into {parts} equal parts"
         )
+    if options.built_in:
+        for key, value in (("micro_batches", parts), ("steps_per_execution", options.steps_per_execution)):
+            if value > 1:
+                raise ConfigError(f"model-training.{key}={value}: model.fit has no such thing; leave --built-in out")
+    if replicas > 1 and "gradient_accumulation_steps" in (settings.optimizer.model_extra or {}):
+        raise ConfigError(
+            "model-training.optimizer.gradient_accumulation_steps: Keras cannot accumulate over several replicas; "
+            "use model-training.micro_batches"
+        )
+    if options.jit and replicas > 1:
+        _check_jit(job, options)
+
+
+def _check_jit(job: Job, options: Options) -> None:
+    """Refuse what XLA cannot compile on several replicas."""
+    if options.built_in:
+        raise ConfigError(
+            "model-training.jit with --built-in on several GPUs: model.fit compiles the meeting of the replicas too, "
+            "which XLA cannot; leave --built-in out, or turn jit off"
+        )
+    for layer in callbacks.layers(job.build()):
+        if getattr(layer, "synchronized", False):
+            raise ConfigError(
+                f"model-training.jit with several GPUs: XLA cannot compile synchronised batch normalisation ({layer.name}); "
+                "turn jit off, or train on one GPU"
+            )
 
 
 def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[keras.Model, list[keras.metrics.Metric]]:
@@ -206,6 +238,8 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
     hooks: list[keras.callbacks.Callback] = [callbacks.EpochSeed(job.seed)]
     if options.built_in:
         hooks.append(callbacks.FiniteLoss())
+    if job.validate is not None:  # first: what it adds to the epoch's logs is watched and kept by the others
+        hooks.append(callbacks.Validate(job.validate))
     hooks += others
     auc = next((metric for metric in metrics if hasattr(metric, "per_label")), None)
     hooks += _tensorboard(job, run, settings, options, on, auc)
@@ -237,6 +271,8 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
                     epochs=options.epochs,
                     update_freq=options.update_freq,
                     jit=options.jit,
+                    micro_batches=options.micro_batches,
+                    steps_per_execution=options.steps_per_execution,
                 )
         except KeyboardInterrupt:
             _save(model, run)

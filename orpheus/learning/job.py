@@ -19,6 +19,7 @@ class Job:
         metrics: Makes the metrics; likewise under the scope. Results may be dictionaries of named values.
         train: first epoch → endless dataset of (input, target) batches whose order depends on (seed, epoch) alone.
         valid: Every validation example once, or None.
+        validate: For what is measured on the whole validation at once: model → named values, after every epoch.
         steps_per_epoch: Batches of `train` that make an epoch.
         batch_size: Examples per step over all replicas.
         monitor: Quantity that picks the best epoch, with ``val_`` in front where it is of the validation.

@@ -4,7 +4,8 @@ It drives the same Keras callbacks as `model.fit`, with logs every `update_freq`
 nothing waits for the device in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +26,8 @@ def train(
     epochs: int,
     update_freq: int = 1,
     jit: bool = False,
+    micro_batches: int = 1,
+    steps_per_execution: int = 1,
 ) -> None:
     """Train a compiled model from `first_epoch` up to `epochs`.
 
@@ -38,11 +41,14 @@ def train(
         epochs: Epochs in all.
         update_freq: Steps between logs.
         jit: XLA around forward and backward pass; applying gradients stays outside, so that it works mirrored.
+        micro_batches: Equal parts of a replica's share of the batch, one after the other; their gradients are averaged.
+        steps_per_execution: Most steps in one call of the graph, which never goes past the next log. Callbacks hear of
+            them afterwards, one by one.
 
     Raises:
         DataError: loss or gradient norm is not finite; names epoch, step and value.
     """
-    steps = _Steps(model, job.loss, metrics, strategy, jit)
+    steps = _Steps(model, job.loss, metrics, strategy, jit, micro_batches, steps_per_execution == 1)
     watchers = keras.callbacks.CallbackList(list(callbacks), add_history=False, model=model)
     watchers.set_params({"epochs": epochs, "steps": job.steps_per_epoch, "verbose": 0})
     batches = iter(strategy.experimental_distribute_dataset(job.train(first_epoch)))
@@ -53,16 +59,21 @@ def train(
     for epoch in range(first_epoch, epochs):
         steps.reset()
         watchers.on_epoch_begin(epoch)
-        unchecked: list[dict[str, tf.Tensor]] = []
-        for step in range(job.steps_per_epoch):
-            watchers.on_train_batch_begin(step)
-            unchecked.append(steps.train(next(batches)))
-            if (step + 1) % update_freq == 0 or step + 1 == job.steps_per_epoch:
-                _check_finite(epoch, step, unchecked)
-                logs = steps.results()
-                watchers.on_train_batch_end(step, logs)
-            else:
-                watchers.on_train_batch_end(step, {})
+        done, unchecked = 0, []
+        while done < job.steps_per_epoch:
+            # Logs are read from the device, which ends the run ahead of it: nothing is read in between.
+            log = min(done - done % update_freq + update_freq, job.steps_per_epoch)
+            count = min(steps_per_execution, log - done)
+            watchers.on_train_batch_begin(done)
+            unchecked.append(steps.train(batches, count))
+            for step in range(done, done + count):
+                if step > done:
+                    watchers.on_train_batch_begin(step)
+                if step + 1 == log:
+                    _check_finite(epoch, step, unchecked)
+                    logs = steps.results()
+                watchers.on_train_batch_end(step, logs if step + 1 == log else {})
+            done += count
         if valid is not None:
             steps.reset()
             watchers.on_test_begin()
@@ -76,13 +87,15 @@ def train(
     watchers.on_train_end(logs)
 
 
-def _check_finite(epoch: int, last: int, steps: list[dict[str, tf.Tensor]]) -> None:
+def _check_finite(epoch: int, last: int, executions: list[dict[str, tf.Tensor]]) -> None:
     """Raise for the first of the steps up to `last` with a quantity that is not finite; forget them."""
-    for step, quantities in enumerate(steps, last + 1 - len(steps)):
-        for name, value in quantities.items():
-            if not np.isfinite(float(value)):
-                raise not_finite(epoch, step, name, float(value))
-    steps.clear()
+    values = {name: np.concatenate([np.atleast_1d(one[name]) for one in executions]) for name in executions[0]}
+    executions.clear()
+    bad = np.any([~np.isfinite(value) for value in values.values()], axis=0)
+    if bad.any():
+        first = int(np.argmax(bad))
+        name, value = next((n, v[first]) for n, v in values.items() if not np.isfinite(v[first]))
+        raise not_finite(epoch, last + 1 - len(bad) + first, name, float(value))
 
 
 def not_finite(epoch: int, step: int, quantity: str, value: float) -> DataError:
@@ -94,7 +107,7 @@ def not_finite(epoch: int, step: int, quantity: str, value: float) -> DataError:
 
 
 class _Steps:
-    """One training and one validation step as graphs, and the running means they feed."""
+    """Training steps and a validation step as graphs, and the running means they feed."""
 
     def __init__(
         self,
@@ -103,11 +116,15 @@ class _Steps:
         metrics: Sequence[keras.metrics.Metric],
         strategy: tf.distribute.Strategy,
         jit: bool,
+        micro_batches: int,
+        single: bool,
     ):
+        self.single = single
         with strategy.scope():
             self.mean_loss = keras.metrics.Mean("loss")
         self.metrics = list(metrics)
-        replicas = strategy.num_replicas_in_sync
+        # Gradients are summed over replicas and micro-batches, which have equal shares of the batch.
+        shares = strategy.num_replicas_in_sync * micro_batches
         # Loss scaling probes for the largest scale whose gradients are finite: there, some are not.
         loss_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
 
@@ -119,16 +136,17 @@ class _Steps:
             with tf.GradientTape() as tape:
                 outputs = model(audio, training=True)
                 value = mean_loss(targets, outputs)
-                # Gradients are summed over replicas, which have equal shares of the batch.
-                share = (value + sum(model.losses)) / replicas
-                scaled = model.optimizer.scale_loss(share)
+                scaled = model.optimizer.scale_loss((value + sum(model.losses)) / shares)
             return value, outputs, tape.gradient(scaled, model.trainable_variables)
 
         if jit:
             gradients = tf.function(gradients, jit_compile=True)
 
         def train_on(audio, targets):
-            value, outputs, grads = gradients(audio, targets)
+            if micro_batches == 1:
+                value, outputs, grads = gradients(audio, targets)
+            else:
+                value, outputs, grads = _in_parts(gradients, audio, targets, micro_batches)
             model.optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
             self._update(value, targets, outputs)
             quantities = {"loss": value}
@@ -141,19 +159,32 @@ class _Steps:
             outputs = model(audio, training=False)
             self._update(mean_loss(targets, outputs), targets, outputs)
 
-        @tf.function(reduce_retracing=True)
-        def train(batch):
+        def step(batch):
             quantities = strategy.run(train_on, args=batch)
             return {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in quantities.items()
             }
 
+        names = ["loss"] if loss_scaled else ["loss", "gradient norm"]
+
+        def steps(iterator, count):
+            found = {name: tf.TensorArray(tf.float32, count, element_shape=()) for name in names}
+            for index in tf.range(count):
+                quantities = step(next(iterator))
+                found = {name: found[name].write(index, quantities[name]) for name in names}
+            return {name: values.stack() for name, values in found.items()}
+
         @tf.function(reduce_retracing=True)
         def test(batch):
             strategy.run(test_on, args=batch)
 
-        self.train, self.test = train, test
+        self._one, self._several = tf.function(step, reduce_retracing=True), tf.function(steps)
+        self.test = test
+
+    def train(self, batches: Iterator, count: int) -> dict[str, tf.Tensor]:
+        """Take `count` steps; what each gave, as scalars (one step) or vectors."""
+        return self._one(next(batches)) if self.single else self._several(batches, tf.constant(count))
 
     def _update(self, value, targets, outputs):
         """Feed the running means with one replica's share."""
@@ -174,3 +205,26 @@ class _Steps:
             named = result if isinstance(result, dict) else {metric.name: result}
             values.update({name: float(value) for name, value in named.items()})
         return values
+
+
+def _in_parts(gradients, audio, targets, parts: int) -> tuple[Any, Any, Any]:
+    """Mean loss, outputs and summed gradients of a batch that is passed in `parts`.
+
+    The graph holds the parts side by side, each waiting for the gradients before it, so that the activations of one are
+    gone when the next begins. A loop in the graph would not do: replicas cannot meet inside one, and synchronised batch
+    normalisation makes them meet.
+    """
+    values: list[Any] = []
+    outputs: list[Any] = []
+    total: list[Any] | None = None
+    whole = (audio, targets)
+    pieces = [tf.split(tensor, parts) for tensor in tf.nest.flatten(whole)]
+    for part in zip(*pieces, strict=True):
+        with tf.control_dependencies([grad for grad in total or [] if grad is not None]):
+            value, output, grads = gradients(*tf.nest.pack_sequence_as(whole, [tf.identity(piece) for piece in part]))
+            dense = [grad if grad is None else tf.convert_to_tensor(grad) for grad in grads]
+            total = dense if total is None else [a if a is None else a + b for a, b in zip(total, dense, strict=True)]
+        values.append(value)
+        outputs.append(output)
+    joined = tf.nest.map_structure(lambda *each: tf.concat(each, 0), *outputs)
+    return tf.reduce_mean(tf.stack(values)), joined, total
