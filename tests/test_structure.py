@@ -12,10 +12,11 @@ from tests.conftest import ROOT
 
 # Layer of each module; a folder's name stands for all modules in it that are not named themselves.
 LAYERS = {
-    "errors": 0, "files": 0, "config": 0, "cli": 0,
+    "errors": 0, "files": 0, "config": 0, "config_retrieval": 0, "cli": 0,
     "run": 1, "data": 1, "semantics": 1,
-    "learning.ranking": 1, "learning.bootstrap": 1, "learning.factors": 1, "learning.baselines": 1, "learning.projector": 1,
-    "data.records": 2, "data.wire": 2, "data.pipeline": 2, "data.augment": 2, "data.sampling": 2, "data.preprocess": 2, "data.storage": 2,
+    "learning.ranking": 1, "learning.nearest": 1, "learning.bootstrap": 1, "learning.factors": 1, "learning.baselines": 1, "learning.projector": 1,
+    "data.records": 2, "data.wire": 2, "data.pipeline": 2, "data.augment": 2, "data.sampling": 2, "data.songs": 2, "data.tagsources": 2, "data.preprocess": 2, "data.ledger": 2,
+    "data.distributed": 2, "data.storage": 2,
     "semantics.skipgram": 2, "models": 2, "learning": 2,
     "tasks": 3,
 }  # fmt: skip
