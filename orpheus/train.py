@@ -122,147 +122,23 @@ def parser() -> cli.Parser:
 def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
-    from orpheus import config_retrieval
+    from orpheus import config_retrieval, plans
     from orpheus.tasks import experiments
 
     if arguments.resume:
         run = experiments.find_run(arguments.resume)
         if experiments.is_experiment(run):
             return _resume_experiment(run, arguments)
-        plan = (_retrieval if run.read("run")["task"] == "retrieval" else _tagging)(arguments, run, {}, "")
+        plan = (plans.retrieval if run.read("run")["task"] == "retrieval" else plans.tagging)(arguments, run, {}, "")
     else:
         run = None
         values, source = config_module.read(arguments.config)
         retrieval = config_retrieval.is_retrieval(values)
         _check_task(arguments, retrieval)
-        plan = (_retrieval if retrieval else _tagging)(arguments, None, values, source)
+        plan = (plans.retrieval if retrieval else plans.tagging)(arguments, None, values, source)
     if arguments.epochs:
         plan.settings["epochs"] = arguments.epochs
     return _train(arguments, run, plan)
-
-
-def _tagging(arguments: argparse.Namespace, run, values: dict, source: str):
-    """The plan of a tagger."""
-    from orpheus import config as config_module
-    from orpheus.tasks import tagging, targets
-    from orpheus.tasks.plan import Plan
-
-    if run is not None:
-        config, settings = tagging.load_config(run), run.read("run")
-        data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
-        loss = targets.load_loss(run)
-    else:
-        config = config_module.parse(values, overrides=arguments.set, source=source)
-        choices = tagging.Choices(
-            arguments.tfrecords_dir,
-            lastfm=arguments.lastfm,
-            multi_db=arguments.multi_db,
-            multi_db_default=arguments.multi_db_default,
-            filter_path=arguments.filter_path if arguments.filter else None,
-            dictionary=arguments.dictionary_dir,
-            genres=arguments.genre_path,
-        )
-        data = tagging.open_data(arguments.frontend, config, choices, progress=_scan)
-        loss, more = None, {}
-        if arguments.dictionary_dir:
-            more["dictionary"] = targets.provenance(arguments.dictionary_dir, arguments.genre_path)
-        if arguments.custom_loss_embeddings_path:
-            gamma = 1.0 if arguments.gamma is None else arguments.gamma
-            loss, more["loss"] = targets.embedding_loss(
-                data.targets, arguments.custom_loss_embeddings_path, gamma, progress=cli.progress
-            )
-        settings = tagging.describe(
-            data,
-            config,
-            arguments.frontend,
-            shuffle=config.training.shuffle and not arguments.no_shuffle,
-            multi_tag=arguments.multi_tag,
-            **_engine(arguments, 10),
-            **more,
-        )
-
-    def save(run) -> None:
-        run.write("config", config.to_json())
-        run.write("classes", data.targets.to_json())
-        run.write("spec", data.catalogue.spec.to_json())
-        if loss is not None:
-            targets.save_loss(run, loss)
-        if arguments.save_cooccurrence:
-            targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
-
-    return Plan(
-        config,
-        settings,
-        lambda synchronized: tagging.job(
-            data,
-            config,
-            epochs=settings["epochs"],
-            seed=settings["seed"],
-            steps_per_epoch=settings["steps_per_epoch"],
-            shuffle=settings["shuffle"],
-            macro=settings["multi_tag"],
-            synchronized=synchronized,
-            loss=loss,
-        ),
-        save,
-        lambda _: tagging.lines(data, settings),
-        data.targets.classes,
-    )
-
-
-def _retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
-    """The plan of a retrieval model."""
-    from orpheus import config_retrieval
-    from orpheus.tasks import retrieval
-    from orpheus.tasks.plan import Plan
-
-    if run is not None:
-        config, settings = retrieval.load_config(run), run.read("run")
-        data = retrieval.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
-    else:
-        config = config_retrieval.parse(values, overrides=arguments.set, source=source)
-        choices = retrieval.Choices(
-            arguments.word_vectors,
-            tfrecords_dir=arguments.tfrecords_dir,
-            factors=arguments.factors,
-            tags=arguments.tags,
-            split=arguments.split,
-            categories=arguments.categories,
-            database=arguments.multi_db_default,
-        )
-        data = retrieval.open_data(arguments.frontend, config, choices, progress=_scan)
-        settings = retrieval.describe(
-            data, config, arguments.frontend, choices, **_engine(arguments, config.training.n_epochs)
-        )
-    return Plan(
-        config,
-        settings,
-        lambda synchronized: retrieval.job(
-            data,
-            config,
-            epochs=settings["epochs"],
-            seed=settings["seed"],
-            steps_per_epoch=settings["steps_per_epoch"],
-            synchronized=synchronized,
-        ),
-        lambda run: retrieval.save(run, data, config),
-        lambda _: retrieval.lines(data),
-    )
-
-
-def _engine(arguments: argparse.Namespace, epochs: int) -> dict:
-    """What run.json says of the engine."""
-    return {
-        "seed": arguments.seed,
-        "epochs": arguments.epochs or epochs,
-        "steps_per_epoch": arguments.steps_per_epoch,
-        "built_in": arguments.built_in,
-        "update_freq": arguments.update_freq,
-    }
-
-
-def _scan(names):
-    return cli.progress(names, desc="scan", unit="shard")
 
 
 def _resume_experiment(run, arguments: argparse.Namespace) -> int:

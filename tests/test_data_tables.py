@@ -121,3 +121,24 @@ def test_features_and_targets_of_a_folder(tmp_path):
 def test_the_references_example(shared):
     table = tables.targets(layout.DataFolder(shared / "super", "SUPER"), "test", "class", 3)
     np.testing.assert_array_equal(table.rows(["S9"]), [[1, 0, 0]])  # y_SUPER.tsv: S9 is Cumbia
+
+
+def test_a_table_with_its_own_ids_comes_back(tmp_path):
+    table = tables.Table("t", ("b", "ä"), np.array([[1.5, -2], [0, 4]], np.float32))
+    tables.write(tmp_path / "t.npz", table)
+    (tmp_path / "t.tsv").write_text("b\t1.5\t-2\n\nä\t0\t4\n", encoding="utf-8")
+    for name in ("t.npz", "t.tsv"):
+        read = tables.read(tmp_path / name)
+        assert read.ids == table.ids
+        np.testing.assert_array_equal(read.matrix, table.matrix)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("a 1 2\nb 3\n", ":2: 1 numbers, expected 2"), ("a 1 x\n", ":1: expected an id"), ("\n", "holds no row")],
+)
+def test_a_text_table_that_is_none_is_named(tmp_path, text, message):
+    path = tmp_path / "t.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        tables.read(path)

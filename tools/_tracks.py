@@ -1,11 +1,8 @@
 """Where tools take the tags of tracks from: any of the project's own sources, by the look of the path."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from orpheus.errors import DataError
 
 HELP = (
     "tags of tracks: a tag database, one or several tag files (TSV), a table of tools.clean_tags, a folder of records, "
@@ -38,33 +35,9 @@ def read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str,
     Raises:
         DataError: a source is missing, unreadable, or of no known kind.
     """
-    paths: Sequence[Path] = [path.expanduser() for path in arguments.tags]
-    first = paths[0]
-    if len(paths) > 1:
-        from orpheus.data.tagfiles import TagFile
+    from orpheus.data import tagsources
 
-        return TagFile(paths).tags_of_all(), _name(paths)
-    if (first / "user_taggedartists.dat").is_file():
-        from orpheus.data import hetrec
-
-        files = [first / "tags.dat", first / "user_taggedartists.dat"]
-        tagged = {
-            artist: [tag for tag, users in tags.items() if users >= arguments.min_val]
-            for artist, tags in hetrec.read(first).tags.items()
-        }
-        return tagged, _name(files, first.name)
-    if (first / "manifest.jsonl").is_file():
-        first = first / "manifest.jsonl"
-    if first.name.endswith(".jsonl"):
-        return _manifest(first, arguments.multi_db_default), _name([first])
-    if first.is_dir():
-        return _records(first, arguments.multi_db_default)
-    from orpheus.data import cleaning
-    from orpheus.data.tagfiles import open_tags
-
-    if cleaning.is_table(first):
-        return cleaning.cleaned_tags(cleaning.read_table(first), min_score=arguments.min_val), _name([first])
-    return open_tags(first).tags_of_all(min_val=arguments.min_val), _name([first])
+    return tagsources.read(arguments.tags, min_val=arguments.min_val, database=arguments.multi_db_default)
 
 
 def popularity(tracks: dict[str, list[str]]) -> dict[str, int]:
@@ -72,45 +45,3 @@ def popularity(tracks: dict[str, list[str]]) -> dict[str, int]:
     from orpheus.data.tags import popularity
 
     return dict(popularity(tracks.values()))
-
-
-def _name(paths: Sequence[Path], name: str = "") -> dict[str, Any]:
-    import hashlib
-
-    from orpheus.files import content_hash
-
-    hashes = [content_hash(path) for path in paths]
-    digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return {"name": name or " + ".join(path.name for path in paths), "sha256": digest}
-
-
-def _manifest(path: Path, database: int) -> dict[str, list[str]]:
-    from orpheus.files import read_jsonl
-
-    tracks = {}
-    for number, row in enumerate(read_jsonl(path), 1):
-        tags = row.get(f"tags_{database}", row.get("tags") if database == 0 else None)
-        if "id" not in row or not isinstance(tags, list):
-            raise DataError(f"{path}:{number}: no id or no tags of database {database}")
-        tracks[str(row["id"])] = tags
-    if not tracks:
-        raise DataError(f"{path}: holds no track")
-    return tracks
-
-
-def _records(folder: Path, database: int) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """Tags out of the records themselves, where there is no manifest."""
-    from orpheus.data import records
-
-    names = records.shard_names(folder)
-    tracks: dict[str, list[str]] = {}
-    for name in names:
-        for record in records.read_shard(folder / name):
-            fields = records.decode(record)
-            raw = fields.get(f"tags_{database}", fields.get("tags") if database == 0 else None)
-            if not fields.get("tid") or raw is None or not all(isinstance(tag, bytes) for tag in raw):
-                raise DataError(
-                    f"{folder / name}: a record without tid or without tags as strings (database {database})"
-                )
-            tracks[fields["tid"][0].decode()] = [tag.decode() for tag in raw]
-    return tracks, _name([folder / name for name in names], folder.name)

@@ -207,6 +207,60 @@ def save_matrix(path: Path, matrix: Matrix) -> None:
             scipy.sparse.save_npz(file, matrix.tocsr())
 
 
+def read(path: Path | str) -> Table:
+    """A table that brings its own ids.
+
+    Args:
+        path: ``.npz`` with ``ids`` (strings) and ``matrix`` (rows, columns), as `write` makes it; any other file is
+            text, a line per row: the id, then its numbers, separated by tabs (or by blanks where there are no tabs).
+
+    Raises:
+        DataError: missing, not numeric, rows of different lengths (the line is named), or an id comes twice.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such table; give a .npz with ids and matrix, or text with an id and numbers a line"
+        )
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as parts:
+                ids, matrix = parts["ids"], parts["matrix"]
+        except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: not a table with the arrays ids and matrix ({error})") from None
+        if matrix.dtype.kind not in "fiub":
+            raise DataError(f"{path}: holds {matrix.dtype}, expected numbers")
+        return Table(str(path), tuple(map(str, ids)), matrix)
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, *values = line.split("\t") if "\t" in line else line.split()
+        try:
+            row = np.array(values, np.float32)
+        except ValueError:
+            raise DataError(f"{path}:{number}: expected an id and numbers, found {line[:60]!r}") from None
+        if not len(row) or (rows and len(row) != len(rows[0])):
+            wanted = len(rows[0]) if rows else "at least 1"
+            raise DataError(f"{path}:{number}: {len(row)} numbers, expected {wanted}")
+        names.append(name)
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: holds no row; expected an id and its numbers a line")
+    return Table(str(path), tuple(names), np.stack(rows))
+
+
+def write(path: Path | str, table: Table) -> None:
+    """Write a table with its ids, ``.npz``, atomically."""
+    with files.atomic(Path(path), "wb") as file:
+        np.savez(file, ids=np.array(table.ids), matrix=densify(table.matrix))
+
+
 def save_sets(folder: layout.DataFolder, setting: str, matrices: Mapping[str, Matrix]) -> list[Path]:
     """Write one feature file per set and remove one of the other kind left from before; returns the paths."""
     written = []

@@ -1,0 +1,186 @@
+"""A trained retrieval run on new tags and songs: any tag with a word vector, audio files, records, factors."""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import orpheus.learning.triplets
+import orpheus.models  # noqa: F401  registers the layers that model.keras names
+from orpheus.data import audio, records, songs, tables
+from orpheus.data.audio import AudioSpec
+from orpheus.data.tables import Table
+from orpheus.data.tags import TagTargets
+from orpheus.errors import ConfigError, DataError
+from orpheus.run import Run
+from orpheus.semantics import words
+from orpheus.tasks import retrieval
+
+_SONGS = 4  # embedded at once, each of num_chunk windows
+
+
+class Retriever:
+    """A trained retrieval model.
+
+    Attributes:
+        run: Its folder.
+        identity: Hash of the run's weights: embeddings of another run lie in another space.
+        dimension: Of the embeddings.
+        input_type: ``"spec"``, ``"cf"`` or ``"hybrid"``.
+        training_tags: Tags that training has seen.
+        spec: What audio is turned into, None for cf.
+        model: The Keras model with its layers ``tag_tower`` and ``song_tower``.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        settings, self.config = run.read("run"), retrieval.load_config(run)
+        if settings["task"] != "retrieval":
+            raise DataError(f"{run.folder}: a run of {settings['task']}; search needs one of task retrieval")
+        if not run.model_path.is_file():
+            raise DataError(f"{run.model_path}: not there; finish it with orpheus.train --resume {run.folder}")
+        self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
+        self.model = keras.saving.load_model(run.model_path, compile=False)
+        self.input_type: str = settings["input_type"]
+        self.dimension = int(self.model.output_shape[-1])
+        self.spec = None
+        if self.input_type != "cf":
+            self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+        self._targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+        self.training_tags = tuple(
+            tag for tag in self._targets.classes if tag not in set(self.config.retrieval.zero_shot)
+        )
+        known = tables.read(run.folder / retrieval.TAG_VECTORS)
+        self._vectors = dict(zip(known.ids, known.matrix, strict=True))
+        self._source = settings["vectors"]
+        self._words: words.WordVectors | None = None
+
+    @classmethod
+    def load(cls, run: str | os.PathLike) -> "Retriever":
+        """Open a run folder.
+
+        Raises:
+            DataError: no run, a run of another task, or one that is not finished.
+        """
+        return cls(Run.open(run))
+
+    def knows(self, name: str) -> bool:
+        """Whether a tag has a vector."""
+        return self._vector(name) is not None
+
+    def tags(self, names: Sequence[str]) -> np.ndarray:
+        """Embeddings of tags, those of training or any other whose words the vectors know.
+
+        Returns:
+            (len(names), dimension) float32 unit rows.
+
+        Raises:
+            DataError: some have no vector; names them and the nearest known words.
+        """
+        rows = [self._vector(name) for name in names]
+        unknown = [name for name, row in zip(names, rows, strict=True) if row is None]
+        if unknown:
+            near = "; ".join(f"{name!r}{self._near(name)}" for name in unknown[:5])
+            raise DataError(f"{self._source['name']}: no vector for {near}")
+        if not rows:
+            return np.zeros((0, self.dimension), np.float32)
+        return self.model.get_layer("tag_tower")(np.stack(rows), training=False).numpy().astype(np.float32)
+
+    def _vector(self, name: str) -> np.ndarray | None:
+        if name not in self._vectors:
+            found = words.tag_vector(name, self._source_words())
+            if found is None:
+                return None
+            self._vectors[name] = found
+        return self._vectors[name]
+
+    def _source_words(self) -> words.WordVectors:
+        """The run's word vectors, read when a tag is asked for that training did not know."""
+        if self._words is None:
+            path = self._source["path"]
+            if not os.path.exists(path):
+                raise DataError(
+                    f"{path}: the run's word vectors are gone, so that only its {len(self._vectors)} own tags can be "
+                    "searched; put them back"
+                )
+            self._words = words.load(path)
+            if self._words.sha256 != self._source["sha256"]:
+                raise DataError(f"{path}: not the word vectors that the run was trained with; put those back")
+        return self._words
+
+    def _near(self, name: str) -> str:
+        known = [*self._vectors, *self._source_words().names]
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        return f" (nearest known: {', '.join(dict.fromkeys(near))})" if near else ""
+
+    def files(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+        """Embeddings of audio files: the mean over windows at equal distances, as in validation.
+
+        Yields:
+            Path and (dimension,) unit vector, or the error of a file that cannot be used.
+
+        Raises:
+            ConfigError: the run was trained on factors.
+        """
+        spec = self._need_audio("audio files")
+        window, count = self.config.retrieval.input_length, self.config.retrieval.num_chunk
+        for path in map(Path, paths):
+            try:
+                frames = audio.load(path, spec)
+            except DataError as error:
+                yield path, error
+                continue
+            yield path, retrieval.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
+
+    def _need_audio(self, what: str) -> AudioSpec:
+        if self.spec is None or self.input_type != "spec":
+            needs = "factors" if self.spec is None else "audio and factors together"
+            raise ConfigError(f"{self.run.folder}: was trained on {needs} and cannot embed {what} alone")
+        return self.spec
+
+    def records(self, folder: str | os.PathLike) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
+        """Embeddings of all records of a folder: id, tags, (dimension,) unit vector.
+
+        Raises:
+            ConfigError, DataError: the run was trained on factors; the records were made otherwise.
+        """
+        spec = self._need_audio("records")
+        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
+        catalogue = records.open_folder(str(folder), format=spec.format, wanted=made)
+        rows = catalogue.rows(catalogue.shards)
+        located = songs.locate(catalogue)
+        found = songs.Audio(
+            catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
+        )  # fmt: skip
+        numbers = range(len(rows))
+        batches = found.spread(list(numbers), self.config.retrieval.num_chunk, batch_size=_SONGS)
+        embedded = (row for windows in batches for row in retrieval.embed_songs(self.model, windows, None))
+        for row, vector in zip(rows, embedded, strict=True):
+            yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
+
+    def factors(self, table: Table) -> tuple[list[str], np.ndarray]:
+        """Ids and embeddings (songs, dimension) of a table of factors.
+
+        Raises:
+            ConfigError, DataError: the run takes audio, or factors of another length.
+        """
+        if self.input_type != "cf":
+            raise ConfigError(f"{self.run.folder}: was trained on {self.input_type} and cannot embed factors alone")
+        wanted = self.model.get_layer("song_tower").input_shape[-1]
+        if table.dim != wanted:
+            raise DataError(f"{table.name}: {table.dim} columns, but {self.run.folder} was trained on {wanted}")
+        rows = [retrieval.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
+        return list(table.ids), np.concatenate(rows)
+
+
+def spread(frames: np.ndarray, window: int, count: int) -> np.ndarray:
+    """(count, window, …) windows at equal distances, a short song padded with silence; as `pipeline.Cutter.spread`."""
+    if len(frames) < window:
+        frames = np.concatenate([frames, np.zeros((window - len(frames), *frames.shape[1:]), frames.dtype)])
+    room = len(frames) - window
+    starts = [number * room // (count - 1) for number in range(count)] if count > 1 else [room // 2]
+    return np.stack([frames[start : start + window] for start in starts])
