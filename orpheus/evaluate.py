@@ -46,6 +46,20 @@ def parser() -> cli.Parser:
         help="JSON of tools.split --audit RUN --audit-json: also the metrics without the tracks that share artist, album "
         "or audio with what the model has learned from",
     )
+    of.add_argument(
+        "--suspects",
+        metavar="CSV",
+        help="write the tracks and tags where model and annotation disagree most: probably missing or wrong, for people "
+        "to listen to",
+    )
+    of.add_argument("--suspects-count", type=int, default=200, metavar="N", help="how many, at most")
+    of.add_argument(
+        "--tracks",
+        nargs="+",
+        metavar="CSV",
+        default=[],
+        help="csv of tracks (track_id, audio_path) for paths of suspects",
+    )
     of = result.add_argument_group("of an experiment's run")
     of.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
     of.add_argument("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given")
@@ -59,6 +73,8 @@ def body(arguments: argparse.Namespace) -> int:
 
     if arguments.bootstrap is not None and arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap {arguments.bootstrap}: must be at least 0")
+    if arguments.suspects_count < 1:
+        raise ConfigError(f"--suspects-count {arguments.suspects_count}: must be at least 1")
     run = experiments.find_run(arguments.run, arguments.data_dir)
     if arguments.compare_tags:
         return _compare(run, Run.open(arguments.compare_tags), arguments)
@@ -90,7 +106,23 @@ def _tagger(run, arguments: argparse.Namespace) -> int:
     if arguments.csv:
         evaluation.write_csv(arguments.csv, result)
     print(evaluation.table(result, split))
+    if arguments.suspects:
+        _write_suspects(scores, arguments)
     return 0
+
+
+def _write_suspects(scores, arguments: argparse.Namespace) -> None:
+    """The most doubted annotations, for people."""
+    from orpheus.data import leaks
+    from orpheus.tasks import suspects
+
+    if arguments.split == "train":
+        log.warning("--suspects of the train side: the model has learned these annotations, errors included")
+    paths = leaks.read_facts(arguments.tracks).paths if arguments.tracks else {}
+    found = suspects.find(scores.truth, scores.scores, count=arguments.suspects_count)
+    suspects.write_csv(arguments.suspects, found, scores.scores, scores.ids, scores.classes, paths)
+    missing = sum(one.direction == suspects.MISSING for one in found)
+    print(f"{arguments.suspects}: {missing} tags probably missing, {len(found) - missing} probably wrong, worst first")
 
 
 def _compare(run, tag_run, arguments: argparse.Namespace) -> int:

@@ -79,9 +79,13 @@ def test_saved_arrays_say_frontend_and_time(trained):
     assert len(set(map(int, confusion.sum(axis=0).ravel()))) == 1
 
 
-def test_evaluate_gives_scikit_learns_values(trained, demo, capsys):
+def test_evaluate_gives_scikit_learns_values(trained, demo, tmp_path, capsys):
     run, _ = trained
-    assert evaluate.main([str(run), "--split", "train"]) == 0
+    tables = ["--csv", str(tmp_path / "m.csv"), "--suspects", str(tmp_path / "s.csv"), "--suspects-count", "30"]
+    assert evaluate.main([str(run), "--split", "train", *tables, "--tracks", str(demo / "data/tracks.csv")]) == 0
+    suspects = list(csv.DictReader((tmp_path / "s.csv").open(encoding="utf-8")))
+    assert 0 < len(suspects) <= 30 and all((ROOT / row["path"]).is_file() for row in suspects)
+    assert next(csv.DictReader((tmp_path / "m.csv").open(encoding="utf-8")))["class"] == "macro"
     printed = capsys.readouterr().out
     assert "macro" in printed and "micro" in printed
     result = json.loads((run / "metrics.json").read_text())["train"]

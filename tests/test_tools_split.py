@@ -48,6 +48,12 @@ def test_split_of_a_tag_file_and_its_audit(source, capsys):
     rows = {line.split()[0]: line.split() for line in printed[1:5]}
     assert rows["artist"][1:4] == ["0", "20", "0"] and int(rows["album"][1]) > 0
     assert any(line.startswith("  album b") for line in printed)
+    assert run("--audit", out, "--tracks", source / "tags.tsv", "--audit-json", source / "a.json") == 1
+    assert "python -m orpheus.evaluate RUN --without-leaks" in capsys.readouterr().out.splitlines()[-1]
+    audit = json.loads((source / "a.json").read_text())
+    assert audit["leaks"]["artist"] == {} and sum(audit["tracks"].values()) == 60
+    for album, sides in audit["leaks"]["album"].items():
+        assert len(sides) > 1 and all(f"b{int(t[1:]) % 30}" == album for ids in sides.values() for t in ids)
 
 
 def test_cleaned_table_with_a_list_of_artists(source, capsys):

@@ -5,7 +5,6 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +17,13 @@ from orpheus.learning import bootstrap, inference, ranking
 from orpheus.run import Run
 from orpheus.tasks import hashes, tagger, tagging
 from orpheus.tasks.tagging import Data
+from orpheus.tasks.trackscores import Scores
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Iterable], Iterable]
 KINDS = {"mean_of_windows": "mean of windows", "single_windows": "single windows"}
+_FEW = 20  # groups below which percentile intervals are known to be too narrow
 _MANY = 1_000_000  # scores from which on 200 replicates do by default
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a run says of the tracks of one side, beside what their annotations say.
-
-    Attributes:
-        ids: Of the tracks.
-        groups: Artist of each track, or its id where there are none.
-        classes: Of the columns.
-        truth: (tracks, classes) bool.
-        scores: (tracks, classes) float32, means over windows.
-        unit: ``"artist"`` or ``"track"``: what `groups` are.
-    """
-
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    classes: tuple[str, ...]
-    truth: np.ndarray
-    scores: np.ndarray
-    unit: str
-
-    def keep(self, kept: np.ndarray) -> "Scores":
-        """Only the tracks where `kept` (tracks,) bool is true."""
-        ids, groups = (tuple(v for v, k in zip(values, kept, strict=True) if k) for values in (self.ids, self.groups))
-        return Scores(ids, groups, self.classes, self.truth[kept], self.scores[kept], self.unit)
-
-    def save(self, run: Run, split: str) -> None:
-        """Write RUN/scores_SPLIT.npz, from which reports are made."""
-        names = {key: np.array(getattr(self, key)) for key in ("ids", "groups", "classes", "unit")}
-        with files.atomic(run.folder / f"scores_{split}.npz", "wb") as file:
-            np.savez_compressed(file, **names, truth=np.packbits(self.truth, axis=1), scores=self.scores)
-
-    @classmethod
-    def load(cls, run: Run, split: str) -> "Scores | None":
-        """What `save` wrote; None where it did not."""
-        path = run.folder / f"scores_{split}.npz"
-        if not path.is_file():
-            return None
-        with np.load(path) as stored:
-            ids, groups, classes = (tuple(map(str, stored[key])) for key in ("ids", "groups", "classes"))
-            truth = np.unpackbits(stored["truth"], axis=1, count=len(classes)).astype(bool)
-            return cls(ids, groups, classes, truth, stored["scores"], str(stored["unit"]))
 
 
 def score(
@@ -220,6 +178,10 @@ def table(result: dict[str, Any], split: str) -> str:
             f"in brackets: {100 * bounds['level']:g} % interval by {bounds['replicates']} bootstrap draws of "
             f"{bounds['groups']} {result['unit']}s"
         )
+        if bounds["groups"] < _FEW:
+            lines.append(
+                f"{bounds['groups']} {result['unit']}s are few: the truth lies outside such intervals more often"
+            )
     lines.append(f"{'class':<{width}}  positives  {'ROC-AUC':<{_width(bounds)}}  PR-AUC")
     for name, row in rows:
         cells = _cells(row, (bounds or {}).get("per_class", {}).get(name))
