@@ -32,6 +32,9 @@ def parser() -> cli.Parser:
     what = result.add_argument_group("what is done")
     what.add_argument("--list", action="store_true", help="show the trained models, and the experiments there are")
     what.add_argument(
+        "--different-splits", action="store_true", help="with --list: one table of all, not one for each split"
+    )
+    what.add_argument(
         "--only", choices=("train", "predict", "evaluate"), help="one step; the last two of the newest such run"
     )
     what.add_argument("--resume", metavar="RUN", help="go on with a run (a folder, or model_N) from its last epoch")
@@ -61,7 +64,7 @@ def body(arguments: argparse.Namespace) -> int:
 
     models = Path(arguments.data_dir or "data").expanduser() / "models"
     if arguments.list:
-        print(experiments.show(models))
+        print(experiments.show(models, different_splits=arguments.different_splits))
         print(f"experiments: {', '.join(experiments.names())}")
         return cli.EXIT_OK
     if arguments.epochs is not None and arguments.epochs < 1:
@@ -202,6 +205,7 @@ def evaluate(
     result = scores.evaluate(
         data, values, subset, k=k, replicates=replicates, validation=validation, progress=cli.progress
     )
+    result["hashes"] = data.hashes()
     if with_baselines:
         found = scores.compare(data, subset, k=k, replicates=replicates, progress=cli.progress)
         result["baselines"] = {
@@ -228,10 +232,13 @@ def table(result: dict, name: str, subset: str) -> str:
     elif "macro" in result:
         lines = [f"{subset}: {result['items']} items, {len(result['per_class'])} classes"]
         for kind in ("macro", "micro"):
-            lines.append(
-                f"{kind}  ROC-AUC {_number(result[kind]['roc_auc'])}  PR-AUC {_number(result[kind]['pr_auc'])}"
-            )
-        lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["lists"].items()))
+            areas = (result.get("intervals") or {}).get(kind) or {}
+            cells = [_number(result[kind][key]) + _interval({"intervals": areas}, key) for key in ("roc_auc", "pr_auc")]
+            lines.append(f"{kind}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}")
+        lists = {"intervals": (result.get("intervals") or {}).get("lists")}
+        lines.append(
+            "  ".join(f"{key} {_number(value)}{_interval(lists, key)}" for key, value in result["lists"].items())
+        )
         lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["diversity"].items()))
         if "at_thresholds" in result:
             found = "  ".join(f"{key} {_number(value)}" for key, value in result["at_thresholds"].items())
@@ -239,7 +246,7 @@ def table(result: dict, name: str, subset: str) -> str:
     else:
         lines = [f"{subset}: {result['items']} items"]
     if result.get("R2") is not None:
-        lines.append(f"R2 avg {result['R2']:.4f}")
+        lines.append(f"R2 avg {result['R2']:.4f}{_interval(result, 'R2')}")
     return "\n".join(lines)
 
 

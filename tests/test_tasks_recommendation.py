@@ -1,6 +1,7 @@
 """Experiments on data folders: lazy reading, training by the engine, resume, layers as features, refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -235,6 +236,20 @@ def test_run_table_and_scores(trained, demo):
     assert row["id"] == "model_1" and row["settings"] == "bio audio-emb" and row["epochs"] == "2"
     assert json.loads(row["config"])["network"]["hidden"] == [8] and "MAP@500" in json.loads(row["scores"])
     assert "model_1  music_recommender" in experiments.show(demo.models)
+    assert metrics["hashes"] == about["hashes"] and row["split"] == about["hashes"]["split"][:8]
+    assert metrics["intervals"]["R2"][0] < metrics["R2"] < metrics["intervals"]["R2"][1]
+
+
+def test_tables_of_different_splits_stand_apart(trained, demo, tmp_path):
+    for number, split in ((1, "a" * 64), (2, "b" * 64)):
+        copy = Run(tmp_path / f"model_{number}")
+        shutil.copytree(trained.folder, copy.folder, ignore=shutil.ignore_patterns("checkpoints", "*.keras"))
+        copy.write("run", {**trained.read("run"), "hashes": {"split": split, "records": "r"}})
+    apart = experiments.show(tmp_path).split("\n\n")
+    assert [part.split(":")[0] for part in apart[:2]] == ["DEMO, split aaaaaaaa", "DEMO, split bbbbbbbb"]
+    assert "model_2" not in apart[0] and "model_1" not in apart[1]
+    together = experiments.show(tmp_path, different_splits=True)
+    assert "model_1" in together and "model_2" in together and "\n\n" not in together
 
 
 def test_resuming_equals_training_in_one_go(trained, demo, tmp_path):

@@ -5,7 +5,7 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "experiments"
-COLUMNS = ("id", "experiment", "settings", "dataset", "set", "parameters", "epochs", "best_epoch", "val_loss", "scores", "config")  # fmt: skip
+COLUMNS = ("id", "experiment", "settings", "dataset", "split", "set", "parameters", "epochs", "best_epoch", "val_loss", "scores", "config")  # fmt: skip
 
 
 def names() -> list[str]:
@@ -114,6 +114,7 @@ def trained(models: Path) -> list[dict[str, Any]]:
                 "experiment": about["experiment"],
                 "settings": " ".join(map(str, about["settings"])),
                 "dataset": settings["data"]["dataset"],
+                "split": about.get("hashes", {}).get("split", "")[:8],
                 "set": subset,
                 "parameters": about.get("parameters", ""),
                 "epochs": len(history),
@@ -146,11 +147,28 @@ def write_table(models: Path) -> Path:
     return path
 
 
-def show(models: Path) -> str:
-    """The table of trained models for people: without the config."""
+def show(models: Path, *, different_splits: bool = False) -> str:
+    """The table of trained models for people, without the config: one for each split, whose numbers compare.
+
+    Args:
+        models: Their folder.
+        different_splits: One table of all, the split in a column.
+    """
     rows = trained(models)
     if not rows:
         return f"{models}: no trained models"
+    parts = {(row["dataset"], row["split"]): None for row in rows}
+    if different_splits or len(parts) == 1:
+        return _table(rows)
+    shown = []
+    for dataset, split in parts:
+        mine = [row for row in rows if (row["dataset"], row["split"]) == (dataset, split)]
+        shown.append(f"{dataset}, split {split or 'unknown'}:\n{_table(mine)}")
+    shown.append("numbers of different splits do not compare; --different-splits shows them in one table all the same")
+    return "\n\n".join(shown)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = [name for name in COLUMNS if name != "config"]
     lines = [columns, *([str(row[name]) for name in columns] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]

@@ -16,7 +16,7 @@ def of_split(parts: Mapping[str, Iterable[str]]) -> str:
 
     Records of both frontends that are dealt alike have the same one, and so have runs with different classes.
     """
-    return _digest({part: sorted(ids) for part, ids in parts.items()})
+    return of_values({part: sorted(ids) for part, ids in parts.items()})
 
 
 def of_records(catalogue: records.Catalogue) -> str:
@@ -28,10 +28,11 @@ def of_records(catalogue: records.Catalogue) -> str:
         (row.track_id, [sorted(tags) for tags in row.tags], row.seconds, row.bytes)
         for row in catalogue.rows(catalogue.shards)
     )
-    return _digest([catalogue.spec.to_json(), rows])
+    return of_values([catalogue.spec.to_json(), rows])
 
 
-def _digest(value: Any) -> str:
+def of_values(value: Any) -> str:
+    """SHA-256 of what JSON can hold, whatever the order of keys."""
     return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 

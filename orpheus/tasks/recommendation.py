@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import orpheus.learning.losses  # noqa: F401  registers the losses that model.keras may name
 from orpheus import config as config_module
-from orpheus import models
+from orpheus import files, models
 from orpheus.config import ExperimentConfig
 from orpheus.data import layout, tables
 from orpheus.data.layout import DataFolder, Splits
@@ -23,6 +23,7 @@ from orpheus.learning.job import Job
 from orpheus.learning.losses import CosineDistance
 from orpheus.learning.metrics import TagAUC
 from orpheus.run import Run
+from orpheus.tasks import hashes
 from orpheus.tasks.batches import Examples, PatchRows, Reader, Rows, WordIds
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,14 @@ class Data:
             table = tables.targets(self.folder, subset, self.config.data.fact, self.dim)
             wanted = Rows(table, ids, unit=self.config.data.normalize)
         return Examples(ids, readers, wanted, max(counts, default=1), self.errors)
+
+    def hashes(self) -> dict[str, str]:
+        """``{"split", "records"}``: of which items are where, and of the files of the truth that is learned and judged by."""
+        folder, fact = self.folder, self.config.data.fact
+        paths = [folder.targets(subset, fact, self.dim) for subset in layout.SETS]
+        paths += [folder.matrix(subset) for subset in layout.SETS]
+        found = {path.name: files.content_hash(path) for path in paths if path.is_file()}
+        return {"split": hashes.of_split(self.splits._asdict()), "records": hashes.of_values(found)}
 
     def setting(self, name: str) -> str:
         """The setting of an input that has one."""
@@ -183,6 +192,7 @@ def describe(data: Data, name: str, **more) -> dict:
         "experiment": name,
         "settings": [value.setting for value in config.inputs.values() if value.kind != "patches"],
         "data_dir": str(data.folder.root.absolute()),
+        "hashes": data.hashes(),
         "shapes": {key: list(shape) for key, shape in data.shapes.items()},
         "dim": data.dim,
         "epochs": config.training.epochs,

@@ -12,6 +12,7 @@ import scipy.sparse
 from orpheus.data import tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning import baselines, bootstrap, ranking
+from orpheus.tasks import item_intervals
 from orpheus.tasks.recommendation import Data
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ def evaluate(
     if data.folder.targets(data.folder.source(subset), data.config.data.fact, data.dim).is_file() and (
         kind in ("recommendation", "regression")
     ):
-        result["R2"] = r_squared(data, outputs, subset)
+        truth = _targets(data, subset)
+        result["R2"] = r_squared(truth, outputs)
+        if replicates and result["R2"] is not None:
+            bounds = item_intervals.r_squared(truth, outputs, n=replicates)
+            result["intervals"] = {**result.get("intervals", {}), "R2": bounds}
     if not result:
         raise DataError(f"{data.folder.targets(subset, data.config.data.fact, data.dim)}: no such file")
     return {"items": len(outputs), **result}
@@ -108,12 +113,7 @@ def lists(
     if bar is not None:
         bar.close()
     if replicates:
-        names = list(result["per_user"])
-        values = np.stack([result["per_user"][one] for one in names], axis=1)
-        found = bootstrap.interval(values, range(len(values)), n=replicates)
-        result["intervals"] = {
-            one: [float(low), float(high)] for one, low, high in zip(names, found.low, found.high, strict=True)
-        }
+        result["intervals"] = _means(result["per_user"], replicates)
     return result
 
 
@@ -235,8 +235,8 @@ def classes(
     np.add.at(matrix, (actual, predicted), 1)
     result = {**ranking.classification(actual, predicted, names), "classes": names, "confusion": matrix.tolist()}
     if replicates:
-        found = bootstrap.interval((actual == predicted).astype(float), range(len(actual)), n=replicates)
-        result["intervals"] = {"accuracy": [float(found.low), float(found.high)]}
+        hot = np.eye(len(names), dtype=bool)
+        result["intervals"] = item_intervals.classification(hot[actual], hot[predicted], names, n=replicates)
     return result
 
 
@@ -260,14 +260,28 @@ def _multilabel(data: Data, truth, scores, replicates: int, validation) -> dict[
         }
     if replicates:
         result["intervals"] = bootstrap.area_intervals(truth, scores, range(len(truth)), names, n=replicates)
+        result["intervals"]["lists"] = _means(ranked["per_user"], replicates)
+        if validation is not None:
+            result["intervals"]["at_thresholds"] = item_intervals.classification(truth, chosen, names, n=replicates)
     return result
 
 
-def r_squared(data: Data, outputs: np.ndarray, subset: str) -> float | None:
-    """Coefficient of determination, the mean over the dimensions that vary: 1 is perfect, 0 the mean of the set."""
+def _means(per_unit: dict[str, np.ndarray], replicates: int) -> dict[str, list[float]]:
+    """Bounds of the means over users (or items) of each metric."""
+    values = np.stack(list(per_unit.values()), axis=1)
+    found = bootstrap.interval(values, range(len(values)), n=replicates)
+    return {one: [float(low), float(high)] for one, low, high in zip(per_unit, found.low, found.high, strict=True)}
+
+
+def _targets(data: Data, subset: str) -> np.ndarray:
+    """(items, dim) float64 targets of a set."""
     examples = data.examples(subset, targets=True)
     assert examples.targets is not None
-    truth = examples.targets(np.arange(len(examples.ids)), 0).astype(np.float64)
+    return examples.targets(np.arange(len(examples.ids)), 0).astype(np.float64)
+
+
+def r_squared(truth: np.ndarray, outputs: np.ndarray) -> float | None:
+    """Coefficient of determination, the mean over the dimensions that vary: 1 is perfect, 0 the mean of the set."""
     spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
     varying = spread > 0
     error = ((truth - outputs) ** 2).sum(axis=0)
