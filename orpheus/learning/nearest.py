@@ -6,8 +6,9 @@ some data: after building, the least number is taken that finds what an exact se
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -36,7 +37,7 @@ class Nearest:
 
     def __init__(self, dimension: int, *, exact_up_to: int = EXACT_UP_TO, recall: float = RECALL, seed: int = 0):
         self.dimension, self.exact_up_to, self.recall, self.seed = dimension, exact_up_to, recall, seed
-        self._index = self._flat()
+        self._index: Any = self._flat()  # faiss' stubs know no subclass
         self._ids = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -123,7 +124,7 @@ class Nearest:
             return ids, scores
         probes = self.probes
         while True:
-            options = {"params": faiss.SearchParametersIVF(nprobe=probes)} if self.lists else {}
+            options = {"params": _probing(probes)} if self.lists else {}
             best, numbers = self._index.search(queries, found, **options)
             if probes >= self.lists or (numbers >= 0).all():
                 break
@@ -136,7 +137,7 @@ class Nearest:
     def save(self, path: str | os.PathLike) -> None:
         """Write one file that faiss reads; it appears under its name only when complete."""
         with files.atomic(path, "wb") as file:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, path: str | os.PathLike, dimension: int, **options) -> "Nearest":
@@ -163,7 +164,7 @@ class Nearest:
         result._ids = np.sort(result._stored_ids())
         return result
 
-    def _flat(self) -> faiss.Index:
+    def _flat(self) -> Any:
         return faiss.IndexIDMap2(faiss.IndexFlatIP(self.dimension))
 
     def _lists_for(self, size: int) -> int:
@@ -176,7 +177,7 @@ class Nearest:
         if (np.diff(order) != 1).any():
             ids, vectors = ids[order], vectors[order]
         lists = self._lists_for(len(ids))
-        index = self._flat()
+        index: Any = self._flat()
         if lists:
             centres = faiss.IndexFlatIP(self.dimension)
             index = faiss.IndexIVFFlat(centres, self.dimension, lists, faiss.METRIC_INNER_PRODUCT)
@@ -201,8 +202,7 @@ class Nearest:
         wanted = [self._exact(queries) for queries in kinds]
         probes = 1
         while probes < self.lists:
-            options = faiss.SearchParametersIVF(nprobe=probes)
-            found = [self._index.search(queries, _NEIGHBOURS, params=options)[0] for queries in kinds]
+            found = [self._index.search(queries, _NEIGHBOURS, params=_probing(probes))[0] for queries in kinds]
             # By score and not by number: which of two equally near ones is found does not matter.
             shares = [(f >= w[:, -1:] - 1e-6).mean() for f, w in zip(found, wanted, strict=True)]
             if min(shares) >= self.recall:
@@ -218,7 +218,7 @@ class Nearest:
             best = np.partition(scores, scores.shape[1] - _NEIGHBOURS, axis=1)[:, -_NEIGHBOURS:]
         return -np.sort(-best, axis=1)
 
-    def _blocks(self):
+    def _blocks(self) -> Iterator[np.ndarray]:
         """The vectors of lists, in the lists' order, a block at a time; of several small lists together."""
         held: list[np.ndarray] = []
         for number in range(self.lists):
@@ -263,3 +263,7 @@ class Nearest:
         else:
             rows = faiss.downcast_index(self._index.index).reconstruct_n(0, len(self))
         return rows[np.argsort(self._stored_ids(), kind="stable")]
+
+
+def _probing(lists: int) -> Any:
+    return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]  # faiss' stubs do not know it

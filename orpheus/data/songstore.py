@@ -1,0 +1,252 @@
+"""The songs of an index in one SQLite file: id, tags, where from, content hash and vector; every change is a transaction.
+
+A song that changes gets a new number, and no number is given twice: what lies under a number never changes. So whatever
+else is made of the vectors is brought up to date by comparing numbers.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.errors import DataError
+
+VERSION = 1
+_AT_ONCE = 500  # values of one statement; SQLite takes 999 of them in its older versions
+_SCHEMA = """
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE songs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, path TEXT NOT NULL,
+    hash TEXT NOT NULL, stat TEXT NOT NULL, tags TEXT NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX of_source ON songs (source, path);
+CREATE INDEX of_hash ON songs (hash);
+CREATE INDEX of_path ON songs (path);
+CREATE TABLE tags (name TEXT PRIMARY KEY, vector BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song.
+
+    Attributes:
+        id: Unique in the index.
+        vector: (d,) float32.
+        tags: In the order of their source.
+        source: What it was added from: a list, a folder of records, a table; empty for audio files as such.
+        path: Of its audio, or of the shard that holds it; empty where there is none.
+        hash: Of its content.
+        stat: Size and time of the file at `path`, to see without reading that it has not changed.
+        number: Under which its vector is searched; given by the store.
+    """
+
+    id: str
+    vector: np.ndarray
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    path: str = ""
+    hash: str = ""
+    stat: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a stored song without its vector and tags."""
+
+    path: str
+    hash: str
+    stat: str
+
+
+class SongStore:
+    """The file.
+
+    Args:
+        path: Where it is, or is made.
+        about: What a new one keeps about itself; None to open one that exists.
+
+    Raises:
+        DataError: missing, not of this kind, or of another version.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, about: Mapping[str, str] | None = None):
+        self.path = Path(path)
+        if about is None and not self.path.is_file():
+            raise DataError(f"{self.path}: no such file; make an index with python -m orpheus.retrieve index")
+        fresh = not self.path.is_file()
+        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        try:
+            if fresh and about is not None:
+                values = {"version": str(VERSION), "revision": "0", **about}
+                self._db.executescript("BEGIN;" + _SCHEMA)
+                self._db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
+                self._db.execute("COMMIT")
+            version = self.about().get("version")
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path}: not an index of songs ({error})") from None
+        if version != str(VERSION):
+            raise DataError(f"{self.path}: version {version}, this orpheus reads {VERSION}; index the songs again")
+
+    def close(self) -> None:
+        """Close the file; what was put is kept."""
+        self._db.close()
+
+    def about(self) -> dict[str, str]:
+        """What the store says of itself."""
+        return dict(self._db.execute("SELECT key, value FROM about"))
+
+    @property
+    def revision(self) -> int:
+        """Rises with every change of vectors."""
+        return int(self._db.execute("SELECT value FROM about WHERE key = 'revision'").fetchone()[0])
+
+    def __len__(self) -> int:
+        return self._db.execute("SELECT COUNT(*) FROM songs").fetchone()[0]
+
+    def put(self, songs: Iterable[Song]) -> None:
+        """Add songs, or replace those with their ids: all of them or, where it fails, none."""
+        rows = [
+            (s.id, s.source, s.path, s.hash, s.stat, json.dumps(s.tags, ensure_ascii=False), _bytes(s.vector))
+            for s in songs
+        ]
+        if rows:
+            columns = "id, source, path, hash, stat, tags, vector"
+            with self._transaction():
+                self._db.executemany(f"INSERT OR REPLACE INTO songs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                self._revise()
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take songs out; ids that are not there are ignored."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM songs WHERE id = ?", ((song,) for song in ids))
+            self._revise()
+
+    def touch(self, places: Mapping[str, Known]) -> None:
+        """Note where songs are now whose content is the same."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE songs SET path = ?, stat = ? WHERE id = ?",
+                ((k.path, k.stat, song) for song, k in places.items()),
+            )
+
+    def retag(self, tags: Mapping[str, Sequence[str]]) -> int:
+        """Give songs other tags; returns how many had others before."""
+        with self._transaction():
+            before = self._db.total_changes
+            self._db.executemany(
+                "UPDATE songs SET tags = ?1 WHERE id = ?2 AND tags != ?1",
+                ((json.dumps(list(names), ensure_ascii=False), song) for song, names in tags.items()),
+            )
+            return self._db.total_changes - before
+
+    def known(self, source: str, folder: str | None = None) -> dict[str, Known]:
+        """Id → what is known, of the songs of a source, and of those only below a folder if one is given."""
+        where, values = "source = ?", [source]
+        if folder is not None:
+            below = folder.rstrip(os.sep) + os.sep
+            where, values = f"{where} AND path >= ? AND path < ?", [source, below, below[:-1] + chr(ord(os.sep) + 1)]
+        rows = self._db.execute(f"SELECT id, path, hash, stat FROM songs WHERE {where} ORDER BY number", values)
+        return {song: Known(*rest) for song, *rest in rows}
+
+    def vector_of_content(self, digest: str) -> np.ndarray | None:
+        """The vector of any song with this content."""
+        row = self._db.execute("SELECT vector FROM songs WHERE hash = ? LIMIT 1", (digest,)).fetchone()
+        return _vector(row[0]) if row else None
+
+    def find(self, id_or_path: str) -> Song | None:
+        """The song with this id, or else the first whose audio is at this path."""
+        for condition in ("id = ?", "path = ? AND hash != '' ORDER BY number LIMIT 1"):
+            found = next(self._songs(f"WHERE {condition}", (id_or_path,)), None)
+            if found is not None:
+                return found
+        return None
+
+    def numbers(self) -> np.ndarray:
+        """The numbers of all songs, int64, rising."""
+        rows = self._db.execute("SELECT number FROM songs ORDER BY number")
+        return np.fromiter((row[0] for row in rows), np.int64)
+
+    def songs(self, numbers: Sequence[int]) -> list[Song]:
+        """Songs by number, in that order; numbers that are gone are left out."""
+        found = {}
+        for part in _parts([int(number) for number in numbers]):
+            marks = ", ".join("?" * len(part))
+            found.update({song.number: song for song in self._songs(f"WHERE number IN ({marks})", part)})
+        return [found[number] for number in map(int, numbers) if number in found]
+
+    def vectors(self, numbers: np.ndarray, dimension: int) -> np.ndarray:
+        """(len(numbers), dimension) float32 of rising numbers, all of which are there."""
+        result = np.empty((len(numbers), dimension), np.float32)
+        if len(numbers):
+            wanted = set(numbers.tolist())
+            query = "SELECT number, vector FROM songs WHERE number BETWEEN ? AND ? ORDER BY number"
+            rows = self._db.execute(query, (int(numbers[0]), int(numbers[-1])))
+            for place, blob in enumerate(vector for number, vector in rows if number in wanted):
+                result[place] = _vector(blob)
+        return result
+
+    def ids(self, limit: int) -> list[str]:
+        """The first ids by number."""
+        return [row[0] for row in self._db.execute("SELECT id FROM songs ORDER BY number LIMIT ?", (limit,))]
+
+    def tag_counts(self) -> dict[str, int]:
+        """Tag → songs that have it."""
+        rows = self._db.execute(
+            "SELECT value, COUNT(*) FROM songs, json_each(songs.tags) GROUP BY value ORDER BY value"
+        )
+        return dict(rows)
+
+    def put_tags(self, names: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep vectors of tags."""
+        with self._transaction():
+            rows = ((name, _bytes(row)) for name, row in zip(names, vectors, strict=True))
+            self._db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?)", rows)
+
+    def tag_vectors(self) -> dict[str, np.ndarray]:
+        """Tag → its vector, in the order of their names."""
+        return {name: _vector(blob) for name, blob in self._db.execute("SELECT name, vector FROM tags ORDER BY name")}
+
+    def _songs(self, where: str, values: Sequence) -> Iterator[Song]:
+        columns = "id, vector, tags, source, path, hash, stat, number"
+        for song, blob, tags, *rest in self._db.execute(f"SELECT {columns} FROM songs {where}", values):
+            yield Song(song, _vector(blob), tuple(json.loads(tags)), *rest)
+
+    def _revise(self) -> None:
+        self._db.execute("UPDATE about SET value = value + 1 WHERE key = 'revision'")
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db, self.path)
+
+
+class _Transaction:
+    """All or nothing, also when the process is killed in between."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path):
+        self._db, self._path = db, path
+
+    def __enter__(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{self._path}: cannot be written ({error}); is another process indexing?") from None
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._db.execute("ROLLBACK" if kind else "COMMIT")
+
+
+def _bytes(vector: np.ndarray) -> bytes:
+    return np.ascontiguousarray(vector, "<f4").tobytes()
+
+
+def _vector(blob: bytes) -> np.ndarray:
+    return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
+
+
+def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
