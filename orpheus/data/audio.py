@@ -152,7 +152,24 @@ def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.
 
 def stream(path: str | os.PathLike, spec: AudioSpec) -> Iterator[np.ndarray]:
     """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`."""
-    blocks = _checked(path, _resampled(_decode(path), spec.sample_rate))
+    yield from _stored(_checked(path, _resampled(_decode(path), spec.sample_rate)), spec)
+
+
+def convert(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Audio in memory as it is stored in a record.
+
+    Args:
+        samples: (samples,) float32, mono, -1 to 1, at the spec's sample rate.
+        spec: What to make of it.
+
+    Returns:
+        (samples,) or (frames, n_mels) in the spec's dtype.
+    """
+    return np.concatenate(list(_stored(iter([np.asarray(samples, np.float32)]), spec)))
+
+
+def _stored(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
+    """Mono blocks at the spec's sample rate to stored frames."""
     if spec.format == WAVEFORM:
         yield from (_store_waveform(block, spec) for block in blocks)
     else:
