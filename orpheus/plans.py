@@ -79,6 +79,7 @@ def retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
     """The plan of a retrieval model."""
     from orpheus import config_retrieval
     from orpheus.tasks import retrieval as task
+    from orpheus.tasks import retrieval_job
     from orpheus.tasks.plan import Plan
 
     if run is not None:
@@ -102,7 +103,7 @@ def retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
     return Plan(
         config,
         settings,
-        lambda synchronized: task.job(
+        lambda synchronized: retrieval_job.job(
             data,
             config,
             epochs=settings["epochs"],

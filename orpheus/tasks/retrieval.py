@@ -1,4 +1,4 @@
-"""Retrieval: tags and songs in one space by the triplet loss; the best epoch by mean average precision over tags."""
+"""Retrieval: songs, their tags and inputs joined by id, and what a run keeps of them."""
 
 import logging
 import os
@@ -7,28 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from orpheus import config_retrieval, files
 from orpheus.config_retrieval import RetrievalConfig
-from orpheus.data import pipeline, records, sampling, songs, splits, storage, tables, tags, tagsources
+from orpheus.data import pipeline, records, songs, splits, storage, tables, tags, tagsources
 from orpheus.data.audio import AudioSpec
 from orpheus.data.tags import TagTargets
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning import fit
-from orpheus.learning.job import Job
-from orpheus.learning.triplets import TripletLoss, WithoutNegative
-from orpheus.models import towers
 from orpheus.run import Run
 from orpheus.semantics import words
-from orpheus.tasks import hashes, retrieval_scores
+from orpheus.tasks import hashes
 
 log = logging.getLogger(__name__)
 FEATURES = "features"
 TAG_VECTORS = "tags.npz"
-_EMBED = 32  # songs embedded at once
 
 Progress = Callable[[Iterable], Iterable]
 
@@ -373,154 +366,6 @@ def reopen_data(
         categories=settings["categories"],
         provenance={key: settings[key] for key in ("vectors", "tags", "split_file")},
     )
-
-
-def job(
-    data: Data,
-    config: RetrievalConfig,
-    *,
-    epochs: int,
-    seed: int = 0,
-    steps_per_epoch: int | None = None,
-    synchronized: bool = False,
-) -> Job:
-    """The Job of a retrieval run.
-
-    Args:
-        data: From `open_data` or `reopen_data`.
-        config: Of the run.
-        epochs: In all.
-        seed: Of weights, draws, windows and dropout.
-        steps_per_epoch: Instead of triplets_per_epoch / batch_size.
-        synchronized: Batch normalisation over all replicas; for several.
-    """
-    section, settings = config.retrieval, config.training
-    steps = steps_per_epoch or max(1, section.triplets_per_epoch // settings.batch_size)
-    rows, seen = data.part("train"), ~data.zero_shot
-    labels = data.labels[rows][:, seen]
-    triplets = sampling.Triplets(labels, balanced=section.is_balanced, within_batch=section.is_weighted)
-    if triplets.unusable:
-        names = np.array(data.targets.classes)[seen]
-        log.info(
-            "no anchors, since no training song or every one has them: %s", "; ".join(triplets.unusable_names(names))
-        )
-    count = 1 if section.is_weighted else 2
-
-    def train(first_epoch: int) -> tf.data.Dataset:
-        drawn = triplets.batches(settings.batch_size, steps=steps, seed=seed, first_epoch=first_epoch)
-        vectors, numbers = tf.constant(data.vectors[seen]), tf.constant(rows)
-        hot = tf.constant(labels.astype(np.float32)) if section.is_weighted else None
-
-        def batch(triplet, _):
-            anchors, picked, places = triplet
-            inputs = {"tag": tf.gather(vectors, anchors)}
-            if data.factors is not None:
-                inputs["factors"] = tf.gather(tf.constant(data.factors[rows]), picked)
-            target = tf.stack([tf.cast(anchors, tf.float32), places], axis=1)
-            if hot is not None:
-                target = tf.concat([target, tf.gather(hot, picked[:, 0])], axis=1)
-            return inputs, target
-
-        batches = drawn.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-        if data.audio is not None:
-            picked = drawn.map(lambda triplet, own: (tf.gather(numbers, triplet[1]), own))
-            windows = data.audio.random(picked, (settings.batch_size, count))
-            batches = tf.data.Dataset.zip((batches, windows)).map(
-                lambda rest, audio: ({**rest[0], "audio": audio}, rest[1])
-            )
-        return batches.prefetch(tf.data.AUTOTUNE)
-
-    validate = None
-    if len(data.parts["valid"]):
-
-        def validate(model: keras.Model) -> dict[str, float]:
-            result = retrieval_scores.summarise(
-                data.labels[data.parts["valid"]][:, seen],
-                score(model, data, data.parts["valid"], config)[:, seen],
-                np.array(data.targets.classes)[seen],
-            )
-            return {name: value for name, value in result["macro"].items() if value is not None}
-
-    return Job(
-        build=lambda: towers.build_towers(
-            data.shapes(),
-            data.vectors.shape[1],
-            songs=count,
-            frontend=section.frontend,
-            n_filters=section.n_filters,
-            dimension=section.embedding,
-            dropout=section.dropout,
-            fusion=section.fusion,
-            synchronized=synchronized,
-            seed=seed,
-        ),
-        optimizer=lambda: fit.optimizer(settings, steps_per_epoch=steps, epochs=epochs),
-        loss=TripletLoss(section.margin),
-        metrics=lambda: [WithoutNegative()] if section.is_weighted else [],
-        train=train,
-        valid=None,
-        steps_per_epoch=steps,
-        batch_size=settings.batch_size,
-        monitor="val_MAP" if validate else "loss",
-        mode="max" if validate else "min",
-        seed=seed,
-        validate=validate,
-        vectors=lambda model: (
-            list(data.targets.classes),
-            model.get_layer("tag_tower")(data.vectors, training=False).numpy(),
-        ),
-    )
-
-
-def score(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x) -> np.ndarray:  # fmt: skip
-    """(songs, tags) float32 cosines of whole songs and all tags."""
-    embedded = embed(model, data, rows, config, progress=progress)
-    return embedded @ model.get_layer("tag_tower")(data.vectors, training=False).numpy().astype(np.float32).T
-
-
-def embed(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x) -> np.ndarray:  # fmt: skip
-    """(songs, dimension) float32 unit rows of whole songs: the mean over num_chunk windows of each.
-
-    Args:
-        model: Of the run.
-        data: Its data.
-        rows: Numbers of songs.
-        config: Of the run.
-        progress: Wraps the batches.
-    """
-    count = config.retrieval.num_chunk
-    factors = data.factors[rows] if data.factors is not None else None
-    if data.audio is None:
-        assert factors is not None
-        return embed_songs(model, None, factors)
-    found = []
-    batch = max(1, _EMBED // count)
-    for number, windows in enumerate(progress(data.audio.spread(rows, count, batch_size=batch))):
-        mine = factors[number * batch : number * batch + len(windows)] if factors is not None else None
-        found.append(embed_songs(model, windows, mine))
-    return np.concatenate(found)
-
-
-def embed_songs(model: keras.Model, windows: Any, factors: np.ndarray | None) -> np.ndarray:
-    """(songs, dimension) of windows (songs, count, …) and factors (songs, columns), either None."""
-    inputs = {}
-    count = 1
-    if windows is not None:
-        count = windows.shape[1]
-        inputs["audio"] = tf.cast(tf.reshape(windows, (-1, *windows.shape[2:])), tf.float32)
-    if factors is not None:
-        inputs["factors"] = tf.repeat(tf.constant(factors, tf.float32), count, axis=0)
-    outputs = _graph(model)(inputs).numpy().astype(np.float32)
-    mean = outputs.reshape(-1, count, outputs.shape[-1]).mean(axis=1)
-    return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
-
-
-def _graph(model: keras.Model) -> Any:
-    """The song tower's inference as a graph, kept with the model so that it is traced once."""
-    tower = model.get_layer("song_tower")
-    if not hasattr(tower, "_orpheus_graph"):
-        tower._orpheus_graph = tf.function(lambda inputs: tower(inputs, training=False), reduce_retracing=True)
-    return tower._orpheus_graph
 
 
 def lines(data: Data) -> list[tuple[str, str]]:

@@ -6,11 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
-import orpheus.learning.triplets
-import orpheus.models  # noqa: F401  registers the layers that model.keras names
 from orpheus.data import audio, records, songs, tables
 from orpheus.data.audio import AudioSpec
 from orpheus.data.tables import Table
@@ -18,7 +15,7 @@ from orpheus.data.tags import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 from orpheus.semantics import words
-from orpheus.tasks import retrieval
+from orpheus.tasks import retrieval, retrieval_job
 
 _SONGS = 4  # embedded at once, each of num_chunk windows
 
@@ -41,10 +38,8 @@ class Retriever:
         settings, self.config = run.read("run"), retrieval.load_config(run)
         if settings["task"] != "retrieval":
             raise DataError(f"{run.folder}: a run of {settings['task']}; search needs one of task retrieval")
-        if not run.model_path.is_file():
-            raise DataError(f"{run.model_path}: not there; finish it with orpheus.train --resume {run.folder}")
+        self.model = retrieval_job.load_model(run)
         self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
-        self.model = keras.saving.load_model(run.model_path, compile=False)
         self.input_type: str = settings["input_type"]
         self.dimension = int(self.model.output_shape[-1])
         self.spec = None
@@ -134,7 +129,7 @@ class Retriever:
             except DataError as error:
                 yield path, error
                 continue
-            yield path, retrieval.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
+            yield path, retrieval_job.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
 
     def _need_audio(self, what: str) -> AudioSpec:
         if self.spec is None or self.input_type != "spec":
@@ -158,7 +153,7 @@ class Retriever:
         )  # fmt: skip
         numbers = range(len(rows))
         batches = found.spread(list(numbers), self.config.retrieval.num_chunk, batch_size=_SONGS)
-        embedded = (row for windows in batches for row in retrieval.embed_songs(self.model, windows, None))
+        embedded = (row for windows in batches for row in retrieval_job.embed_songs(self.model, windows, None))
         for row, vector in zip(rows, embedded, strict=True):
             yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
 
@@ -173,7 +168,7 @@ class Retriever:
         wanted = self.model.get_layer("song_tower").input_shape[-1]
         if table.dim != wanted:
             raise DataError(f"{table.name}: {table.dim} columns, but {self.run.folder} was trained on {wanted}")
-        rows = [retrieval.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
+        rows = [retrieval_job.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
         return list(table.ids), np.concatenate(rows)
 
 
