@@ -60,6 +60,8 @@ def parser() -> cli.Parser:
         default=[],
         help="csv of tracks (track_id, audio_path) for paths of suspects",
     )
+    of = result.add_argument_group("of a retrieval run")
+    of.add_argument("--factors", metavar="FILE", help="where its factors are now; where they were if not given")
     of = result.add_argument_group("of an experiment's run")
     of.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
     of.add_argument("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given")
@@ -80,7 +82,31 @@ def body(arguments: argparse.Namespace) -> int:
         return _compare(run, Run.open(arguments.compare_tags), arguments)
     if experiments.is_experiment(run):
         return _items(run, arguments)
+    if run.read("run")["task"] == "retrieval":
+        return _retrieval(run, arguments)
     return _tagger(run, arguments)
+
+
+def _retrieval(run, arguments: argparse.Namespace) -> int:
+    """Tags that find songs, on one side of the split."""
+    from orpheus.tasks import retrieval, retrieval_job, retrieval_scores
+
+    for option, value in (("--suspects", arguments.suspects), ("--without-leaks", arguments.without_leaks), ("--csv", arguments.csv)):  # fmt: skip
+        if value:
+            raise ConfigError(f"{option}: an option of taggers, and {run.folder} is a retrieval run; leave it out")
+    split = arguments.split
+    data = retrieval.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    result = retrieval_job.evaluate(
+        run,
+        data,
+        split,
+        replicates=arguments.bootstrap,
+        progress=lambda items: cli.progress(items, desc=f"embed {split}", unit="batch"),
+    )
+    stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
+    run.write("metrics", {**stored, split: result})
+    print(retrieval_scores.table(result, split))
+    return 0
 
 
 def _tagger(run, arguments: argparse.Namespace) -> int:
