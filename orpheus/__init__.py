@@ -1,6 +1,9 @@
 """Music tagging, recommendation and retrieval on TensorFlow 2 and Keras 3."""
 
+from orpheus import registered
+
 __version__ = "0.1.0"
+registered.with_keras()
 
 
 def load(run):
