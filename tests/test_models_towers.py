@@ -1,0 +1,77 @@
+"""The two towers: shapes, sizes, unit length, saving, bad input."""
+
+import keras
+import numpy as np
+import pytest
+
+from orpheus.errors import ConfigError
+from orpheus.models.towers import build_towers
+
+SHAPES = {"audio": (40, 32), "factors": (10,)}
+
+
+def inputs(shapes, count=3, songs=2):
+    rng = np.random.default_rng(0)
+    return {"tag": rng.normal(size=(count, 6)).astype(np.float32)} | {
+        name: rng.normal(size=(count, songs, *shape)).astype(np.float32) for name, shape in shapes.items()
+    }
+
+
+@pytest.mark.parametrize("names", [("audio",), ("factors",), ("audio", "factors")])
+def test_outputs_are_unit_rows_and_towers_work_alone(names, tmp_path):
+    shapes = {name: SHAPES[name] for name in names}
+    model = build_towers(shapes, 6, n_filters=2, dimension=16)
+    x = inputs(shapes)
+    outputs = model(x, training=False).numpy()
+    assert outputs.shape == (3, 3, 16)
+    np.testing.assert_allclose(np.linalg.norm(outputs, axis=-1), 1, atol=1e-5)
+    alone = model.get_layer("song_tower")({name: x[name][:, 1] for name in names}, training=False)
+    np.testing.assert_allclose(alone, outputs[:, 2], atol=1e-5)
+    np.testing.assert_allclose(model.get_layer("tag_tower")(x["tag"], training=False), outputs[:, 0], atol=1e-6)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras", compile=False)
+    np.testing.assert_array_equal(again(x, training=False), outputs)
+
+
+def test_short_chunk_cnn_has_the_papers_layers():
+    model = build_towers({"audio": (173, 128)}, 300)
+    tower = model.get_layer("song_tower")
+    kernels = [w.shape for w in tower.weights if len(w.shape) == 4]
+    channels = [1, 128, 128, 256, 256, 256, 256, 512]
+    assert kernels == [(3, 3, a, b) for a, b in zip(channels, channels[1:], strict=False)] + [(1, 1, 512, 256)]
+    expected = sum(9 * a * b + 4 * b for a, b in zip(channels, channels[1:], strict=False)) + 512 * 256 + 256
+    assert tower.count_params() == expected
+    assert model.get_layer("tag_tower").count_params() == 300 * 512 + 512 + 4 * 512 + 512 * 256 + 256
+
+
+def test_summed_inputs_weigh_alike_whatever_their_scale():
+    model = build_towers(SHAPES, 6, n_filters=2, dimension=8)
+    tower = model.get_layer("song_tower")
+    add = tower.get_layer("fused")
+    parts = keras.Model(tower.inputs, add.input)
+    x = inputs(SHAPES)
+    for part in parts({name: 1000 * x[name][:, 0] for name in SHAPES}):
+        np.testing.assert_allclose(np.linalg.norm(part, axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("frontend, shape", [("log-mel-spectrogram", (40, 32)), ("waveform", (19_683,))])
+@pytest.mark.slow
+def test_the_taggers_frontends_fit(frontend, shape):
+    model = build_towers({"audio": shape}, 6, n_filters=1, frontend=frontend, dimension=8)
+    assert model(inputs({"audio": shape}, 1), training=True).shape == (1, 3, 8)
+
+
+@pytest.mark.parametrize(
+    "shapes, options, message",
+    [
+        ({}, {}, "takes audio, factors or both"),
+        ({"text": (3,)}, {}, "takes audio, factors or both"),
+        ({"audio": (900,)}, {}, "use frontend=waveform"),
+        (SHAPES, {"fusion": "product"}, "choose sum or concat"),
+        ({"audio": (40, 32)}, {"frontend": "vgg"}, "no such frontend"),
+        ({"factors": (3,)}, {"dimension": 0}, "dimension=0"),
+    ],
+)
+def test_bad_input(shapes, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_towers(shapes, 6, **options)
