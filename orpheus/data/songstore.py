@@ -123,12 +123,16 @@ class SongStore:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take songs out; ids that are not there are ignored."""
+        if not ids:
+            return
         with self._transaction():
             self._db.executemany("DELETE FROM songs WHERE id = ?", ((song,) for song in ids))
             self._revise()
 
     def touch(self, places: Mapping[str, Known]) -> None:
         """Note where songs are now whose content is the same."""
+        if not places:
+            return
         with self._transaction():
             self._db.executemany(
                 "UPDATE songs SET path = ?, stat = ? WHERE id = ?",

@@ -152,7 +152,7 @@ class Nearest:
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
-            reason = str(error).splitlines()[0].split("Error: ")[-1][:120]
+            reason = " ".join(str(error).splitlines()[1:])[:120]  # the first line is where in faiss
             raise DataError(f"{path}: not an index that faiss can read ({reason})") from None
         flat = isinstance(index, faiss.IndexIDMap2)
         if index.d != dimension or not (flat or isinstance(index, faiss.IndexIVFFlat)):

@@ -10,7 +10,7 @@ from orpheus.semantics.words import tokens
 _PART = re.compile(r'(-?)(?:"([^"]*)(?:"|$)|“([^”]*)(?:”|$)|([^\s"“]+))')
 _LONGEST = 4  # words of a tag that is looked for within a query
 # They carry no meaning of their own, though word vectors know them; in a tag ("rock and roll") they stay.
-_FILLERS = frozenset("a an and for in of or the to with".split())
+_FILLERS = frozenset(["a", "an", "and", "for", "in", "of", "or", "the", "to", "with"])
 
 
 @dataclass(frozen=True)

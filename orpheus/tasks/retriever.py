@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,8 +137,14 @@ class Retriever:
             raise ConfigError(f"{self.run.folder}: was trained on {needs} and cannot embed {what} alone")
         return self.spec
 
-    def records(self, folder: str | os.PathLike) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
-        """Embeddings of all records of a folder: id, tags, (dimension,) unit vector.
+    def records(
+        self, folder: str | os.PathLike, *, only: Container[str] | None = None
+    ) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
+        """Embeddings of the records of a folder: id, tags, (dimension,) unit vector.
+
+        Args:
+            folder: Of records made as those of training.
+            only: Ids to embed; None for all.
 
         Raises:
             ConfigError, DataError: the run was trained on factors; the records were made otherwise.
@@ -146,7 +152,7 @@ class Retriever:
         spec = self._need_audio("records")
         made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
         catalogue = records.open_folder(str(folder), format=spec.format, wanted=made)
-        rows = catalogue.rows(catalogue.shards)
+        rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
         located = songs.locate(catalogue)
         found = songs.Audio(
             catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
