@@ -44,7 +44,7 @@ def test_balanced_draws_are_uniform_over_tags_then_songs():
         for positive in own:
             expected[tag, positive, others] = 1 / 3 / len(own) / len(others)
     close(joint, expected)
-    assert 0 <= places.min() and places.max() < 1 and abs(places.mean() - 0.5) < 0.01
+    assert places.min() >= 0 and places.max() < 1 and abs(places.mean() - 0.5) < 0.01
 
 
 def test_random_draws_are_uniform_over_songs_then_tags():
@@ -80,7 +80,9 @@ def test_batches_depend_on_seed_epoch_and_step_alone():
 
     def epochs(first, seed=7):
         batches = triplets.batches(16, steps=3, seed=seed, first_epoch=first).take(6)
-        return [np.concatenate([np.ravel(part) for part in (*triplet, own)]) for triplet, own in batches.as_numpy_iterator()]
+        return [
+            np.concatenate([np.ravel(part) for part in (*triplet, own)]) for triplet, own in batches.as_numpy_iterator()
+        ]
 
     whole, resumed = epochs(0), epochs(1)
     np.testing.assert_array_equal(whole[3:], resumed[:3])
