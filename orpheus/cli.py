@@ -84,6 +84,20 @@ def _fail(command: Parser, message: str) -> int:
     return EXIT_BAD_INPUT
 
 
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code, `sys.exit` for commands that reach object storage.
+
+    The S3 client of tensorflow-io can abort the process while it is being taken down, after all work is done ("pure
+    virtual method called"). Where it was loaded, nothing is taken down.
+    """
+    if "tensorflow_io" in sys.modules:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def progress(iterable: Iterable | None = None, **options: Any):
     """A tqdm bar on stderr with rate and time left; silent where stderr is no terminal and ORPHEUS_PROGRESS is unset."""
     from tqdm import tqdm

@@ -37,9 +37,11 @@ def atomic(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         raise
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, atomically; keys keep their order."""
-    with atomic(path) as file:
+def write_json(
+    path: str | os.PathLike, value: Any, *, opener: Callable[..., contextlib.AbstractContextManager[IO]] = atomic
+) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically; keys keep their order. `opener` is called like `atomic`."""
+    with opener(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
 

@@ -1,8 +1,10 @@
 """Audio files and their tags to TFRecord shards, once per format."""
 
 import argparse
+import functools
 import os
 import sys
+from collections.abc import Sequence
 
 from orpheus import cli
 from orpheus.errors import ConfigError, DataError
@@ -16,7 +18,9 @@ def parser() -> cli.Parser:
         example="python -m tools.preprocess log-mel-spectrogram records/mel --csv-path tracks.csv --tag-path tags.db -n 20",
     )
     result.add_argument("format", choices=("waveform", "log-mel-spectrogram"), help="what to store")
-    result.add_argument("output", help="folder for the shards, spec.json, manifest.jsonl and failures.jsonl")
+    result.add_argument(
+        "output", help="folder, or s3:// or gs:// URL, for the shards, spec.json, manifest.jsonl and failures.jsonl"
+    )
     source = result.add_argument_group("input")
     source.add_argument(
         "--csv-path", metavar="CSV", help="track_id, audio_path (or mp3_path, npz_path), artist or group"
@@ -65,11 +69,18 @@ def parser() -> cli.Parser:
     )
     shards.add_argument("--seed", type=int, default=0, help="draws which groups share a shard")
     shards.add_argument(
+        "--runner",
+        choices=("local", "beam"),
+        default="local",
+        help="beam: Apache Beam's workers make a shard each; its own options come last, behind --, for example "
+        "-- --runner=DataflowRunner --project=P (its DirectRunner if not given)",
+    )
+    shards.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="processes that decode, 0 for none beside this one; the bytes do not depend on it",
+        help="processes that decode beside this one, or beside each worker of Beam; the bytes do not depend on it "
+        f"(default: {os.cpu_count() or 1}, with Beam 0)",
     )
     shards.add_argument(
         "--check", action="store_true", help="compare what is in OUTPUT with its manifest, make nothing"
@@ -77,10 +88,12 @@ def parser() -> cli.Parser:
     return result
 
 
-def body(arguments: argparse.Namespace) -> int:
+def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int:
     from orpheus.data import preprocess
     from orpheus.data.audio import AudioSpec
 
+    if beam_options and arguments.runner != "beam":
+        raise ConfigError(f"{beam_options[0]}: options behind -- are Beam's; give --runner beam too")
     if arguments.check:
         return _check(arguments.output)
     spec = AudioSpec(
@@ -95,15 +108,19 @@ def body(arguments: argparse.Namespace) -> int:
     plan = preprocess.deal(
         tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split
     )
+    workers = arguments.workers
+    if workers is None:
+        workers = 0 if arguments.runner == "beam" else os.cpu_count() or 1
     with cli.progress(total=len(tracks), desc="preprocess", unit="track") as bar:
         summary = preprocess.make(
             arguments.output,
             plan,
             spec,
             seed=arguments.seed,
-            workers=arguments.workers,
+            workers=workers,
             min_seconds=arguments.min_seconds,
             interval=tuple(arguments.start_stop) if arguments.start_stop else None,
+            beam=list(beam_options) if arguments.runner == "beam" else None,
             bar=bar,
         )
     print(
@@ -162,8 +179,10 @@ def _check(output: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    stop = given.index("--") if "--" in given else len(given)
+    return cli.run(parser(), functools.partial(body, beam_options=given[stop + 1 :]), given[:stop])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

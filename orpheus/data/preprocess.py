@@ -5,16 +5,16 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from orpheus import files
-from orpheus.data import audio, parallel, records
+from orpheus.data import audio, parallel, records, storage
 from orpheus.data.audio import AudioSpec
+from orpheus.data.ledger import Ledger
 from orpheus.data.pipeline import split_shards
 from orpheus.data.tracks import Track, read_tracks, with_tags
 from orpheus.errors import ConfigError, DataError
@@ -90,20 +90,22 @@ def make(
     workers: int = 0,
     min_seconds: float = 0.0,
     interval: tuple[int, int] | None = None,
+    beam: Sequence[str] | None = None,
     bar: Any = None,
 ) -> Summary:
-    """Make the shards of a plan that are not there yet; the same plan gives the same bytes for any `workers`.
+    """Make the shards of a plan that are not there yet; the same plan gives the same bytes however they are made.
 
     Several runs, on several machines too, may fill one folder at the same time with an `interval` each.
 
     Args:
-        folder: Output; spec.json, manifest.jsonl and failures.jsonl go beside the shards.
+        folder: Output, a URL of object storage too; spec.json, manifest.jsonl and failures.jsonl go beside the shards.
         plan: From `deal`.
         spec: What to store.
         seed: Recorded in spec.json.
-        workers: Processes that decode; 0 decodes in this one.
+        workers: Processes that decode, with Beam beside each of its workers; 0 decodes in this one or in those.
         min_seconds: Shorter files are failures.
         interval: (start, stop): only shards start…stop, counted from 1, stop included.
+        beam: Options of Apache Beam, whose workers then make a shard each; None makes them here, one by one.
         bar: A tqdm-like object (`reset`, `update`, `set_postfix`), or None.
 
     Raises:
@@ -111,8 +113,6 @@ def make(
         ConfigError: an interval outside the plan, mel bands without a frequency, a negative number of workers.
         OSError: the disk is full; complete shards stay, nothing half-written does.
     """
-    if "://" in os.fspath(folder):
-        raise ConfigError(f"{folder}: records are made in a folder of this machine; copy them to object storage then")
     if workers < 0:
         raise ConfigError(f"--workers {workers}: must be 0 (decode in this process) or more")
     start, stop = interval or (1, len(plan))
@@ -121,33 +121,70 @@ def make(
     names = list(plan)[start - 1 : stop]
     if spec.format == audio.LOG_MEL:
         audio.mel_filterbank(spec)
-    folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = storage.location(folder)
+    storage.make_folder(folder)
     _write_spec(folder, plan, spec, seed, min_seconds)
-    rows, failures = _tidy(folder, plan)
+    ledger = Ledger(folder, plan)
+    rows, failures = ledger.tidy()
     todo = [name for name in names if name not in rows]
     if bar is not None:
         bar.reset(total=sum(len(plan[name]) for name in names))
         bar.update(sum(len(plan[name]) for name in names if name in rows))
         bar.set_postfix(failures=sum(map(len, failures.values())))
-    load = functools.partial(audio.attempt, spec=spec, min_seconds=min_seconds)
-    paths = [track.path for name in todo for track in plan[name]]
-    with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
-        for name in todo:
-            for leftover in folder.glob(f".{name}.*.tmp"):
-                leftover.unlink()
-            failed = sum(map(len, failures.values()))
-            rows[name], failures[name] = _make_shard(folder / name, plan[name], spec, loaded, bar, failed)
-            with _locked(folder):
-                _append(folder / records.FAILURES, failures[name])
-                _append(folder / records.MANIFEST, rows[name])
-    rows, failures = _tidy(folder, plan)
+    if beam is None:
+        _make_here(ledger, todo, spec, workers, min_seconds, sum(map(len, failures.values())), bar)
+    elif todo:
+        from orpheus.data import distributed
+
+        work = functools.partial(make_alone, folder=folder, spec=spec, workers=workers, min_seconds=min_seconds)
+        distributed.run({name: plan[name] for name in todo}, work, beam)
+    rows, failures = ledger.tidy()
+    if bar is not None and beam is not None:
+        bar.update(sum(len(plan[name]) for name in todo))
+        bar.set_postfix(failures=sum(map(len, failures.values())))
     seconds = sum(row["seconds"] for kept in rows.values() for row in kept)
     return Summary(sum(map(len, rows.values())), seconds, sum(map(len, failures.values())), len(rows), len(todo))
 
 
+def _make_here(
+    ledger: Ledger, todo: Sequence[str], spec: AudioSpec, workers: int, min_seconds: float, failed: int, bar: Any
+) -> None:
+    """Make shards one after the other; the processes that decode are ahead in the next ones."""
+    load = functools.partial(_load, spec=spec, min_seconds=min_seconds)
+    if not any(storage.is_url(track.path) for name in todo for track in ledger.plan[name]):
+        load = functools.partial(audio.attempt, spec=spec, min_seconds=min_seconds)  # its processes need no TensorFlow
+    paths = [track.path for name in todo for track in ledger.plan[name]]
+    with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
+        for name in todo:
+            ledger.clean(name)
+            rows, failures = _make_shard(ledger.path(name), ledger.plan[name], spec, loaded, bar, failed)
+            ledger.add(name, rows, failures)
+            failed += len(failures)
+
+
+def make_alone(
+    name: str, tracks: Sequence[Track], *, folder: str, spec: AudioSpec, workers: int, min_seconds: float
+) -> None:
+    """Make one shard on whichever machine this runs, and leave its rows beside it for `Ledger.tidy` to collect."""
+    ledger = Ledger(storage.location(folder), {name: tracks})
+    load = functools.partial(_load, spec=spec, min_seconds=min_seconds)
+    paths = [track.path for track in tracks]
+    with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
+        rows, failures = _make_shard(ledger.path(name), tracks, spec, loaded, None, 0)
+    ledger.add_part(name, rows, failures)
+
+
+def _load(path: str, *, spec: AudioSpec, min_seconds: float) -> np.ndarray | str:
+    """`audio.attempt`, of files in object storage too."""
+    try:
+        with storage.readable(path) as local:
+            return audio.attempt(local, spec, min_seconds=min_seconds)
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
 def _make_shard(
-    path: Path,
+    path: str,
     tracks: Sequence[Track],
     spec: AudioSpec,
     loaded: Iterator[np.ndarray | str | None],
@@ -157,6 +194,7 @@ def _make_shard(
     """Make one shard out of the next of `loaded`; returns (manifest rows, failure rows)."""
     rows: list[dict] = []
     failures: list[dict] = []
+    shard = os.path.basename(path)
 
     def encoded() -> Iterator[bytes]:
         for track in tracks:
@@ -164,12 +202,12 @@ def _make_shard(
             if isinstance(stored, np.ndarray):
                 record = records.encode(track.track_id, stored, track.tags)
                 seconds = round(spec.seconds(len(stored)), 3)
-                row = records.Row(track.track_id, track.group, track.tags, seconds, path.name, len(record))
+                row = records.Row(track.track_id, track.group, track.tags, seconds, shard, len(record))
                 rows.append(records.row_to_json(row))
                 yield record
             else:
                 reason = stored or "the process that decoded it died"
-                failure = {"id": track.track_id, "path": track.path, "reason": reason, "shard": path.name}
+                failure = {"id": track.track_id, "path": track.path, "reason": reason, "shard": shard}
                 # A path that is not UTF-8 can be read, but not written.
                 failures.append({k: text.encode("utf-8", "backslashreplace").decode() for k, text in failure.items()})
                 if bar is not None:
@@ -179,7 +217,7 @@ def _make_shard(
 
     records.write_shard(path, encoded())
     if not rows:
-        path.unlink()
+        storage.remove(path)
     return rows, failures
 
 
@@ -189,13 +227,14 @@ def check(folder: str | os.PathLike, *, progress: Callable = lambda items: items
     Returns:
         ``missing``, ``corrupt`` and ``foreign``: shard names, each with what was found; all empty when all is well.
     """
-    folder = Path(folder).expanduser()
+    folder = storage.location(folder)
+    manifest = os.path.join(folder, records.MANIFEST)
     spec, layout, _ = records.read_spec(folder)
     expected: dict[str, list[records.Row]] = {}
-    for values in files.read_jsonl(folder / records.MANIFEST):
-        row = records.row_from_json(values, layout, str(folder / records.MANIFEST))
+    for values in files.read_jsonl(manifest, opener=storage.open_text):
+        row = records.row_from_json(values, layout, manifest)
         expected.setdefault(row.shard, []).append(row)
-    present = [path.name for path in sorted(folder.glob(f"*{records.SUFFIX}")) if not path.name.startswith(".")]
+    present = _shards(folder)
     found: dict[str, list[str]] = {
         "missing": [name for name in expected if name not in present],
         "corrupt": [],
@@ -205,14 +244,18 @@ def check(folder: str | os.PathLike, *, progress: Callable = lambda items: items
         if name not in expected:
             found["foreign"].append(name)
             continue
-        if wrong := _difference(folder / name, expected[name], spec):
+        if wrong := _difference(os.path.join(folder, name), expected[name], spec):
             found["corrupt"].append(f"{name}: {wrong}")
     return found
 
 
-def _difference(path: Path, rows: Sequence[records.Row], spec: AudioSpec) -> str:
+def _shards(folder: str) -> list[str]:
+    return [name for name in storage.listed(folder) if name.endswith(records.SUFFIX) and not name.startswith(".")]
+
+
+def _difference(path: str, rows: Sequence[records.Row], spec: AudioSpec) -> str:
     """What is wrong with a shard that should hold these rows; empty if nothing."""
-    if wrong := records.wrong_size(str(path), rows):
+    if wrong := records.wrong_size(path, rows):
         return wrong
     count = 0
     try:
@@ -229,13 +272,14 @@ def _difference(path: Path, rows: Sequence[records.Row], spec: AudioSpec) -> str
 
 
 def _write_spec(
-    folder: Path, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float
+    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float
 ) -> None:
     """Write spec.json, or check that the one there is the same."""
     dealt = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
     digest = hashlib.sha256(json.dumps(dealt).encode()).hexdigest()
     made = {"seed": seed, "num_files": len(plan), "min_seconds": min_seconds, "tracks": digest}
-    if (folder / records.SPEC).exists():
+    present = storage.listed(folder)
+    if records.SPEC in present:
         stored_spec, _, values = records.read_spec(folder)
         wanted = {**spec.to_json(), **made}
         stored = {**stored_spec.to_json(), **{key: values.get(key) for key in made}}
@@ -248,78 +292,6 @@ def _write_spec(
                 )
                 raise DataError(f"{folder}: holds records made with {shown}; choose an empty folder")
         return
-    if any(folder.glob(f"*{records.SUFFIX}")):
+    if any(name.endswith(records.SUFFIX) for name in present):
         raise DataError(f"{folder}: holds records without {records.SPEC}; choose an empty folder")
     records.write_spec(folder, spec, len(next(iter(plan.values()))[0].tags), **made)
-
-
-def _tidy(folder: Path, plan: Mapping[str, Sequence[Track]]) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
-    """Bring manifest and failures into the plan's order, without what a killed run left of unfinished shards.
-
-    Returns:
-        Of every complete shard, its manifest rows and its failures.
-    """
-    with _locked(folder):
-        rows, failures = (_by_shard(folder / name) for name in (records.MANIFEST, records.FAILURES))
-        done = [
-            name for name in plan if _is_done(folder / name, plan[name], rows.get(name, []), failures.get(name, []))
-        ]
-        kept = [{name: found.get(name, []) for name in done} for found in (rows, failures)]
-        for name, by_shard in zip((records.MANIFEST, records.FAILURES), kept, strict=True):
-            text = _lines(row for shard in by_shard.values() for row in shard)
-            if not (folder / name).exists() or (folder / name).read_bytes() != text.encode():
-                with files.atomic(folder / name) as file:
-                    file.write(text)
-    return kept[0], kept[1]
-
-
-def _is_done(path: Path, tracks: Sequence[Track], rows: Sequence[dict], failures: Sequence[dict]) -> bool:
-    """Whether a shard is complete: every track of it is in one of the lists, and the file is as long as it should be."""
-    if sorted(row.get("id", "") for row in (*rows, *failures)) != sorted(track.track_id for track in tracks):
-        return False
-    if not rows:
-        return True
-    return path.is_file() and path.stat().st_size == records.shard_bytes(row.get("bytes", 0) for row in rows)
-
-
-def _by_shard(path: Path) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = {}
-    for row in _read_appended(path):
-        found.setdefault(row.get("shard", ""), []).append(row)
-    return found
-
-
-def _read_appended(path: Path) -> list[dict]:
-    """Rows of a file that was being appended to when its run may have been killed: broken lines are left out."""
-    rows = []
-    if path.exists():
-        # A line may end in the middle of a character.
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _append(path: Path, rows: Sequence[dict]) -> None:
-    with open(path, "a", encoding="utf-8", newline="\n") as file:
-        file.write(_lines(rows))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _lines(rows: Iterable[dict]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs from the folder's lists meanwhile."""
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems know no locks: there, one run at a time
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

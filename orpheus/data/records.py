@@ -11,7 +11,6 @@ as a one-hot list of integers. They are recognised by the first record and have 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,30 +114,20 @@ def _bytes(values: Sequence[bytes]) -> tf.train.Feature:
 
 
 def write_shard(path: str | os.PathLike, records: Iterable[bytes]) -> None:
-    """Write serialised records to a TFRecord file that appears under its name only when complete.
+    """Write serialised records to a TFRecord file, a URL too, that appears under its name only when complete.
 
     Raises:
         OSError: the disk is full or the folder not writable; nothing is left under the final name.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for record in records:
-                writer.write(record)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except tf.errors.OpError as error:
-        raise storage.os_error(error, path) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage.writable(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
+        for record in records:
+            writer.write(record)
 
 
 def write_spec(folder: str | os.PathLike, spec: AudioSpec, databases: int, **provenance: Any) -> None:
     """Write spec.json: everything that training must agree with, and where the records came from."""
     values = {"version": VERSION, **spec.to_json(), "tag_fields": list(tag_fields(databases)), **provenance}
-    files.write_json(Path(folder) / SPEC, values)
+    files.write_json(os.path.join(folder, SPEC), values, opener=storage.atomic)
 
 
 def read_spec(folder: str | os.PathLike) -> tuple[AudioSpec, Layout, dict]:

@@ -29,14 +29,14 @@ def read_tracks(
 
     Args:
         csv_path: Columns `track_id` and one of audio_path, mp3_path, npz_path, path; optionally artist or group.
-        root: Folder that relative paths start from; None for the csv's own.
+        root: Folder (or s3:// or gs:// URL) that relative paths start from; None for the csv's own.
         group_column: Column whose equal values stay in one shard; None for artist or group where there is one.
 
     Raises:
         DataError: a missing column, an empty or repeated id, no row.
     """
     csv_path = Path(csv_path).expanduser()
-    base = Path(root).expanduser() if root else csv_path.parent
+    base = os.path.expanduser(root) if root else str(csv_path.parent)
     try:
         with open(csv_path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -61,7 +61,8 @@ def read_tracks(
         if track_id in tracks:
             raise DataError(f"{csv_path}:{number}: track_id {track_id!r} occurs twice")
         group = (line[group_column] or "").strip() if group_column else ""
-        tracks[track_id] = Track(track_id, str(base / path), group)
+        place = path if "://" in path else os.path.join(base, path)  # s3:// and gs:// stay as they are
+        tracks[track_id] = Track(track_id, place, group)
     if not tracks:
         raise DataError(f"{csv_path}: no track in it")
     return list(tracks.values())
