@@ -29,4 +29,8 @@ def __getattr__(name: str):
         from orpheus.tasks.recommender import MusicRecommender
 
         return MusicRecommender
+    if name == "SongIndex":
+        from orpheus.tasks.search import SongIndex
+
+        return SongIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,6 +42,8 @@ class FakeRetriever:
             raise DataError(f"words.txt: no vector for {unknown[0]!r} (nearest known: sad)")
         return np.array([vector(name) for name in names], np.float32).reshape(-1, self.dimension)
 
+    word_vectors = tags
+
     def files(self, paths):
         if self.input_type == "cf":
             raise ConfigError("run: was trained on factors and cannot embed audio files alone")

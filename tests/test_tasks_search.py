@@ -95,7 +95,7 @@ def names_of(ids):
 def test_same_size_and_date_but_other_content_is_seen_when_reread(index, music, retriever):
     index.add([music])
     before = (music / "a.wav").stat()
-    (music / "a.wav").write_text("sad vocal" if len("sad piano") == 9 else "")
+    (music / "a.wav").write_text("sad vocal")
     os.utime(music / "a.wav", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert index.add([music]).unchanged == 4
     assert len(index.add([music], reread=True).changed) == 1
@@ -173,7 +173,6 @@ def test_a_csv_of_tracks_with_tags_that_explain_hits(index, music, tmp_path):
     first, second = index.search("piano sad", k=2)
     assert (first.id, first.tags, first.shared) == ("0", ("Sad", "ballad", "PIANO", "jazz"), ("PIANO", "Sad"))
     assert (second.id, second.shared) == ("2", ("sad",))
-    assert index.search("eighties -sad", k=4)[0].shared in (("80's",), ())
     hit = next(hit for hit in index.search("eighties", k=4) if hit.id == "1")
     assert hit.shared == ("80's",)  # another spelling of the same tag
     near = next(hit for hit in index.search('"happy rock vocals"', k=4) if hit.id == "1")

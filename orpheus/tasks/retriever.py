@@ -76,14 +76,20 @@ class Retriever:
         Raises:
             DataError: some have no vector; names them and the nearest known words.
         """
-        rows = [self._vector(name) for name in names]
-        unknown = [name for name, row in zip(names, rows, strict=True) if row is None]
+        rows = self.word_vectors(names)
+        if not len(rows):
+            return np.zeros((0, self.dimension), np.float32)
+        return self.model.get_layer("tag_tower")(rows, training=False).numpy().astype(np.float32)
+
+    def word_vectors(self, names: Sequence[str]) -> np.ndarray:
+        """What the tag tower is given: (len(names), d) float32 unit rows; errors as in `tags`."""
+        rows = {name: self._vector(name) for name in names}
+        known = {name: row for name, row in rows.items() if row is not None}
+        unknown = [name for name in rows if name not in known]
         if unknown:
             near = "; ".join(f"{name!r}{self._near(name)}" for name in unknown[:5])
             raise DataError(f"{self._source['name']}: no vector for {near}")
-        if not rows:
-            return np.zeros((0, self.dimension), np.float32)
-        return self.model.get_layer("tag_tower")(np.stack(rows), training=False).numpy().astype(np.float32)
+        return np.stack([known[name] for name in names]) if names else np.zeros((0, 0), np.float32)
 
     def _vector(self, name: str) -> np.ndarray | None:
         if name not in self._vectors:

@@ -375,18 +375,21 @@ def _nearest_tags(vector: np.ndarray, names: Sequence[str], rows: np.ndarray, k:
     return [Near(names[place], float(cosines[place])) for place in np.argsort(-cosines, kind="stable")[:k]]
 
 
-def neighbours(retriever: "Retriever", tag: str, k: int = 10, *, among: Sequence[str] | None = None) -> list[Near]:
-    """The tags nearest to a tag in the space of a run (table 3 of Won et al. 2021 shows such lists).
+def neighbours(
+    retriever: "Retriever", tag: str, k: int = 10, *, among: Sequence[str] | None = None, of_words: bool = False
+) -> list[Near]:
+    """The tags nearest to a tag in the space of a run.
 
     Args:
         retriever: Of the run.
         tag: Any that it knows.
         k: Length of the list.
         among: Candidates; None for the tags of training.
+        of_words: By the word vectors alone, as in table 3 of Won et al. 2021, and not by what was learned.
 
     Raises:
         DataError: nothing is known of the tag, or of a candidate.
     """
     names = [name for name in (retriever.training_tags if among is None else among) if tokens(name) != tokens(tag)]
-    rows = retriever.tags([tag, *names])
+    rows = (retriever.word_vectors if of_words else retriever.tags)([tag, *names])
     return _nearest_tags(rows[0], names, rows[1:], k)

@@ -1,0 +1,197 @@
+"""Find music: index songs by a trained retrieval run, search them by tags and words, by a song, or ask for a song's tags."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orpheus import cli
+from orpheus.errors import ConfigError
+
+
+def parser() -> cli.Parser:
+    result = cli.parser(
+        "orpheus.retrieve",
+        "Find music by a trained retrieval run: make an index of songs, then search it by any tags or words, by a song, "
+        "or ask for the tags of a song.",
+        example="python -m orpheus.retrieve index runs/retrieval_260101-120000 ~/Music -o music.index\n"
+        '  python -m orpheus.retrieve search music.index "sad piano" -vocals -k 10',
+    )
+    of = result.add_subparsers(dest="action", required=True, metavar="COMMAND", parser_class=cli.Parser)
+
+    index = of.add_parser(
+        "index",
+        help="embed songs and add them to an index",
+        description="Embed songs and add them to an index. Given again, only what is new or has changed is embedded, and "
+        "what is gone is removed. Files that cannot be used are reported, the rest goes on, and the exit code is 1.",
+        example="python -m orpheus.retrieve index RUN ~/Music -o music.index",
+    )
+    index.add_argument("run", metavar="RUN", help="retrieval run that embeds them; always the same for an index")
+    index.add_argument(
+        "songs", metavar="SONGS", nargs="*", help="audio files, folders of them, a csv of tracks (track_id, audio_path), "
+        "folders of records, or tables of factors",
+    )  # fmt: skip
+    index.add_argument("-o", "--out", metavar="INDEX", required=True, help="folder of the index, made or added to")
+    index.add_argument(
+        "--tags", metavar="SOURCE", nargs="+", default=[], type=Path,
+        help="tags of the songs by id, shown with hits: any source of tools.tag_stats; by default those of records, and "
+        "the genre fields of audio files",
+    )  # fmt: skip
+    index.add_argument(
+        "--min-val", type=float, default=0, metavar="V", help="tags of SOURCE below this weight do not count"
+    )
+    index.add_argument("--keep", action="store_true", help="keep songs that are no longer where they were")
+    index.add_argument("--reread", action="store_true", help="read files whose size and date have not changed, too")
+    index.add_argument(
+        "--remove", metavar="SONG", nargs="+", default=[], help="ids, files, folders, csv or tables to take out"
+    )
+
+    search = of.add_parser(
+        "search",
+        help="songs for tags and words",
+        description="Songs nearest to tags or words, known in training or not. A query that is a tag as a whole is that "
+        'tag; else its "quoted phrases" and words add up. -WORD is not wanted.',
+        example='python -m orpheus.retrieve search music.index sad piano -vocals "dream pop" -k 10',
+    )
+    _index(search)
+    search.add_argument("query", metavar="QUERY", nargs="+", help='tags or words; -WORD or -"A PHRASE" is not wanted')
+    similar = of.add_parser(
+        "similar", help="songs like a song", description="Songs nearest to a song of the index or to any audio file.",
+        example="python -m orpheus.retrieve similar music.index ~/Music/song.mp3",
+    )  # fmt: skip
+    _index(similar)
+    similar.add_argument("song", metavar="FILE_OR_ID", help="audio file, or id of a song in the index")
+    tags = of.add_parser(
+        "tags", help="tags of a song", description="Tags nearest to a song, of training and of the songs in the index.",
+        example="python -m orpheus.retrieve tags music.index song.mp3 -k 10",
+    )  # fmt: skip
+    _index(tags)
+    tags.add_argument("song", metavar="FILE", help="audio file, or id of a song in the index")
+    near = of.add_parser(
+        "neighbours", help="tags nearest to a tag",
+        description="Tags nearest to a tag: in the space of the run, and beside it by its word vectors alone.",
+        example='python -m orpheus.retrieve neighbours RUN "hip hop"',
+    )  # fmt: skip
+    near.add_argument("run", metavar="RUN", help="retrieval run")
+    near.add_argument("tag", metavar="TAG", help="any tag, known in training or not")
+    near.add_argument("--among", nargs="+", metavar="TAG", help="only these; the tags of training if not given")
+    for one in (search, similar, tags, near):
+        one.add_argument("-k", type=int, default=20, metavar="K", help="length of the list")
+        one.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how it is printed")
+    return result
+
+
+def _index(command: argparse.ArgumentParser) -> None:
+    command.add_argument("index", metavar="INDEX", help="folder made by the command index")
+    command.add_argument("--run", metavar="RUN", help="where the index's run is now; where it was if not given")
+
+
+def body(arguments: argparse.Namespace) -> int:
+    if arguments.action == "index":
+        return _add(arguments)
+    from orpheus.tasks.search import SongIndex, neighbours
+
+    if arguments.action == "neighbours":
+        from orpheus.tasks.retriever import Retriever
+
+        run = Retriever.load(arguments.run)
+        found = neighbours(run, arguments.tag, arguments.k, among=arguments.among)
+        words = neighbours(run, arguments.tag, arguments.k, among=arguments.among, of_words=True)
+        rows = [
+            {"rank": rank, "tag": a.tag, "score": a.score, "tag by words": b.tag, "score by words": b.score}
+            for rank, (a, b) in enumerate(zip(found, words, strict=True), 1)
+        ]
+        _show(rows, arguments.format)
+        return cli.EXIT_OK
+    index = SongIndex(arguments.index, run=arguments.run)
+    if arguments.action == "tags":
+        tags = index.tags(arguments.song, arguments.k)
+        _show([{"rank": rank, **near._asdict()} for rank, near in enumerate(tags, 1)], arguments.format)
+        return cli.EXIT_OK
+    if arguments.action == "search":
+        hits = index.search(_query(arguments.query), arguments.k)
+    else:
+        hits = index.similar(arguments.song, arguments.k)
+    if not hits:
+        raise ConfigError(f"{arguments.index}: no other song in it; add some with python -m orpheus.retrieve index")
+    _show([{"rank": rank, **hit._asdict()} for rank, hit in enumerate(hits, 1)], arguments.format)
+    return cli.EXIT_OK
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    if not arguments.songs and not arguments.remove:
+        raise ConfigError("SONGS is missing: give audio, records or factors to add, or --remove")
+    from orpheus.data import tagsources
+    from orpheus.tasks.search import SongIndex
+
+    tags = tagsources.read(arguments.tags, min_val=arguments.min_val)[0] if arguments.tags else None
+    index = SongIndex.create(arguments.out, arguments.run)
+    gone = index.remove(arguments.remove) if arguments.remove else []
+    for song in gone:
+        print(f"removed {song}")
+    failures = {}
+    if arguments.songs:
+        report = index.add(
+            arguments.songs, tags=tags, keep=arguments.keep, reread=arguments.reread, progress=cli.progress
+        )
+        for what, songs in (("removed", report.removed), ("kept, though no longer there:", report.kept)):
+            for song in songs:
+                print(f"{what} {song}")
+        print(report)
+        failures = report.failures
+    print(f"{arguments.out}: {len(index)} songs")
+    return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
+
+
+def _show(rows: Sequence[dict], form: str) -> None:
+    """Rows on standard output; the table leaves out what is long."""
+    import json
+
+    from tools._table import show
+
+    if form == "json":
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    shown = [key for key in rows[0] if form == "csv" or key not in ("path", "tags")] if rows else []
+    table = [[_cell(row[key]) for key in shown] for row in rows]
+    show(shown, table, form == "csv")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "; ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _query(words: Sequence[str]) -> str:
+    """One query of several arguments: those that the shell was told to keep together are phrases."""
+    if len(words) == 1:
+        return words[0].strip()
+    parts = []
+    for word in map(str.strip, words):
+        minus, rest = ("-", word[1:]) if word.startswith("-") else ("", word)
+        parts.append(f'{minus}"{rest}"' if " " in rest and '"' not in rest else word)
+    return " ".join(parts)
+
+
+def unwanted(argv: Sequence[str]) -> list[str]:
+    """The arguments with a blank before each -WORD of a search that is no option, so that argparse leaves it alone."""
+    argv = list(argv)
+    actions = [word for word in argv if word in ("index", "search", "similar", "tags", "neighbours")]
+    if actions[:1] != ["search"]:
+        return argv
+    start = argv.index("search") + 1
+
+    def protected(word: str) -> str:
+        option = word.startswith("--") or word in ("-h", "-k") or (word[:2] == "-k" and word[2:].isdecimal())
+        return word if option or not word.startswith("-") else f" {word}"
+
+    return argv[:start] + [protected(word) for word in argv[start:]]
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(parser(), body, unwanted(sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

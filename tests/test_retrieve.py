@@ -1,0 +1,139 @@
+"""The command: unwanted words survive the parser, three formats, one line for every mistake."""
+
+import csv
+import io
+import json
+
+import pytest
+
+import orpheus
+from orpheus import retrieve
+from orpheus.tasks import retriever as real
+from tests.retriever import FakeRetriever
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder whose retriever is the one without a model."""
+    monkeypatch.setattr(real.Retriever, "load", classmethod(lambda cls, run: FakeRetriever(run)))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def index(run, tmp_path, capsys):
+    music = tmp_path / "music"
+    music.mkdir()
+    for name, text in {"1": "sad piano", "2": "sad piano vocals", "3": "rock guitar vocals"}.items():
+        (music / f"{name}.wav").write_text(text)
+    (music / "tracks.csv").write_text("track_id,audio_path\n1,1.wav\n2,2.wav\n3,3.wav\n")
+    (music / "tags.tsv").write_text(
+        "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
+        "1\ta\tb\tp\t1.0\tsad\tPiano\n2\ta\tb\tp\t1.0\tvocals\tpiano\n3\ta\tb\tp\t1.0\trock\n"
+    )
+    path = tmp_path / "music.index"
+    code = retrieve.main(
+        ["index", str(run), str(music / "tracks.csv"), "-o", str(path), "--tags", str(music / "tags.tsv")]
+    )
+    assert code == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["3 new, 0 unchanged", f"{path}: 3 songs"]
+    return path
+
+
+def asked(capsys, *arguments):
+    assert retrieve.main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_search_as_table_csv_and_json(index, capsys):
+    table = asked(capsys, "search", index, "sad piano", "-k", 2).splitlines()
+    assert table[0].split() == ["rank", "id", "score", "shared"]
+    assert table[1].split()[:2] == ["1", "1"] and table[1].endswith("sad; Piano") and len(table) == 3
+    rows = list(csv.DictReader(io.StringIO(asked(capsys, "search", index, "sad piano", "--format", "csv"))))
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert (
+        rows[1]["tags"] == "piano; vocals"
+        and rows[1]["shared"].startswith("piano")
+        and rows[1]["path"].endswith("2.wav")
+    )
+    hits = json.loads(asked(capsys, "search", index, "sad", "piano", "--format", "json"))
+    assert [(hit["rank"], hit["id"]) for hit in hits] == [(1, "1"), (2, "2"), (3, "3")]
+    assert hits[0]["shared"] == ["sad", "Piano"] and -1 <= hits[0]["score"] <= 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["vocals", "-sad"], ["vocals -sad"], ["-sad", "vocals"], ["-k", "3", "-sad", "vocals"], ["-sad", "vocals", "-k3"]],
+)
+def test_unwanted_words_reach_the_query(index, capsys, words):
+    hits = json.loads(asked(capsys, "search", index, *words, "--format", "json"))
+    assert hits[0]["id"] == "3"
+    assert [hit["id"] for hit in hits] == ["3", "2", "1"]
+
+
+def test_what_is_an_option_and_what_is_not_wanted():
+    argv = ["search", "i", "-vocals", "-k", "5", "-k7", "-kpop", "-h", "-house", "--format", "csv", "-female vocals"]
+    assert retrieve.unwanted(argv) == ["search", "i", " -vocals", "-k", "5", "-k7", " -kpop", "-h", " -house", "--format", "csv", " -female vocals"]  # fmt: skip
+    assert retrieve.unwanted(["index", "r", "search", "-o", "x"]) == ["index", "r", "search", "-o", "x"]
+    assert (
+        retrieve._query(["dream pop", " -female vocals", "sad", ' -"a b"']) == '"dream pop" -"female vocals" sad -"a b"'
+    )
+    assert retrieve._query(["dream pop -sad"]) == "dream pop -sad"
+
+
+def test_similar_tags_and_neighbours(index, run, capsys):
+    hits = json.loads(asked(capsys, "similar", index, "1", "--format", "json"))
+    assert [hit["id"] for hit in hits] == ["2", "3"] and hits[0]["shared"][0] == "piano"
+    table = asked(capsys, "tags", index, index.parent / "music" / "1.wav", "-k", 2).splitlines()
+    assert [line.split()[1] for line in table] == ["tag", "sad", "Piano"]
+    rows = json.loads(asked(capsys, "neighbours", run, "sad piano", "-k", 2, "--format", "json"))
+    assert [(row["tag"], row["tag by words"]) for row in rows] == [("sad", "sad"), ("Piano", "Piano")]
+    table = asked(capsys, "neighbours", run, "sad", "--among", "sad rock", "jazz").splitlines()
+    assert table[1].split()[:3] == ["1", "sad", "rock"]
+
+
+def test_added_again_and_removed(index, run, capsys):
+    music = index.parent / "music"
+    (music / "3.wav").write_text("unheard of")
+    (music / "tracks.csv").write_text("track_id,audio_path\n1,1.wav\n3,3.wav\n4,4.wav\n")
+    assert retrieve.main(["index", str(run), str(music / "tracks.csv"), "-o", str(index)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["removed 2", "removed 3", "0 new, 1 unchanged, 2 removed, 2 unusable", f"{index}: 1 songs"]
+    assert retrieve.main(["index", str(run), "-o", str(index), "--remove", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["removed 1", f"{index}: 0 songs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "{index}", "sad", "xyzzy"], "words.txt: no vector for 'xyzzy' (nearest known: sad)"),
+        (["search", "{index}", " "], "is empty: give tags or words, for example"),
+        (["search", "{index}", "sad", "-sad"], "its terms cancel out"),
+        (["search", "{index}", "sad", "-k", "0"], "k=0: must be at least 1"),
+        (["search", "nowhere", "sad"], "nowhere: no such index; make one with"),
+        (["similar", "{index}", "11"], "no song '11' in it, and no such file"),
+        (["index", "{run}", "-o", "{index}"], "SONGS is missing"),
+        (["index", "{run}", "nowhere", "-o", "{index}"], "nowhere: no such file or folder"),
+        (["index", "{run}", "x", "-o", "{run}.py"], "exists and is not an index"),
+        (["neighbours", "{run}", "xyzzy"], "no vector for 'xyzzy'"),
+        (["neighbours", "{run}", "sad", "-k", "0"], "k=0: must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_line(index, run, capsys, arguments, message):
+    (run.parent / "run.py").write_text("")
+    assert retrieve.main([word.format(index=index, run=run) for word in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_an_index_made_by_another_run(index, run, capsys, monkeypatch):
+    monkeypatch.setattr(real.Retriever, "load", classmethod(lambda cls, run: FakeRetriever(run, "b" * 64)))
+    for arguments in (["index", run, index.parent / "music", "-o", index], ["search", index, "guitar"]):
+        assert retrieve.main(list(map(str, arguments))) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "was made with another run" in line
+
+
+def test_the_python_interface_is_the_same(index):
+    found = orpheus.SongIndex(index)
+    assert [hit.id for hit in found.search("sad piano", k=2)] == ["1", "2"]
+    assert len(found) == 3
