@@ -59,7 +59,7 @@ def _load(options: Sequence[str]) -> tuple[Any, Any]:
     return beam, settings(list(options))
 
 
-def _kinds(settings: type) -> Iterator[type]:
+def _kinds(settings: Any) -> Iterator[Any]:
     for kind in settings.__subclasses__():
         if "_add_argparse_args" in vars(kind):
             yield kind
