@@ -1,6 +1,11 @@
 """What training leaves for TensorBoard: read back from the event files, and (slow) shown by TensorBoard in a browser."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,15 +15,15 @@ import tensorflow as tf
 from orpheus.config import ModelTraining
 from orpheus.learning import dashboard, fit
 from orpheus.run import Run
-from tests import engine
+from tests import browser, engine
 
 NAMES = ["drums", "piano & strings", "très $oft"]
 
 
-def trained(folder, *, epochs=2, tensorboard="all", job=None, **settings) -> Run:
+def trained(folder, *, epochs=2, tensorboard="all", job=None, dropout=0.3, **settings) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder)
-    run.write("config", {"model": {"dropout": 0.3, "n_clusters": None}, "tags": {"with": ["a", "b"]}})
+    run.write("config", {"model": {"dropout": dropout, "n_clusters": None}, "tags": {"with": ["a", "b"]}})
     run.write("run", {"task": "tagging", "seed": 3, "tfrecords_dir": "/records", "split": {"train": ["x"]}})
     run.write("classes", {"classes": NAMES})
     options = fit.Options(epochs=epochs, update_freq=2)
@@ -161,3 +166,75 @@ def test_prevalence_is_the_share_of_positives():
     assert np.isnan(metric.prevalence()).all()
     metric.update_state(np.array([[1, 0], [0, 0], [1, 0], [0, 1]]), np.full((4, 2), 0.5))
     np.testing.assert_allclose(metric.prevalence(), [0.5, 0.25])
+
+
+@pytest.fixture
+def tensorboard(tmp_path):
+    """Starts TensorBoard on loopback for a folder of runs; gives its address."""
+    started = []
+
+    def start(folder) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            str(folder),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ]
+        log = open(tmp_path / "tensorboard.log", "w+")  # noqa: SIM115  closed below
+        started.append(
+            (subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}), log)
+        )
+        for _ in range(600):
+            if found := re.search(r"http://127.0.0.1:\d+/", (tmp_path / "tensorboard.log").read_text()):
+                return found[0]
+            try:
+                started[-1][0].wait(timeout=0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        raise AssertionError((tmp_path / "tensorboard.log").read_text())
+
+    yield start
+    for process, log in started:
+        process.terminate()
+        process.wait(timeout=20)
+        log.close()
+
+
+@pytest.mark.slow
+def test_tensorboards_pages_show_two_runs(tmp_path, tensorboard):
+    browser.executable()  # skips before the work
+    for name, dropout in (("first_260101-120000", 0.3), ("second_260102-120000", 0.1)):
+        trained(tmp_path / "runs" / name, epochs=3, dropout=dropout, job=engine.job(dropout=dropout))
+    address = tensorboard(tmp_path / "runs")
+    pictures = tmp_path / "pictures"
+    if kept := os.environ.get("ORPHEUS_PICTURES"):
+        pictures = Path(kept)
+    pictures.mkdir(exist_ok=True, parents=True)
+    # page: words on it, what has to be drawn on it, how often
+    drawn = "e.naturalWidth > 300", "e.getBoundingClientRect().width > 100"
+    pages = {
+        "timeseries": (["PR-AUC", "first_260101-120000/validation", "per_class 6 cards"], ("line-chart svg path", "true"), 4),
+        "histograms": (["weights/", "per_class/PR-AUC", "tag: per_class/ROC-AUC"], ("path", "true"), 12),
+        "images": (["tag: per_class/PR", "step 3"], ("img", drawn[0]), 2),
+        "text": (["tag: config", "run 2", "piano & strings", '"dropout": 0.1'], ("body", "true"), 1),
+        "hparams": (["model.dropout", "validation.PR-AUC", "second_260102-120000 0.10000"], ("body", "true"), 1),
+        "projector": (["2 runs found", "1 tensor found", "tags 3x16"], ("canvas", drawn[1]), 1),
+    }
+    with browser.running(tmp_path / "profile", width=1400, height=1000) as page:
+        for name, (words, (selector, condition), least) in pages.items():
+            page.open(f"{address}?page={name}#{name}")
+            page.wait_text(*words)
+            for _ in range(100):
+                if page.count(selector, condition) >= least:
+                    break
+                page.ask("new Promise(done => setTimeout(done, 100))")
+            else:
+                raise AssertionError(f"{name}: {page.count(selector, condition)} of {least} {selector}")
+            page.picture(pictures / f"tensorboard-{name}.png")
+            assert not page.problems, (name, page.problems)
