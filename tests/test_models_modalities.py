@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from orpheus import models
-from orpheus.config import Network, Output, PatchesInput, TextInput, VectorInput
+from orpheus.config_experiment import Network, Output, PatchesInput, TextInput, VectorInput
 from orpheus.errors import ConfigError
 from orpheus.models.layers import UnitLength
 

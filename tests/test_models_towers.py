@@ -1,5 +1,7 @@
 """The two towers: shapes, sizes, unit length, saving, bad input."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -38,8 +40,8 @@ def test_short_chunk_cnn_has_the_papers_layers():
     tower = model.get_layer("song_tower")
     kernels = [w.shape for w in tower.weights if len(w.shape) == 4]
     channels = [1, 128, 128, 256, 256, 256, 256, 512]
-    assert kernels == [(3, 3, a, b) for a, b in zip(channels, channels[1:], strict=False)] + [(1, 1, 512, 256)]
-    expected = sum(9 * a * b + 4 * b for a, b in zip(channels, channels[1:], strict=False)) + 512 * 256 + 256
+    assert kernels == [(3, 3, a, b) for a, b in itertools.pairwise(channels)] + [(1, 1, 512, 256)]
+    expected = sum(9 * a * b + 4 * b for a, b in itertools.pairwise(channels)) + 512 * 256 + 256
     assert tower.count_params() == expected
     assert model.get_layer("tag_tower").count_params() == 300 * 512 + 512 + 4 * 512 + 512 * 256 + 256
 

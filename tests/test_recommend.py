@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 import orpheus
-from orpheus import config, experiment, recommend
+from orpheus import config_experiment, experiment, recommend
 from orpheus.data import layout, patches, tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
@@ -94,7 +94,7 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
             "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening.DIM},
             "inputs": inputs, "model-training": {"epochs": 1},
         }  # fmt: skip
-        data = recommendation.open_data(folder.root, config.parse_experiment(values))
+        data = recommendation.open_data(folder.root, config_experiment.parse(values))
         run = Run(folder.models / name)
         run.folder.mkdir(parents=True)
         run.write("config", data.config.to_json())

@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
     import keras
 
     from orpheus import models
-    from orpheus.config import VectorInput
+    from orpheus.config_experiment import VectorInput
     from orpheus.learning import losses, metrics, schedules
 
     folder = tmp_path_factory.mktemp("saved")

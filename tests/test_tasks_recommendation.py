@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from orpheus import config, experiment, predict, train
+from orpheus import config_experiment, experiment, predict, train
 from orpheus.data import layout, tables
 from orpheus.data.tables import Table
 from orpheus.errors import ConfigError, DataError
@@ -40,7 +40,7 @@ def trained(demo):
 
 
 def small(**more):
-    return config.parse_experiment(
+    return config_experiment.parse(
         {
             "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening.DIM, **more.pop("data", {})},
             "inputs": {"bio": {"kind": "vector", "setting": "bio"}}, **more,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from orpheus import config, experiment
+from orpheus import config_experiment, experiment
 from orpheus.data import layout, tables
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks import listening, recommendation, scores
@@ -20,7 +20,7 @@ def data(tmp_path_factory):
         "inputs": {"bio": {"kind": "vector", "setting": "bio"}, "audio": {"kind": "vector", "setting": "audio-emb"}},
         "evaluating": {"k": 7, "cutoffs": [1, 3]},
     }  # fmt: skip
-    return recommendation.open_data(folder.root, config.parse_experiment(values))
+    return recommendation.open_data(folder.root, config_experiment.parse(values))
 
 
 def textbook(data, vectors, k):
@@ -98,7 +98,7 @@ def open_classes(folder, evaluation, *, fact="class", dim=None, activation="sigm
         "inputs": {"x": {"kind": "vector", "setting": "x"}}, "output": {"activation": activation},
         "model-training": {"loss": loss}, "evaluating": {"cutoffs": [1, 3, 5]},
     }  # fmt: skip
-    return recommendation.open_data(folder.root, config.parse_experiment(values))
+    return recommendation.open_data(folder.root, config_experiment.parse(values))
 
 
 def test_multilabel_against_scikit_learn(tmp_path):

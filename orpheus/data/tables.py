@@ -1,5 +1,6 @@
 """Matrices whose rows have ids: features, targets and factors, dense (memory-mapped) or sparse, read by id."""
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ def save_matrix(path: Path, matrix: Matrix) -> None:
             scipy.sparse.save_npz(file, matrix.tocsr())
 
 
-def read(path: Path | str) -> Table:
+def read(path: str | os.PathLike) -> Table:
     """A table that brings its own ids.
 
     Args:
@@ -255,7 +256,7 @@ def read(path: Path | str) -> Table:
     return Table(str(path), tuple(names), np.stack(rows))
 
 
-def write(path: Path | str, table: Table) -> None:
+def write(path: str | os.PathLike, table: Table) -> None:
     """Write a table with its ids, ``.npz``, atomically."""
     with files.atomic(Path(path), "wb") as file:
         np.savez(file, ids=np.array(table.ids), matrix=densify(table.matrix))

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from orpheus.config import Input, Network, Output, TextInput
+from orpheus.config_experiment import Input, Network, Output, TextInput
 from orpheus.errors import ConfigError
 from orpheus.models import patch_cnn, text_cnn
 from orpheus.models.layers import UnitLength, layer_seed
@@ -53,7 +53,7 @@ def build_modalities(
         ConfigError: an input's shape does not fit its kind, or a kernel is larger than what it is laid on.
 
     Example:
-        >>> from orpheus.config import VectorInput
+        >>> from orpheus.config_experiment import VectorInput
         >>> build_modalities({"bio": VectorInput(dense=[8])}, {"bio": (10,)}, 3).output_shape
         (None, 3)
     """

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from orpheus.config import Convolution, PatchesInput
+from orpheus.config_experiment import Convolution, PatchesInput
 from orpheus.errors import ConfigError
 from orpheus.models.layers import layer_seed
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from orpheus.config import TextInput
+from orpheus.config_experiment import TextInput
 from orpheus.errors import ConfigError
 from orpheus.models.layers import layer_seed
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -99,7 +99,7 @@ def build_towers(
     for key, value in {"n_filters": n_filters, "dimension": dimension, "tag_dimension": tag_dimension}.items():
         if value < 1:
             raise ConfigError(f"{key}={value}: must be at least 1")
-    options = {"dimension": dimension, "seed": seed, "synchronized": synchronized}
+    options: dict[str, Any] = {"dimension": dimension, "seed": seed, "synchronized": synchronized}
     tags = keras.Input((tag_dimension,), name="tag")
     x = dense_tower(tags, "tag", dropout=dropout, **options)
     tag_tower = keras.Model(tags, UnitLength(name="tag_unit")(x), name="tag_tower")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orpheus import config, files
-from orpheus.config import ExperimentConfig
+from orpheus import config_experiment, files
+from orpheus.config_experiment import ExperimentConfig
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 
@@ -46,7 +46,7 @@ def load(name: str, settings: Sequence[str] = (), *, overrides: Sequence[str] = 
         raise ConfigError(f"{name}: {len(settings)} settings for {len(takers)} inputs ({', '.join(takers) or 'none'})")
     for key, setting in zip(takers, settings, strict=False):
         values["inputs"][key]["setting"] = setting
-    return config.parse_experiment(values, overrides=overrides, source=str(path))
+    return config_experiment.parse(values, overrides=overrides, source=str(path))
 
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 import orpheus.learning.losses  # noqa: F401  registers the losses that model.keras may name
-from orpheus import config as config_module
-from orpheus import files, models
-from orpheus.config import ExperimentConfig
+from orpheus import config_experiment, files, models
+from orpheus.config_experiment import ExperimentConfig
 from orpheus.data import layout, tables
 from orpheus.data.layout import DataFolder, Splits
 from orpheus.data.patches import Patches
@@ -180,7 +179,7 @@ def reopen_data(run: Run, *, data_dir: str | os.PathLike | None = None) -> Data:
 
 def load_config(run: Run) -> ExperimentConfig:
     """The config of a run."""
-    return config_module.parse_experiment(run.read("config"), source=str(run.folder / "config.json"))
+    return config_experiment.parse(run.read("config"), source=str(run.folder / "config.json"))
 
 
 def describe(data: Data, name: str, **more) -> dict:

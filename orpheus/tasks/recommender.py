@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orpheus.config import TextInput
+from orpheus.config_experiment import TextInput
 from orpheus.data import audio, layout, patches, tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning import ranking

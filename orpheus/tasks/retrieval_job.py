@@ -48,7 +48,7 @@ def job(
     labels = data.labels[rows][:, seen]
     triplets = sampling.Triplets(labels, balanced=section.is_balanced, within_batch=section.is_weighted)
     if triplets.unusable:
-        names = np.array(data.targets.classes)[seen]
+        names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
         log.info(
             "no anchors, since no training song or every one has them: %s", "; ".join(triplets.unusable_names(names))
         )
@@ -78,17 +78,16 @@ def job(
             )
         return batches.prefetch(tf.data.AUTOTUNE)
 
-    validate = None
-    if len(data.parts["valid"]):
+    def validate(model: keras.Model) -> dict[str, float]:
+        held_out = data.parts["valid"]
+        result = retrieval_scores.summarise(
+            data.labels[held_out][:, seen],
+            score(model, data, held_out, config)[:, seen],
+            [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one],
+        )
+        return {name: value for name, value in result["macro"].items() if value is not None}
 
-        def validate(model: keras.Model) -> dict[str, float]:
-            result = retrieval_scores.summarise(
-                data.labels[data.parts["valid"]][:, seen],
-                score(model, data, data.parts["valid"], config)[:, seen],
-                np.array(data.targets.classes)[seen],
-            )
-            return {name: value for name, value in result["macro"].items() if value is not None}
-
+    validated = len(data.parts["valid"]) > 0
     return Job(
         build=lambda: towers.build_towers(
             data.shapes(),
@@ -109,10 +108,10 @@ def job(
         valid=None,
         steps_per_epoch=steps,
         batch_size=settings.batch_size,
-        monitor="val_MAP" if validate else "loss",
-        mode="max" if validate else "min",
+        monitor="val_MAP" if validated else "loss",
+        mode="max" if validated else "min",
         seed=seed,
-        validate=validate,
+        validate=validate if validated else None,
         vectors=lambda model: (
             list(data.targets.classes),
             model.get_layer("tag_tower")(data.vectors, training=False).numpy(),
@@ -143,7 +142,7 @@ def embed(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalCon
         return embed_songs(model, None, factors)
     found = []
     batch = max(1, _WINDOWS // count)
-    for number, windows in enumerate(progress(data.audio.spread(rows, count, batch_size=batch))):
+    for number, windows in enumerate(progress(data.audio.spread(rows.tolist(), count, batch_size=batch))):
         mine = factors[number * batch : number * batch + len(windows)] if factors is not None else None
         found.append(embed_songs(model, windows, mine))
     return np.concatenate(found)
