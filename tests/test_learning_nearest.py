@@ -93,18 +93,8 @@ def test_grows_into_lists_and_shrinks_out_of_them():
     for start in range(0, 5000, 500):
         index.add(np.arange(start, start + 500), vectors[start : start + 500])
         kinds.append(index.lists)
-    assert kinds == [
-        0,
-        0,
-        128,
-        128,
-        128,
-        128,
-        128,
-        256,
-        256,
-        256,
-    ]  # 2 ** round(log2(4 * sqrt(count))), rebuilt at twice
+    # The power of two nearest to 4 √count: doubled from 2049 on.
+    assert kinds == [0, 0, 128, 128] + 6 * [256]
     for number in (0, 2500, 4999):
         assert index.search(vectors[[number]], 1)[0][0, 0] == number
     index.remove(np.arange(400, 5000))
