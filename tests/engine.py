@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.config import ModelTraining
-from orpheus.learning import fit
+from orpheus.learning import cluster, fit
 from orpheus.learning.job import Job
 from orpheus.learning.metrics import TagAUC
 from orpheus.run import Run
@@ -84,16 +84,31 @@ def weights(model: keras.Model) -> np.ndarray:
 
 
 def main() -> None:
-    """``engine.py RUN OPTIONS_JSON``: train in RUN and save the last weights to RUN/weights.npy."""
+    """``engine.py RUN OPTIONS_JSON``: train in RUN and save the last weights to RUN/weights.npy.
+
+    With ``"workers"`` it is one of several by TF_CONFIG, and the chief saves.
+    """
     folder, settings = sys.argv[1], json.loads(sys.argv[2])
     on = tf.distribute.get_strategy()
     if replicas := settings.get("replicas"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
         on = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+    if settings.get("workers"):
+        on = cluster.connect(seconds=60)
     options = fit.Options(**settings.get("options", {"epochs": 2}))
     run = Run(folder)
-    fit.train(job(**settings.get("job", {})), run, ModelTraining(**settings.get("training", {})), options, on)
+    chief = cluster.member(on).index == 0
+    fit.train(
+        job(**settings.get("job", {})),
+        run if chief or run.checkpoints() else None,
+        ModelTraining(**settings.get("training", {})),
+        options,
+        on,
+    )
+    if not chief:
+        return
+    on = tf.distribute.get_strategy()
     last = fit.prepare(job(**settings.get("job", {})), on, options)[0]
     last.load_weights(run.checkpoints()[-1][1] / "model.weights.h5")
     np.save(run.folder / "weights.npy", weights(last))

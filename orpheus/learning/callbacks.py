@@ -43,13 +43,22 @@ class Checkpoint(keras.callbacks.Callback):
 
     A checkpoint is a folder that gets its name when complete. `best` is a copy of the best epoch's.
     Put it last, so that what it saves and restores is what the others have made of the epoch.
+    Without `writes` it only restores: of several workers, one saves.
     """
 
     _ATTRIBUTES = ("wait", "best", "best_epoch", "cooldown_counter", "stopped_epoch")
 
-    def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback], *, monitor: str, mode: str):
+    def __init__(
+        self,
+        run: Run | None,
+        others: Sequence[keras.callbacks.Callback],
+        *,
+        monitor: str,
+        mode: str,
+        writes: bool = True,
+    ):
         super().__init__()
-        self.run, self.others, self.monitor = run, list(others), monitor
+        self.run, self.others, self.monitor, self.writes = run, list(others), monitor, writes
         self.sign = 1.0 if mode == "max" else -1.0
         self.history: list[dict[str, float]] = []
         self.best, self.best_epoch = -math.inf, None
@@ -57,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def load(self) -> int:
         """Load the last complete checkpoint into the model; returns the number of epochs it has completed (0: none)."""
-        checkpoints = self.run.checkpoints()
+        checkpoints = self.run.checkpoints() if self.run else []
         if not checkpoints:
             return 0
         epochs, path = checkpoints[-1]
@@ -77,6 +86,8 @@ class Checkpoint(keras.callbacks.Callback):
                 setattr(callback, name, value)
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.run is None or not self.writes:
+            return
         values = {name: float(value) for name, value in (logs or {}).items()}
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self.history.append({"epoch": epoch + 1, **values})

@@ -1,17 +1,19 @@
 """The training engine: a Job and a Run in, a trained run folder out; by the custom loop or by `model.fit`."""
 
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from orpheus.config import Training
 from orpheus.errors import ConfigError
-from orpheus.learning import callbacks, dashboard, loop
+from orpheus.learning import callbacks, cluster, dashboard, loop
 from orpheus.learning.job import Job
 from orpheus.learning.schedules import Cyclical, OneCycle
 from orpheus.run import Run
@@ -31,6 +33,7 @@ class Options:
         mixed_precision: ``"bfloat16"``, ``"float16"`` (with loss scaling) or None.
         micro_batches: Parts in which a replica passes its share of a batch.
         steps_per_execution: Most steps in one call of the graph.
+        data_service: ``grpc://host:port`` of a tf.data service that makes the training batches, or None.
         array_paths: Files for per-class arrays: ``roc``, ``pr``, ``confusion``.
         bar: Makes a progress bar (tqdm's arguments); None for none.
     """
@@ -42,6 +45,7 @@ class Options:
     mixed_precision: str | None = None
     micro_batches: int = 1
     steps_per_execution: int = 1
+    data_service: str | None = None
     array_paths: dict[str, Path] = field(default_factory=dict)
     bar: Callable[..., Any] | None = None
 
@@ -210,30 +214,48 @@ def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[ker
     return model, metrics
 
 
-def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distribute.Strategy) -> keras.Model:
+def train(job: Job, run: Run | None, settings: Training, options: Options, on: tf.distribute.Strategy) -> keras.Model:
     """Train a run from its last checkpoint, or from the start, to `options.epochs`; writes model.keras.
 
     Args:
         job: What to train.
-        run: Its folder; checkpoints in it are resumed from.
+        run: Its folder; checkpoints in it are resumed from. Of several workers the chief alone writes to it, and the
+            others have None for a new run.
         settings: Config section for early stopping and learning rate.
         options: How.
         on: Strategy; `job.build` is called under its scope.
 
     Returns:
-        The model with the best epoch's weights by `job.monitor` (the last one's without validation), as in model.keras.
+        The model with the best epoch's weights by `job.monitor` (the last one's without validation), as in model.keras;
+        on workers other than the chief as it was after the last step.
 
     Raises:
         KeyboardInterrupt: after saving, when interrupted.
-        DataError: the loss is not finite.
+        DataError: the loss is not finite, or another worker is gone.
     """
+    with cluster.watched(on):
+        return _train(job, run, settings, options, on)
+
+
+def _train(job: Job, run: Run | None, settings: Training, options: Options, on: tf.distribute.Strategy) -> keras.Model:
     model, metrics = prepare(job, on, options)
+    shown = cluster.local_copies(job, metrics, on)
+    mine = run if cluster.member(on).index == 0 else None
     others = watchers(settings, job)
-    checkpoint = callbacks.Checkpoint(run, others, monitor=job.monitor, mode=job.mode)
+    checkpoint = callbacks.Checkpoint(run, others, monitor=job.monitor, mode=job.mode, writes=mine is not None)
     checkpoint.set_model(model)
     first_epoch = checkpoint.load()
     if first_epoch:
         log.info("resuming after epoch %d of %d", first_epoch, options.epochs)
+    cluster.agree(
+        on,
+        {
+            "epochs completed": first_epoch,
+            "epochs": options.epochs,
+            "steps per epoch": job.steps_per_epoch,
+            "checksum of the weights": zlib.crc32(b"".join(np.asarray(w).tobytes() for w in model.get_weights())),
+        },
+    )
     steps = job.steps_per_epoch
     hooks: list[keras.callbacks.Callback] = [callbacks.EpochSeed(job.seed)]
     if options.built_in:
@@ -241,11 +263,12 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
     if job.validate is not None:  # first: what it adds to the epoch's logs is watched and kept by the others
         hooks.append(callbacks.Validate(job.validate))
     hooks += others
-    auc = next((metric for metric in metrics if hasattr(metric, "per_label")), None)
-    hooks += _tensorboard(job, run, settings, options, on, auc)
-    if auc is not None:
-        hooks.append(callbacks.Arrays(auc, options.array_paths, run))
-    if options.bar is not None:
+    auc = next((metric for metric in shown if hasattr(metric, "per_label")), None)
+    if mine is not None:
+        hooks += _tensorboard(job, mine, settings, options, auc)
+    if mine is not None and auc is not None:
+        hooks.append(callbacks.Arrays(auc, options.array_paths, mine))
+    if mine is not None and options.bar is not None:
         hooks.append(callbacks.Progress(options.bar, epochs=options.epochs, steps_per_epoch=steps, say=log.info))
     hooks.append(checkpoint)
     if first_epoch < options.epochs and not _had_stopped(others, checkpoint):
@@ -273,23 +296,26 @@ def train(job: Job, run: Run, settings: Training, options: Options, on: tf.distr
                     jit=options.jit,
                     micro_batches=options.micro_batches,
                     steps_per_execution=options.steps_per_execution,
+                    data_service=options.data_service,
+                    shown=shown,
                 )
         except KeyboardInterrupt:
-            _save(model, run)
+            if mine is not None:
+                _save(model, mine)
             raise
         finally:
             for hook in hooks:
                 if isinstance(hook, callbacks.Progress):
                     hook.close()
-    _save(model, run)
+    if mine is not None:
+        _save(model, mine)
+    cluster.gather(on, [0])  # nobody leaves before the chief has written
     return model
 
 
-def _tensorboard(
-    job: Job, run: Run, settings: Training, options: Options, on: tf.distribute.Strategy, auc: Any
-) -> list[keras.callbacks.Callback]:
-    """What writes TensorBoard's files; of several workers, one does."""
-    if settings.tensorboard == "none" or not on.extended.should_save_summary:
+def _tensorboard(job: Job, run: Run, settings: Training, options: Options, auc: Any) -> list[keras.callbacks.Callback]:
+    """What writes TensorBoard's files."""
+    if settings.tensorboard == "none":
         return []
     freq, batch_size, steps = options.update_freq, job.batch_size, job.steps_per_epoch
     if settings.tensorboard == "scalars":

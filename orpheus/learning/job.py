@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+Share = Callable[[int, int], tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset | None] | None]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -25,6 +27,8 @@ class Job:
         monitor: Quantity that picks the best epoch, with ``val_`` in front where it is of the validation.
         mode: ``"max"`` or ``"min"``.
         seed: Of the run.
+        share: For several machines: (worker, workers) → `train` and `valid` of that worker alone, batches of its rows of
+            each global batch; None where it has no such thing. Without it every worker reads everything.
         vectors: model → (names, (names, d) array) for TensorBoard's projector; None: the output layer's rows, where
             classes.json names its units.
     """
@@ -41,6 +45,7 @@ class Job:
     mode: str = "max"
     seed: int = 0
     validate: Callable[[keras.Model], dict[str, float]] | None = None
+    share: Share | None = None
     vectors: Callable[[keras.Model], tuple[Sequence[str], np.ndarray]] | None = None
 
     @property

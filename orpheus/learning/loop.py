@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.errors import DataError
+from orpheus.learning import cluster
 from orpheus.learning.job import Job
 
 
@@ -28,6 +29,8 @@ def train(
     jit: bool = False,
     micro_batches: int = 1,
     steps_per_execution: int = 1,
+    data_service: str | None = None,
+    shown: Sequence[keras.metrics.Metric] | None = None,
 ) -> None:
     """Train a compiled model from `first_epoch` up to `epochs`.
 
@@ -44,15 +47,18 @@ def train(
         micro_batches: Equal parts of a replica's share of the batch, one after the other; their gradients are averaged.
         steps_per_execution: Most steps in one call of the graph, which never goes past the next log. Callbacks hear of
             them afterwards, one by one.
+        data_service: ``grpc://host:port`` of a tf.data service that makes the training batches.
+        shown: Metrics that are given the state of `metrics` at every log, for callbacks to read; None for themselves.
 
     Raises:
         DataError: loss or gradient norm is not finite; names epoch, step and value.
     """
     steps = _Steps(model, job.loss, metrics, strategy, jit, micro_batches, steps_per_execution == 1)
+    steps.shown = list(shown or metrics)
     watchers = keras.callbacks.CallbackList(list(callbacks), add_history=False, model=model)
     watchers.set_params({"epochs": epochs, "steps": job.steps_per_epoch, "verbose": 0})
-    batches = iter(strategy.experimental_distribute_dataset(job.train(first_epoch)))
-    valid = strategy.experimental_distribute_dataset(job.valid) if job.valid is not None else None
+    batches = iter(cluster.training(job, first_epoch, strategy, service=data_service))
+    valid = cluster.validation(job, strategy)
     model.stop_training = False
     watchers.on_train_begin()
     logs: dict[str, float] = {}
@@ -122,7 +128,7 @@ class _Steps:
         self.single = single
         with strategy.scope():
             self.mean_loss = keras.metrics.Mean("loss")
-        self.metrics = list(metrics)
+        self.metrics = self.shown = list(metrics)
         # Gradients are summed over replicas and micro-batches, which have equal shares of the batch.
         shares = strategy.num_replicas_in_sync * micro_batches
         # Loss scaling probes for the largest scale whose gradients are finite: there, some are not.
@@ -200,7 +206,11 @@ class _Steps:
     def results(self) -> dict[str, float]:
         """Current values; a metric with a dictionary of results gives each under its own name."""
         values = {"loss": float(self.mean_loss.result())}
-        for metric in self.metrics:
+        for metric, copy in zip(self.metrics, self.shown, strict=True):
+            if copy is not metric:
+                for variable, total in zip(copy.variables, metric.variables, strict=True):
+                    variable.assign(keras.ops.convert_to_tensor(total))
+        for metric in self.shown:
             result = metric.result()
             named = result if isinstance(result, dict) else {metric.name: result}
             values.update({name: float(value) for name, value in named.items()})
