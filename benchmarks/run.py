@@ -1,6 +1,6 @@
 """Run benchmarks one after the other and print one table: medians, and ratios of what took turns in one process.
 
-Each benchmark is a command of its own with more options; here they run at sizes that take under 20 minutes together on
+Each benchmark is a command of its own with more options; here they run at sizes that take under 25 minutes together on
 two cores. Each runs in a fresh process, so that none inherits another's threads and memory.
 """
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "pipeline": [],
     "training_step": ["--repeats", "3"],
     "clustering": ["--starts", "10", "--loop-starts", "1"],
+    "search": [],
 }
 
 
