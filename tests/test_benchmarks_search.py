@@ -18,13 +18,15 @@ def test_made_up_songs_lie_in_clusters_and_uniform_ones_do_not():
         songs, queries = search.made_up(kind, 4000, 50, seed=0)
         np.testing.assert_allclose(np.linalg.norm(songs, axis=1), 1, atol=1e-5)
         near[kind] = (queries["songs"] @ songs.T).max(axis=1).mean()
-    assert near["clustered"] > 0.8 and near["uniform"] < 0.4
+    assert near["clustered"] > near["uniform"] + 0.3
     again, _ = search.made_up("uniform", 4000, 50, seed=0)
     np.testing.assert_array_equal(songs, again)
 
 
 def test_rows_say_recall_and_time():
-    arguments = search.parser().parse_args("--songs 2000 --queries 5 --exact-queries 2 --rounds 1".split())
+    arguments = search.parser().parse_args(
+        ["--songs", "2000", "--queries", "5", "--exact-queries", "2", "--rounds", "1"]
+    )
     rows = search.measure(arguments)
     assert [row.candidate for row in rows] == ["orpheus", "exact search"] * 2
     assert "recall@10 1.000 (≥ 0.95 met)" in rows[0].note and "ms" in rows[0].note
