@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from orpheus import cli, files
 from orpheus.errors import ConfigError, DataError
@@ -38,6 +39,14 @@ def parser() -> cli.Parser:
     written.add_argument(
         "--taggram", metavar="PNG", help="tags over time as a picture; with several files their names are added"
     )
+    written.add_argument(
+        "--timeline",
+        metavar="HTML",
+        help="tags over time as a page that plays the file and moves along; names likewise",
+    )
+    written.add_argument(
+        "--embed-audio", action="store_true", help="the audio inside that page instead of a relative link to it"
+    )
     how = result.add_argument_group("how")
     how.add_argument("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given")
     how.add_argument("--batch-size", type=int, default=16, metavar="N", help="windows per pass")
@@ -58,6 +67,8 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
     if arguments.top < 1 or arguments.batch_size < 1:
         raise ConfigError("--top and --batch-size must be at least 1")
+    if arguments.embed_audio and not arguments.timeline:
+        raise ConfigError("--embed-audio: goes with --timeline")
     from orpheus.tasks import experiments
 
     run = experiments.find_run(arguments.run, arguments.data_dir)
@@ -86,7 +97,13 @@ def body(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(Path(arguments.json), predictions, failures)
     if arguments.taggram:
-        _draw(Path(arguments.taggram), predictions, arguments.top)
+        for target, name, prediction in _targets(Path(arguments.taggram), predictions):
+            taggram(prediction, target, title=Path(name).name, top=arguments.top)
+    if arguments.timeline:
+        from orpheus.tasks import timeline
+
+        for target, name, prediction in _targets(Path(arguments.timeline), predictions):
+            timeline.write(target, prediction, name, top=arguments.top, embed=arguments.embed_audio)
     if failures:
         print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
     return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
@@ -155,10 +172,16 @@ def _write_json(path: Path, predictions: dict, failures: dict) -> None:
         json.dump(content, file, ensure_ascii=False, allow_nan=False)
 
 
-def _draw(path: Path, predictions: dict, top: int) -> None:
+def _targets(path: Path, predictions: dict) -> Iterator[tuple[Path, str, Any]]:
+    """(file to write, file it is of, its prediction); of several files each gets its name, and a number where it must."""
+    taken: set[Path] = set()
     for name, prediction in predictions.items():
-        target = path if len(predictions) == 1 else path.with_name(f"{path.stem}_{Path(name).stem}{path.suffix}")
-        taggram(prediction, target, title=Path(name).name, top=top)
+        target, number = path, 1
+        while len(predictions) > 1 and (target in taken or target == path):
+            more = "" if number == 1 else f"-{number}"
+            target, number = path.with_name(f"{path.stem}_{Path(name).stem}{more}{path.suffix}"), number + 1
+        taken.add(target)
+        yield target, name, prediction
 
 
 def taggram(prediction, path: str | os.PathLike, *, title: str = "", top: int = 10) -> None:

@@ -118,7 +118,7 @@ def test_predict_writes_everything_and_reports_broken_files(trained, demo, tmp_p
     shutil.copytree(demo / "data/audio", music / "deep", ignore=lambda _, names: sorted(names)[2:])
     (music / "broken.mp3").write_bytes(b"")
     out = {name: tmp_path / f"out.{name}" for name in ("csv", "json", "png")}
-    code = predict.main([str(run), str(music), "-t", "0", "--top", "3", "--csv", str(out["csv"]), "--json", str(out["json"]), "--taggram", str(out["png"]), "--hop-seconds", "0.5"])  # fmt: skip
+    code = predict.main([str(run), str(music), "-t", "0", "--top", "3", "--csv", str(out["csv"]), "--json", str(out["json"]), "--taggram", str(out["png"]), "--timeline", str(tmp_path / "page.html"), "--hop-seconds", "0.5"])  # fmt: skip
     captured = capsys.readouterr()
     assert code == 1
     assert "broken.mp3: empty file (0 bytes)" in caplog.text
@@ -126,7 +126,7 @@ def test_predict_writes_everything_and_reports_broken_files(trained, demo, tmp_p
     assert len(rows) == 3 and len(rows[0]) == 1 + len(orpheus.load(run).classes)
     content = json.loads(out["json"].read_text())
     assert "error" in content[str(music / "broken.mp3")]
-    assert len(list(tmp_path.glob("out_*.png"))) == 2
+    assert len(list(tmp_path.glob("out_*.png"))) == len(list(tmp_path.glob("page_*.html"))) == 2
     assert captured.out.count("  0.") <= 6
 
 
@@ -153,19 +153,26 @@ def test_an_hour_of_audio_stays_under_a_gigabyte(trained, tmp_path):
             file.write(minute)
     code = (
         "import orpheus, re, sys\n"
+        "from orpheus import predict\n"
+        "from orpheus.tasks import timeline\n"
         "prediction = orpheus.load(sys.argv[1]).predict(sys.argv[2])\n"
+        "predict.taggram(prediction, sys.argv[3] + '.png', title='hour.wav', top=10)\n"
+        "timeline.write(sys.argv[3] + '.html', prediction, sys.argv[2], top=12)\n"
         # Not ru_maxrss: a child starts with that of the process it was forked from.
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())\n"
         "print(len(prediction.starts), int(peak[1]) // 1024)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(run), str(tmp_path / "hour.wav")], cwd=ROOT, capture_output=True, text=True
-    )
+        [sys.executable, "-c", code, str(run), str(tmp_path / "hour.wav"), str(tmp_path / "hour")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     windows, megabytes = map(int, done.stdout.split())
     frames, window = 1 + 3600 * 8000 // 512, round(1.5 * 8000 / 512)
     assert windows == -(-frames // window)
     assert megabytes < 1024
+    assert (tmp_path / "hour.png").stat().st_size < 200_000
+    assert (tmp_path / "hour.html").stat().st_size < 100_000
 
 
 def test_resume_goes_on_and_keeps_the_classes(trained, tmp_path):
