@@ -54,7 +54,8 @@ def options(parser) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_paths_exist(page):
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
+    prose = re.sub(r"(?ms)^```.*?^```", "", text)
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name}: {target} is not there"
     for path in re.findall(r"(?:configs|dictionaries)/[a-z\d_./-]+\.(?:json|txt)", text):
