@@ -8,14 +8,14 @@ from orpheus import cli
 def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
     """The plan of a tagger."""
     from orpheus import config as config_module
+    from orpheus.tasks import fine_tuning, targets
     from orpheus.tasks import tagging as task
-    from orpheus.tasks import targets
     from orpheus.tasks.plan import Plan
 
     if run is not None:
         config, settings = task.load_config(run), run.read("run")
         data = task.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
-        loss = targets.load_loss(run)
+        loss, start = targets.load_loss(run), fine_tuning.reopen(run)
     else:
         config = config_module.parse(values, overrides=arguments.set, source=source)
         choices = task.Choices(
@@ -28,7 +28,11 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
             genres=arguments.genre_path,
         )
         data = task.open_data(arguments.frontend, config, choices, progress=_scan)
-        loss, more = None, {}
+        loss, start, more = None, None, {}
+        if arguments.init_from:
+            vectors = arguments.init_embeddings_path or arguments.custom_loss_embeddings_path
+            start = fine_tuning.start(arguments.init_from, data, config, embeddings=vectors, progress=cli.progress)
+            more["init_from"] = start.to_json()
         if arguments.dictionary_dir:
             more["dictionary"] = targets.provenance(arguments.dictionary_dir, arguments.genre_path)
         if arguments.custom_loss_embeddings_path:
@@ -55,10 +59,8 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
         if arguments.save_cooccurrence:
             targets.save_cooccurrence(data.part("train"), arguments.save_cooccurrence, run.folder.name)
 
-    return Plan(
-        config,
-        settings,
-        lambda synchronized: task.job(
+    def job(synchronized: bool):
+        made = task.job(
             data,
             config,
             epochs=settings["epochs"],
@@ -68,7 +70,13 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
             macro=settings["multi_tag"],
             synchronized=synchronized,
             loss=loss,
-        ),
+        )
+        return start.job(made) if start is not None else made
+
+    return Plan(
+        config,
+        settings,
+        job,
         save,
         lambda _: task.lines(data, settings),
         data.targets.classes,

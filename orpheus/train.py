@@ -102,6 +102,17 @@ def parser() -> cli.Parser:
     )
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
     how.add_argument("--seed", type=int, default=0, help="of weights, order, windows, augmentation and dropout")
+    how.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from a trained tagger: its frontend, its backend and the output rows of classes that both know",
+    )
+    how.add_argument(
+        "--init-embeddings-path",
+        metavar="PATH",
+        help="word vectors for --init-from: a new class starts from the mean of the rows of the 3 classes nearest to it; "
+        "those of --custom-loss-embeddings-path if not given, and fresh without any",
+    )
     how.add_argument("--resume", metavar="RUN", help="go on with a run from its last complete epoch")
     how.add_argument(
         "--dry-run", action="store_true", help="load, check, build, run one batch and say what would happen"
@@ -165,6 +176,7 @@ def _check(arguments: argparse.Namespace) -> None:
             "--genre-path": arguments.genre_path,
             "--custom-loss-embeddings-path": arguments.custom_loss_embeddings_path,
             "--gamma": arguments.gamma is not None,
+            "--init-from": arguments.init_from,
             "--word-vectors": arguments.word_vectors,
             "--tags": arguments.tags,
             "--split": arguments.split,
@@ -184,6 +196,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--gamma {arguments.gamma}: must be at least 0 (0 is plain cross-entropy)")
         if not arguments.custom_loss_embeddings_path:
             raise ConfigError(f"--gamma {arguments.gamma}: needs word vectors, --custom-loss-embeddings-path")
+    if arguments.init_embeddings_path and not arguments.init_from:
+        raise ConfigError("--init-embeddings-path: says how new classes of --init-from start; give it too")
     if arguments.genre_path and not arguments.dictionary_dir:
         raise ConfigError("--genre-path: chooses clusters of a dictionary; give --dictionary-dir too")
     for option in ("epochs", "steps_per_epoch", "update_freq"):
@@ -204,7 +218,8 @@ def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
     of_tagging = {
         name: getattr(arguments, name)
         for name in ("lastfm", "filter", "dictionary_dir", "genre_path", "save_cooccurrence", "no_shuffle", "multi_tag",
-                     "custom_loss_embeddings_path", "save_PR", "save_ROC", "save_confusion_matrix", "save_tags_path")
+                     "custom_loss_embeddings_path", "init_from", "save_PR", "save_ROC", "save_confusion_matrix",
+                     "save_tags_path")
     }  # fmt: skip
     for name, value in (of_tagging if retrieval else of_retrieval).items():
         if value:

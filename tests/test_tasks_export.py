@@ -7,42 +7,19 @@ import numpy as np
 import pytest
 
 import orpheus
-from orpheus import models
 from orpheus.data import audio
 from orpheus.data.audio import AudioSpec
-from orpheus.data.tags import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 from orpheus.tasks import export, formats
+from tests.untrained import CLASSES, make_run
 
 RATE, SECONDS = 8000, 2.6
-CLASSES = ("guitar", "drum & bass", "été", "slow")
-
-
-def make_run(folder, frontend: str, *, records="nowhere", mixed=False, **spec_options) -> Run:
-    """A run folder as orpheus.train leaves it, of an untrained model whose scores differ from clip to clip."""
-    import keras
-
-    spec = AudioSpec(frontend, RATE, **spec_options)
-    run = Run.create(folder, frontend, command=["test"])
-    run.write("config", {"model-training": {"window_length": SECONDS}})
-    run.write("spec", spec.to_json())
-    run.write("classes", TagTargets(CLASSES, {name: i for i, name in enumerate(CLASSES)}).to_json())
-    run.write("run", {"task": "tagging", "frontend": frontend, "tfrecords_dir": str(records), "database": 0, "tag_names": [], "split": {"train": [], "valid": [], "test": []}})  # fmt: skip
-    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
-    try:
-        model = models.build(frontend, spec.window_shape(SECONDS), len(CLASSES), n_filters=1, n_dense_units=8)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    rng = np.random.default_rng(0)
-    model.set_weights([w + rng.normal(0, 0.05, w.shape) if w.min() < w.max() else w for w in model.get_weights()])
-    model.save(run.model_path)
-    return run
 
 
 @pytest.fixture(scope="module")
 def mel_run(tmp_path_factory) -> Run:
-    return make_run(tmp_path_factory.mktemp("mel"), "log-mel-spectrogram", n_fft=512, hop_length=160, n_mels=24)
+    return make_run(tmp_path_factory.mktemp("mel"), AudioSpec("log-mel-spectrogram", RATE, 512, 160, 24))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +154,7 @@ def test_every_format_of_a_trained_run(command, demo, tiny, tmp_path, frontend, 
 @pytest.mark.parametrize("kind", export.FORMATS)
 def test_odd_specs_and_mixed_precision(tmp_path, song, kind):
     # 500 is no power of two, for which TFLite has a transform
-    run = make_run(tmp_path, "log-mel-spectrogram", mixed=True, n_fft=500, hop_length=250, n_mels=20, dtype="float32")
+    run = make_run(tmp_path, AudioSpec("log-mel-spectrogram", RATE, 500, 250, 20, "float32"), mixed=True)
     assert export.export(run, tmp_path / f"a.{kind}", kind, check=[song]).difference < 1e-4
 
 

@@ -113,11 +113,24 @@ def save_cooccurrence(part: Part, folder: str | os.PathLike, name: str) -> Path:
     return path
 
 
-def class_similarity(targets: TagTargets, vectors: words.WordVectors) -> np.ndarray:
-    """Cosine similarity of every pair of classes, as `EmbeddingAwareCrossentropy` takes it.
+def class_vectors(targets: TagTargets, vectors: words.WordVectors) -> np.ndarray:
+    """The vector of each class: the normalised sum of its tags' unit vectors.
 
-    The vector of a class is the normalised sum of its tags' unit vectors: of one tag that tag's own, of a cluster the
-    centroid that k-means with normalised centroids would give it.
+    Of one tag that is the tag's own, of a cluster the centroid that k-means with normalised centroids would give it.
+
+    Returns:
+        (classes, d) float64 of length 1; nan rows for classes none of whose tags has a vector.
+    """
+    kept, rows, _ = words.vectors_of_tags(list(targets.columns), vectors)
+    total = np.zeros((len(targets.classes), vectors.dimension), np.float64)
+    for tag, row in zip(kept, rows, strict=True):
+        total[targets.columns[tag]] += row
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 1e-6, total / np.maximum(length, 1e-6), np.nan)
+
+
+def class_similarity(targets: TagTargets, vectors: words.WordVectors) -> np.ndarray:
+    """Cosine similarity of every pair of classes (`class_vectors`), as `EmbeddingAwareCrossentropy` takes it.
 
     Args:
         targets: Tags, merged tags or clusters.
@@ -130,18 +143,14 @@ def class_similarity(targets: TagTargets, vectors: words.WordVectors) -> np.ndar
     Raises:
         DataError: no class has a vector.
     """
-    kept, rows, _ = words.vectors_of_tags(list(targets.columns), vectors)
-    total = np.zeros((len(targets.classes), vectors.dimension), np.float64)
-    for tag, row in zip(kept, rows, strict=True):
-        total[targets.columns[tag]] += row
-    length = np.linalg.norm(total, axis=1)
-    known = length > 1e-6
+    rows = class_vectors(targets, vectors)
+    known = ~np.isnan(rows[:, 0])
     if not known.any():
         raise DataError(
             f"{vectors.source}: knows no word of the {len(targets.classes)} classes "
             f"({', '.join(targets.classes[:3])}, …); give word vectors of the tags' language"
         )
-    unit = total[known] / length[known, None]
+    unit = rows[known]
     block = np.clip(unit @ unit.T, -1, 1)
     np.fill_diagonal(block, 1)
     result = np.full((len(known), len(known)), np.nan, np.float32)

@@ -1,0 +1,153 @@
+"""Fine-tuning: which weights a new tagger starts from, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from orpheus import config as config_module
+from orpheus import train
+from orpheus.data.audio import AudioSpec
+from orpheus.errors import ConfigError, DataError
+from orpheus.run import Run
+from orpheus.tasks import fine_tuning, tagger, tagging
+from tests.untrained import make_run
+
+VECTORS = {  # quiet is nearest to soft, then slow, then loud; flute to organ, slow, soft; happy has none
+    "loud": (1, 0, 0), "soft": (-1, 0.1, 0), "slow": (-0.5, 1, 0), "organ": (0, 0, 1), "quiet": (-1, 0, 0),
+    "flute": (-0.02, 0.1, 1),
+}  # fmt: skip
+OLD = ("loud", "soft", "slow", "organ", "polka")
+NEW = ["quiet", "loud", "happy", "flute"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, demo):
+    folder = tmp_path_factory.mktemp("init")
+    values = {
+        "model": {"n_filters": 1, "n_dense_units": 8},
+        "model-training": {
+            "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(folder / "runs"),
+            "shuffle_buffer_size": 20,
+        },
+        "tags": {"top": 1, "with": NEW},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(values))
+    lines = [f"{word} {' '.join(map(str, vector))}" for word, vector in VECTORS.items()]
+    (folder / "glove.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def origin(place, demo) -> Run:
+    """Another window than the new run's, other classes."""
+    spec = AudioSpec.from_json(json.loads((demo / "mel/spec.json").read_text()), "spec")
+    return make_run(place / "origins", spec, classes=OLD, seconds=1.2)
+
+
+@pytest.fixture(scope="module")
+def new(place, demo):
+    """(config, data) of the new run, whose classes are NEW."""
+    config = config_module.load(place / "config.json")
+    data = tagging.open_data("log-mel-spectrogram", config, tagging.Choices(demo / "mel"))
+    targets = data.targets.__class__(tuple(NEW), {name: index for index, name in enumerate(NEW)})
+    return config, tagging.Data(data.catalogue, targets, data.database, data.split)
+
+
+def test_weights_are_kept_and_rows_come_from_the_nearest(origin, new, place, caplog):
+    config, data = new
+    caplog.set_level("INFO", "orpheus")
+    start = fine_tuning.start(origin.folder, data, config, embeddings=place / "glove.txt")
+    assert start.rows == {
+        "quiet": ["soft", "slow", "organ"], "loud": ["loud"], "happy": [], "flute": ["organ", "slow", "soft"],
+    }  # fmt: skip
+    assert "1 classes start fresh" in caplog.text
+    assert "happy" in caplog.text.split("start fresh")[1]
+    assert "flute starts from organ, slow, soft" in caplog.text
+
+    job = tagging.job(data, config, epochs=1)
+    fresh, model, old = job.build(), start.job(job).build(), tagger.load_model(origin)
+    assert model.input_shape != old.input_shape
+    compared = 0
+    for layer in model.layers:
+        if layer.name != "tags":
+            for mine, theirs in zip(layer.get_weights(), old.get_layer(layer.name).get_weights(), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+                compared += 1
+    assert compared > 30
+    column = {name: index for index, name in enumerate(OLD)}
+    for mine, theirs, first in zip(*(m.get_layer("tags").get_weights() for m in (model, old, fresh)), strict=True):
+        np.testing.assert_array_equal(mine[..., 1], theirs[..., column["loud"]])
+        np.testing.assert_array_equal(mine[..., 2], first[..., 2])
+        nearest = [theirs[..., column[name]] for name in ("soft", "slow", "organ")]
+        np.testing.assert_allclose(mine[..., 0], sum(nearest) / 3, rtol=1e-6)
+
+
+def test_without_vectors_new_classes_start_fresh(origin, new, caplog):
+    config, data = new
+    start = fine_tuning.start(origin.folder, data, config)
+    assert start.rows == {"quiet": [], "loud": ["loud"], "happy": [], "flute": []}
+    assert "3 classes start fresh (no word vectors given" in caplog.text
+
+
+def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
+    config, data = new
+
+    def refused(error, match, *, spec=None, sizes=None, run=origin):
+        changed = config.model_copy(update={"model": config.model.model_copy(update=sizes or {})})
+        catalogue = data.catalogue.__class__(
+            data.catalogue.folder, spec or data.catalogue.spec, data.catalogue.layout, data.catalogue.shards
+        )
+        other = tagging.Data(catalogue, data.targets, data.database, data.split)
+        with pytest.raises(error, match=match):
+            fine_tuning.start(run.folder, other, changed)
+
+    refused(ConfigError, r"model\.n_dense_units=9: --init-from .* has 8", sizes={"n_dense_units": 9})
+    refused(ConfigError, r"model\.n_filters=2: ", sizes={"n_filters": 2})
+    refused(ConfigError, "a log-mel-spectrogram model, and the records hold waveform", spec=AudioSpec("waveform", 8000))
+    slower = AudioSpec("log-mel-spectrogram", 11025, n_mels=32)
+    refused(ConfigError, "sample_rate=8000, the records have 11025", spec=slower)
+    other = Run.create(place, "other", command=["test"])
+    other.write("run", {"task": "retrieval"})
+    refused(DataError, "--init-from takes a tagger's", run=other)
+    unfinished = make_run(place / "unfinished", data.catalogue.spec, classes=OLD)
+    unfinished.model_path.unlink()
+    refused(DataError, "finish the training", run=unfinished)
+
+
+def test_options_that_do_not_go_together(place, capsys):
+    assert train.main(["--resume", str(place), "--init-from", "run"]) == 2
+    assert "--init-from with --resume" in capsys.readouterr().err
+    assert train.main(["waveform", "--config", "c", "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
+    assert "--init-embeddings-path: says how" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_starts_so_and_resumes_before_its_first_checkpoint(command, demo, place, origin, tmp_path):
+    options = ["log-mel-spectrogram", "--config", place / "config.json", "--tfrecords-dir", demo / "mel", "--init-from", origin.folder, "--init-embeddings-path", place / "glove.txt", "--set", f"model-training.log_dir={tmp_path}"]  # fmt: skip
+    done = command("orpheus.train", *options, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    run = Run.open(done.stdout.strip().splitlines()[-1])
+    described = run.read("run")["init_from"]
+    assert described["rows"]["loud"] == ["loud"]
+    assert described["embeddings"] == "glove.txt"
+    before = run.model_path.read_bytes()
+    weights = [w.copy() for w in tagger.load_model(run).get_weights()]
+
+    # killed before the first checkpoint: the same weights are its start again
+    import shutil
+
+    shutil.rmtree(run.folder / "checkpoints")
+    run.model_path.unlink()
+    done = command("orpheus.train", "--resume", run.folder)
+    assert done.returncode == 0, done.stderr
+    for mine, theirs in zip(tagger.load_model(run).get_weights(), weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    assert before
+
+    shutil.rmtree(run.folder / "checkpoints")
+    described["sha256"] = "0" * 64
+    run.write("run", {**run.read("run"), "init_from": described})
+    done = command("orpheus.train", "--resume", run.folder)
+    assert done.returncode == 2
+    assert "not the model that" in done.stderr
