@@ -70,6 +70,7 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
             macro=settings["multi_tag"],
             synchronized=synchronized,
             loss=loss,
+            readers=settings.get("readers", 1),
         )
         return start.job(made) if start is not None else made
 

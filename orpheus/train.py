@@ -98,7 +98,18 @@ def parser() -> cli.Parser:
         type=int,
         nargs="+",
         metavar="I",
-        help="GPUs to train on, mirrored; the first one or the CPU if not given",
+        help="GPUs to train on, mirrored; the first one or the CPU if not given, all of them with --strategy for several",
+    )
+    how.add_argument(
+        "--strategy",
+        choices=("one-device", "mirrored", "multi-worker"),
+        help="one GPU or CPU, several GPUs, or several machines: start the same command on each, with TF_CONFIG in its "
+        "environment; by --cuda if not given",
+    )
+    how.add_argument(
+        "--data-service",
+        metavar="ADDRESS",
+        help="grpc://host:port of a tf.data service that makes the batches, instead of every machine its own share",
     )
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
     how.add_argument("--seed", type=int, default=0, help="of weights, order, windows, augmentation and dropout")
@@ -134,29 +145,32 @@ def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
     from orpheus import config_retrieval, plans
+    from orpheus.learning import fit
     from orpheus.tasks import experiments
 
     if arguments.resume:
         run = experiments.find_run(arguments.resume)
         if experiments.is_experiment(run):
             return _resume_experiment(run, arguments)
+        strategy = fit.strategy(arguments.cuda, arguments.strategy)
         plan = (plans.retrieval if run.read("run")["task"] == "retrieval" else plans.tagging)(arguments, run, {}, "")
     else:
         run = None
         values, source = config_module.read(arguments.config)
         retrieval = config_retrieval.is_retrieval(values)
         _check_task(arguments, retrieval)
+        strategy = fit.strategy(arguments.cuda, arguments.strategy)
         plan = (plans.retrieval if retrieval else plans.tagging)(arguments, None, values, source)
     if arguments.epochs:
         plan.settings["epochs"] = arguments.epochs
-    return _train(arguments, run, plan)
+    return _train(arguments, run, plan, strategy)
 
 
 def _resume_experiment(run, arguments: argparse.Namespace) -> int:
     """Go on with a run of orpheus.experiment."""
     from orpheus import experiment
 
-    for option in ("tfrecords_dir", "dry_run", "steps_per_epoch"):
+    for option in ("tfrecords_dir", "dry_run", "steps_per_epoch", "strategy", "data_service"):
         if getattr(arguments, option):
             raise ConfigError(f"--{option.replace('_', '-')}: {run.folder} is an experiment's, which has no such thing")
     experiment.train(run, epochs=arguments.epochs, cuda=arguments.cuda)
@@ -191,6 +205,8 @@ def _check(arguments: argparse.Namespace) -> None:
         for option, value in (("FRONTEND", arguments.frontend), ("--config", arguments.config)):
             if not value:
                 raise ConfigError(f"{option} is missing: a new run needs FRONTEND --config C --tfrecords-dir D")
+    if arguments.dry_run and arguments.strategy == "multi-worker":
+        raise ConfigError("--dry-run with --strategy multi-worker: a dry run is of one machine; leave --strategy out")
     if arguments.gamma is not None:
         if not 0 <= arguments.gamma < math.inf:
             raise ConfigError(f"--gamma {arguments.gamma}: must be at least 0 (0 is plain cross-entropy)")
@@ -230,12 +246,14 @@ def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
         raise ConfigError("FRONTEND=features: only retrieval trains on features alone; give a config with its section")
 
 
-def _train(arguments: argparse.Namespace, run, plan) -> int:
-    from orpheus.learning import fit
+def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
+    from orpheus.learning import cluster, fit
     from orpheus.run import Run
 
     config, settings = plan.config, plan.settings
-    strategy = fit.strategy(arguments.cuda)
+    me = cluster.member(strategy)
+    if run is None:
+        settings["readers"] = me.workers  # the order of the data is theirs, on however many machines a run goes on
     job = plan.job(strategy.num_replicas_in_sync > 1)
     options = fit.Options(
         epochs=settings["epochs"],
@@ -245,9 +263,15 @@ def _train(arguments: argparse.Namespace, run, plan) -> int:
         mixed_precision=config.training.mixed_precision,
         micro_batches=config.training.micro_batches,
         steps_per_execution=config.training.steps_per_execution,
+        data_service=arguments.data_service,
         bar=cli.progress,
     )
     fit.check(job, config.training, options, strategy)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
+    if me.index > 0:
+        log.info("worker %d of %d: %s writes", me.index + 1, me.workers, me.addresses[0])
+        fit.train(job, run, config.training, options, strategy)
+        return 0
     if arguments.dry_run:
         return _dry_run(job, options, strategy, plan)
     if run is None:
@@ -260,7 +284,6 @@ def _train(arguments: argparse.Namespace, run, plan) -> int:
     run.write("run", settings)
     log.info("run: %s", run.folder)
     options = dataclasses.replace(options, array_paths=_array_paths(arguments, run, plan.classes))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
     try:
         fit.train(job, run, config.training, options, strategy)
     except KeyboardInterrupt:

@@ -153,6 +153,17 @@ def training(
     return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).prefetch(AUTOTUNE)
 
 
+def side_by_side(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    """Batches whose rows are those of every dataset's batch, one after the other."""
+    if len(datasets) == 1:
+        return datasets[0]
+    together = tf.data.Dataset.zip(tuple(datasets))
+    join = tf.autograph.experimental.do_not_convert(
+        lambda *batches: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
+    )
+    return together.map(join, num_parallel_calls=AUTOTUNE)
+
+
 def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = None) -> int:
     """Whole batches in an epoch, or `steps_per_epoch` where that is fewer.
 

@@ -119,14 +119,12 @@ def connect(*, seconds: int = START_SECONDS) -> tf.distribute.Strategy:
 def _check_port(address: str) -> None:
     """Refuse a port that something else listens on: TensorFlow would only say that its server did not start."""
     port = int(address.rpartition(":")[2])
-    with contextlib.closing(socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET)) as probe:
+    with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
-        except OSError as error:
-            raise ConfigError(
-                f"TF_CONFIG: cannot listen at {address} ({error.strerror}); choose another port"
-            ) from None
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"TF_CONFIG: cannot listen at {address} ({error}); choose another port") from None
 
 
 def member(strategy: tf.distribute.Strategy) -> Member:

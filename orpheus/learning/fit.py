@@ -50,17 +50,25 @@ class Options:
     bar: Callable[..., Any] | None = None
 
 
-def strategy(cuda: Sequence[int] | None = None) -> tf.distribute.Strategy:
-    """One device, or MirroredStrategy over several GPUs.
+def strategy(cuda: Sequence[int] | None = None, kind: str | None = None) -> tf.distribute.Strategy:
+    """One device, MirroredStrategy over several GPUs, or MultiWorkerMirroredStrategy over several machines.
 
     Args:
-        cuda: Indices of GPUs; None takes the first one, or the CPU where there is none.
+        cuda: Indices of GPUs; None takes the first one, or the CPU where there is none, and all of them where `kind` is
+            for several.
+        kind: ``"one-device"``, ``"mirrored"``, ``"multi-worker"`` (to be called before any other TensorFlow), or None:
+            mirrored where `cuda` has several.
 
     Raises:
-        ConfigError: an index that names no GPU here.
+        ConfigError: an index that names no GPU here, fewer or more of them than the strategy is for, bad TF_CONFIG.
     """
     present = tf.config.list_physical_devices("GPU")
-    wanted = list(cuda) if cuda is not None else list(range(min(1, len(present))))
+    several = kind in ("mirrored", "multi-worker")
+    wanted = list(cuda) if cuda is not None else list(range(len(present) if several else min(1, len(present))))
+    if kind == "one-device" and len(wanted) > 1:
+        raise ConfigError(f"--strategy one-device with --cuda {' '.join(map(str, wanted))}: give one GPU, or mirrored")
+    if kind == "mirrored" and not wanted:
+        raise ConfigError("--strategy mirrored: is for several GPUs, and this machine has none; leave it out")
     for index in wanted:
         if not 0 <= index < len(present):
             here = f"GPUs 0 to {len(present) - 1}" if present else "no GPU"
@@ -69,11 +77,15 @@ def strategy(cuda: Sequence[int] | None = None) -> tf.distribute.Strategy:
             )
     if len(set(wanted)) != len(wanted):
         raise ConfigError(f"--cuda {' '.join(map(str, wanted))}: names a GPU twice")
+    if not wanted and kind == "multi-worker":
+        return cluster.connect()
     if not wanted:
         return tf.distribute.get_strategy()
     tf.config.set_visible_devices([present[index] for index in wanted], "GPU")
     for index in wanted:
         tf.config.experimental.set_memory_growth(present[index], True)
+    if kind == "multi-worker":
+        return cluster.connect()
     if len(wanted) == 1:
         return tf.distribute.OneDeviceStrategy("/gpu:0")
     return tf.distribute.MirroredStrategy([f"/gpu:{index}" for index in range(len(wanted))])
@@ -157,7 +169,7 @@ def check(job: Job, settings: Training, options: Options, on: tf.distribute.Stra
         ConfigError: an optimizer that Keras has not, callbacks that watch a validation that is not there, a batch that
             the replicas and micro-batches cannot share equally, and what TensorFlow or Keras cannot combine: XLA with
             synchronised batch normalisation or `model.fit` on several replicas, `model.fit` with micro-batches or
-            several steps in one execution.
+            several steps in one execution, with a data service or on several machines.
     """
     job.optimizer()
     watchers(settings, job)
@@ -178,6 +190,15 @@ def check(job: Job, settings: Training, options: Options, on: tf.distribute.Stra
             "model-training.optimizer.gradient_accumulation_steps: Keras cannot accumulate over several replicas; "
             "use model-training.micro_batches"
         )
+    if cluster.member(on).workers > 1 and options.built_in:
+        raise ConfigError(
+            "--strategy multi-worker with --built-in: model.fit cannot train on several machines with this Keras "
+            "(keras#20585); leave --built-in out"
+        )
+    if options.data_service and options.built_in:
+        raise ConfigError("--data-service with --built-in: only the custom loop reads from it; leave --built-in out")
+    if options.data_service:
+        cluster.check_service(options.data_service)
     if options.jit and replicas > 1:
         _check_jit(job, options)
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -184,6 +184,7 @@ def job(
     macro: bool = False,
     synchronized: bool = False,
     loss: keras.losses.Loss | None = None,
+    readers: int = 1,
 ) -> Job:
     """The Job of a tagging run.
 
@@ -197,10 +198,16 @@ def job(
         macro: Mean of the classes' areas (--multi-tag) instead of one area over all labels.
         synchronized: Batch normalisation over all replicas; for several.
         loss: None for binary cross-entropy.
+        readers: Shares of the shards that each batch has equal parts of: one per machine. The order of the data depends
+            on it, and not on how many machines there are.
+
+    Raises:
+        ConfigError: the window is too short for the model, or batch or shards cannot be shared by the readers.
     """
     settings, spec = config.training, data.catalogue.spec
     part, classes = data.part("train"), len(data.targets.classes)
-    steps = pipeline.steps_in_epoch(part, settings.batch_size, steps_per_epoch)
+    shares = _shares(part, readers, settings.batch_size)
+    steps = min(pipeline.steps_in_epoch(one, settings.batch_size // readers, steps_per_epoch) for one in shares)
     shape = spec.window_shape(settings.window_length)
     shortest = models.minimum_window(spec.format)
     if shape[0] < shortest:
@@ -209,19 +216,28 @@ def job(
             f"{spec.seconds(shortest):.2f} s"
         )
 
-    def train(first_epoch: int):
+    def read(number: int, first_epoch: int):
         return pipeline.training(
-            part,
+            shares[number],
             Windows(settings.window_length, settings.window_random, config.augmentation.model_dump()),
-            batch_size=settings.batch_size,
-            seed=seed,
+            batch_size=settings.batch_size // readers,
+            seed=seed + 1_000_003 * number,
             first_epoch=first_epoch,
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=steps if readers > 1 else steps_per_epoch,
             shuffle=settings.shuffle if shuffle is None else shuffle,
-            shuffle_buffer=settings.shuffle_buffer_size,
+            shuffle_buffer=max(1, settings.shuffle_buffer_size // readers),
             cycle=settings.interleave_cycle_length,
             block=settings.interleave_block_length,
         )
+
+    def train(first_epoch: int, numbers: Sequence[int] = range(readers)):
+        return pipeline.side_by_side([read(number, first_epoch) for number in numbers])
+
+    def share(worker: int, workers: int):
+        if readers % workers:
+            return None
+        numbers = range(worker * readers // workers, (worker + 1) * readers // workers)
+        return lambda first_epoch: train(first_epoch, numbers), _valid_share(data, config, worker, workers)
 
     valid = None
     if data.split["valid"]:
@@ -244,11 +260,35 @@ def job(
         ],
         train=train,
         valid=valid,
+        share=share,
         steps_per_epoch=steps,
         batch_size=settings.batch_size,
         monitor="val_PR-AUC" if valid is not None else "PR-AUC",
         seed=seed,
     )
+
+
+def _shares(part: Part, readers: int, batch_size: int) -> list[Part]:
+    """The training shards in as many parts, dealt in turn."""
+    if batch_size % readers:
+        raise ConfigError(f"model-training.batch_size={batch_size}: must be a multiple of the {readers} machines")
+    if len(part.shards) < readers:
+        raise ConfigError(
+            f"{part.catalogue.folder}: {len(part.shards)} training shards for {readers} machines, each of which reads its "
+            "own; make more with tools.preprocess -n"
+        )
+    return [replace(part, shards=part.shards[number::readers]) for number in range(readers)]
+
+
+def _valid_share(data: Data, config: Config, worker: int, workers: int):
+    """One worker's shards of the validation, in batches; None where some worker would have none."""
+    shards = data.split["valid"]
+    parts = [replace(data.part("valid"), shards=shards[w::workers]) for w in range(workers)] if shards else []
+    if not parts or not all(any(map(any, part.kept())) for part in parts):
+        return None
+    settings = config.training
+    size = settings.batch_size // workers
+    return pipeline.validation(parts[worker], Windows(settings.window_length), batch_size=size)
 
 
 def counts(part: Part) -> Sequence[tuple[str, int]]:
