@@ -8,6 +8,7 @@ from orpheus.tasks import report_html, report_material, report_sections, report_
 from orpheus.tasks.report_html import Html, Section, escape, legend, warning
 from orpheus.tasks.report_svg import colour
 
+_HEARD = 3  # runs whose taggrams are shown
 _ROOM = 6  # runs that can be told apart by colour
 
 
@@ -30,7 +31,7 @@ def build(
         split: Which side's evaluation is shown.
         groups: File of groups of tags; None for a shipped one that fits.
         paths: Track id → audio file.
-        tracks: Tracks shown of each of the first two runs, 0 for none.
+        tracks: Tracks to look at and listen to, 0 for none.
         seconds: Of each track's sound.
         different_splits: Show runs over different splits all the same.
         title: Of the page; None for the runs' names.
@@ -58,12 +59,7 @@ def build(
             report_tagging.distributions(judged),
             *(report_tagging.confusion(one, suffix=suffix[one.name]) for one in judged),
             report_tagging.cooccurrences(judged[0]),
-            *(
-                report_tracks.section(
-                    one, paths or {}, suffix=suffix[one.name], count=tracks, seconds=seconds, progress=progress
-                )
-                for one in judged[:2]
-            ),
+            report_tracks.section(judged[:_HEARD], paths or {}, count=tracks, seconds=seconds, progress=progress),
         ]
     else:
         sections = [report_sections.numbers(judged), *sections]

@@ -25,7 +25,7 @@ th, td { padding: 3px 10px; text-align: left; border-bottom: 1px solid var(--lin
 th { position: sticky; top: 0; background: var(--paper); font-weight: 600; color: var(--soft); white-space: nowrap; z-index: 1; }
 table.sorts th { cursor: pointer; } table.sorts th:hover { color: var(--ink); }
 th[data-order="1"]::after { content: " ▴"; } th[data-order="-1"]::after { content: " ▾"; }
-td.n { text-align: right; } tr:hover td { background: var(--band); }
+td { white-space: nowrap; } td.long { white-space: normal; min-width: 380px; } td.n { text-align: right; } tr:hover td { background: var(--band); }
 .box { overflow: auto; max-height: 640px; border: 1px solid var(--line); border-radius: 8px; display: inline-block; max-width: 100%; }
 .box table { margin: 0; } .row { display: flex; flex-wrap: wrap; gap: 18px; align-items: flex-start; }
 .card { border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; background: var(--band); min-width: 230px; flex: 1; }
@@ -40,7 +40,7 @@ svg { display: block; } svg.cell { display: inline-block; } svg text { font: 11p
 svg text.title { font-size: 13px; font-weight: 600; fill: var(--ink); } svg text.name { fill: var(--ink); }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--soft); } svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .bar { fill-opacity: .55; } svg .dot { fill-opacity: .8; } svg .dot:hover { r: 6; } svg .mark { stroke: var(--soft); stroke-dasharray: 2 2; } svg .whisker { stroke: var(--ink); fill: none; stroke-width: 1; }
-.legend { font-size: 13px; color: var(--soft); margin: 4px 0; } .legend span { margin-right: 16px; }
+.legend { font-size: 13px; color: var(--soft); margin: 4px 0; } .legend > span { margin-right: 16px; } .legend > span.chip { margin-right: 4px; }
 .track { border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; margin: 12px 0; }
 .track audio { width: 100%; margin-top: 8px; } .track svg, .track .gram { max-width: 100%; }
 details > summary { cursor: pointer; color: var(--soft); margin: 8px 0; } code { font-size: 12.5px; overflow-wrap: anywhere; }
@@ -62,18 +62,22 @@ for (const table of document.querySelectorAll("table.sorts")) {
   }));
 }
 for (const track of document.querySelectorAll(".track")) {
-  const audio = track.querySelector("audio"), cursor = track.querySelector(".cursor");
-  if (!audio || !cursor) continue;
-  const { left, width, seconds } = { left: +cursor.dataset.left, width: +cursor.dataset.width, seconds: +cursor.dataset.seconds };
+  const audio = track.querySelector("audio"), cursors = [...track.querySelectorAll(".cursor")];
+  if (!audio || !cursors.length) continue;
+  const left = +cursors[0].dataset.left, width = +cursors[0].dataset.width, seconds = +cursors[0].dataset.seconds;
   const move = () => { const x = left + width * Math.min(audio.currentTime / seconds, 1);
-    cursor.setAttribute("x1", x); cursor.setAttribute("x2", x); if (!audio.paused) requestAnimationFrame(move); };
+    for (const one of cursors) { one.setAttribute("x1", x); one.setAttribute("x2", x); }
+    if (!audio.paused) requestAnimationFrame(move); };
   for (const name of ["play", "seeked", "timeupdate"]) audio.addEventListener(name, move);
-  track.querySelector("svg.gram").addEventListener("click", event => {
-    const box = event.currentTarget.getBoundingClientRect(), view = event.currentTarget.viewBox.baseVal.width;
-    audio.currentTime = Math.max(0, Math.min(seconds, ((event.clientX - box.left) * view / box.width - left) / width * seconds));
+  for (const gram of track.querySelectorAll("svg.gram")) gram.addEventListener("click", event => {
+    const box = gram.getBoundingClientRect(), view = gram.viewBox.baseVal.width;
+    audio.currentTime = Math.max(0, Math.min(seconds, ((event.clientX - box.left) / box.width * view - left) / width * seconds));
     audio.play(); });
 }
 """
+
+
+_LONG = 60  # characters from which on a cell is wrapped
 
 
 class Html(str):
@@ -128,7 +132,8 @@ def _cell(value: Any) -> str:
     right = isinstance(shown, int | float) and not isinstance(shown, bool)
     sorted_by = f' data-sort="{"" if key is None else escape(key)}"' if isinstance(value, Cell) else ""
     text = number(shown) if isinstance(shown, float) else "–" if shown is None else escape(shown)
-    return f"<td{' class=n' if right else ''}{sorted_by}>{text}</td>"
+    kind = " class=n" if right else " class=long" if len(str(shown)) > _LONG and not isinstance(shown, Html) else ""
+    return f"<td{kind}{sorted_by}>{text}</td>"
 
 
 def legend(names: Sequence[str], colours: Sequence[str]) -> Html:

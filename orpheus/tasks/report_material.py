@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 GROUPS = Path(__file__).resolve().parents[2] / "dictionaries"
 
 
+_SHORTEST = 6  # letters that a shortened name keeps: model_1 stays model_1
+
+
 @dataclass
 class Material:
     """What a report knows of a run.
@@ -64,6 +67,10 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
         split: Which side of each is shown.
     """
     names = [run.folder.resolve().name for run in runs]
+    if len(set(names)) > 1:  # what they all begin with tells nothing
+        shared = os.path.commonprefix(names)  # noqa: RUF071  letters are what is wanted
+        short = [name[shared.rfind("_") + 1 :] for name in names]
+        names = short if min(map(len, short)) >= _SHORTEST else names
     found = []
     for index, run in enumerate(runs):
         name = names[index] if names.count(names[index]) == 1 else f"{names[index]} ({'ABCDEFGH'[index % 8]})"

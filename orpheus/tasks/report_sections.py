@@ -202,24 +202,23 @@ def _figure(value: Any, limits: Any) -> Any:
 
 
 def forest(material: Sequence[Material]) -> Html:
-    """Means with their intervals, one below the other: what is within chance of what."""
+    """Means with their intervals, the runs' one below the other: what is within chance of what."""
     rows = []
     for kind, title in (("mean_of_windows", "mean of windows"), ("single_windows", "single windows"), ("without_leaks", "without leaks")):  # fmt: skip
         for average in ("macro", "micro"):
-            for key, label in AREAS.items():
+            for key, area in AREAS.items():
+                found: list[tuple[float | None, Any, str]] = []
                 for index, one in enumerate(material):
                     part = one.metrics.get(kind) or {}
                     part = part.get("mean_of_windows", part)
-                    if average not in part:
-                        continue
                     bounds = ((part.get("intervals") or {}).get(average) or {}).get(key)
-                    bar = report_svg.whiskers([(part[average][key], bounds, report_svg.colour(index))], width=300)
+                    found.append((part.get(average, {}).get(key), bounds, report_svg.colour(index)))
+                if any(value is not None for value, *_ in found):
+                    texts = "<br>".join(bounded(value, bounds, 4) for value, bounds, _ in found)
                     rows.append(
-                        [f"{average} {label}, {title}", one.name, Html(bar), bounded(part[average][key], bounds, 4)]
+                        [f"{average} {area}, {title}", Html(report_svg.whiskers(found, width=300)), Html(texts)]
                     )
-    if len(material) == 1:
-        return table(["mean", "0 to 1", "value, 95 % interval"], [[row[0], *row[2:]] for row in rows])
-    return table(["mean", "run", "0 to 1", "value, 95 % interval"], rows)
+    return table(["mean", "0 to 1", "value, 95 % interval"], rows)
 
 
 def signed(entry: Mapping[str, float | None], digits: int = 3) -> Cell:

@@ -84,7 +84,7 @@ def differences(material: Sequence[Material], shared: Common | None) -> Section:
                 if a is not None and b is not None:
                     entry = {"value": a - b, "low": float(low[column]), "high": float(high[column])}
                     rows.append([f"{one.name} − {material[0].name}", f"{average} {AREAS[key]}", signed(entry, 4)])
-        plots.append(_scatter(material[0].name, one.name, means[0], means[index], index))
+        plots += [_scatter(material[0].name, one.name, means[0], means[index], index, key) for key in AREAS]
     note = (
         f"On the {len(first.ids)} tracks and {len(first.classes)} classes that the runs share. Each draw of "
         f"{first.unit}s serves both runs, so the interval is of the difference itself: green or red where it leaves zero out."
@@ -94,25 +94,24 @@ def differences(material: Sequence[Material], shared: Common | None) -> Section:
     return Section("Differences between runs", body, note)
 
 
-def _scatter(a: str, b: str, first: Mapping[str, Any], second: Mapping[str, Any], index: int) -> str:
+def _scatter(a: str, b: str, first: Mapping[str, Any], second: Mapping[str, Any], index: int, key: str) -> str:
     plot = report_svg.Plot(
-        x=(0, 1), y=(0, 1), title="PR-AUC of each class", x_label=a, y_label=b, width=440, height=420
+        x=(0, 1), y=(0, 1), title=f"{AREAS[key]} of each class", x_label=a, y_label=b, width=530, height=470
     )
     plot.line([0, 1], [0, 1], "var(--soft)", thin=True, dashed=True)
+    moved = []
     for name, row in first["per_class"].items():
-        mine, theirs = row["pr_auc"], second["per_class"][name]["pr_auc"]
+        mine, theirs = row[key], second["per_class"][name][key]
         if mine is not None and theirs is not None:
             hint = f"{name}: {mine:.3f} → {theirs:.3f} ({row['positives']} positives)"
             plot.dot(mine, theirs, report_svg.colour(index), name=hint)
-    moved = sorted(
-        (abs(second["per_class"][n]["pr_auc"] - r["pr_auc"]), n)
-        for n, r in first["per_class"].items()
-        if r["pr_auc"] is not None and second["per_class"][n]["pr_auc"] is not None
-    )
-    for _, name in moved[-6:]:
-        x, y = plot.at(first["per_class"][name]["pr_auc"], second["per_class"][name]["pr_auc"])
-        right = x < 300
-        plot.text(x + (7 if right else -7), y + 4, name, kind="name", anchor="start" if right else "end")
+            moved.append((abs(theirs - mine), name, *plot.at(mine, theirs)))
+    placed: list[tuple[float, float]] = []
+    for _, name, x, y in sorted(moved, reverse=True):
+        if len(placed) < 8 and all(abs(x - px) > 90 or abs(y - py) > 13 for px, py in placed):  # no name over another
+            right = x < 380
+            plot.text(x + (7 if right else -7), y + 4, name, kind="name", anchor="start" if right else "end")
+            placed.append((x, y))
     return plot.svg()
 
 
@@ -143,7 +142,7 @@ def classes(material: Sequence[Material], shared: Common | None) -> Section:
         rows.append(row)
     heads = ["class", "positives", "PR-AUC", "[95 %]", "ROC-AUC", "[95 %]"]
     if difference:
-        heads.append(f"PR-AUC, {material[1].name} − {material[0].name}")
+        heads.append("PR-AUC, second − first")
     note = (
         "Sorted by PR-AUC; a click on a head sorts by it. The dotted line is what chance reaches: the class's share of the "
         "tracks in PR-AUC, a half in ROC-AUC."
@@ -217,27 +216,33 @@ def groups(material: Sequence[Material], shared: Common | None, members: Mapping
     if not members:
         return Section("Groups of tags", "")
     colours = [report_svg.colour(index) for index in range(len(material))]
-    rows = []
-    for group, tags in members.items():
-        row: list[Any] = [
-            Cell(Html(f'<span title="{escape(", ".join(tags))}">{escape(group)}</span>'), group),
-            len(tags),
-        ]
+    rows, known = [], set(members_of_all(material, shared))
+    areas = [ranking.summarise(one.truth, one.scores, one.classes) for one in shared.scores] if shared else [one.summary for one in material]  # fmt: skip
+    for group, every in members.items():
+        tags = [tag for tag in every if tag in known]
+        row: list[Any] = [group, len(tags)]
         for key in AREAS:
             found = []
-            for index, one in enumerate(material):
-                values = [one.summary["per_class"][tag][key] for tag in tags if tag in one.summary["per_class"]]
-                known = [value for value in values if value is not None]
-                mean = float(np.mean(known)) if known else None
-                found.append((mean, _group_bounds(shared, index, tags, key)))
+            for index, one in enumerate(areas):
+                values = [v for tag in tags if (v := one["per_class"][tag][key]) is not None]
+                found.append((float(np.mean(values)) if values else None, _group_bounds(shared, index, tags, key)))
             bars = [(mean, bounds, colour) for (mean, bounds), colour in zip(found, colours, strict=True)]
             row.append(Cell(Html(report_svg.whiskers(bars, width=210)), found[0][0]))
             row.append(Cell(Html("<br>".join(escape(bounded(*pair)) for pair in found)), found[0][0]))
-        rows.append(row)
+        if tags:
+            rows.append(row)
     body = table(["group", "classes", "PR-AUC", "mean [95 %]", "ROC-AUC", "mean [95 %]"], rows, sorts=True)
     listed = "".join(f"<dt>{escape(group)}</dt><dd>{escape(', '.join(tags))}</dd>" for group, tags in members.items())
     more = f'<details><summary>what is in the groups</summary><div class="card"><dl>{listed}</dl></div></details>'
     return Section("Groups of tags", legend([one.name for one in material], colours) + body + more)
+
+
+def members_of_all(material: Sequence[Material], shared: Common | None) -> list[str]:
+    """Classes that all runs have, so that a group is the same for each."""
+    if shared is not None:
+        return list(shared.scores[0].classes)
+    first, *others = (one.summary["per_class"] for one in material)
+    return [name for name in first if all(name in other for other in others)]
 
 
 def _group_bounds(shared: Common | None, index: int, tags: Sequence[str], key: str) -> list[float] | None:

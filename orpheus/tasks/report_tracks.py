@@ -40,50 +40,59 @@ def choose(scores: Scores, paths: Mapping[str, str], count: int) -> list[int]:
 
 
 def section(
-    one: Material,
+    material: Sequence[Material],
     paths: Mapping[str, str],
     *,
-    suffix: str = "",
     count: int = 4,
     seconds: float = 30.0,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> Section:
-    """Tracks of a run, with taggrams and players where their audio is found.
+    """Tracks as the runs judge them, with taggrams and players where their audio is found.
 
     Args:
-        one: The run; its scores are needed, and its model where there is audio.
+        material: Runs; their scores are needed, and their models where there is audio.
         paths: Track id → audio file.
-        suffix: Behind the title.
-        count: Tracks, from the best judged to the worst.
+        count: Tracks, from the best judged by the first run to its worst.
         seconds: Length of what can be heard of each.
         progress: Wraps the tracks.
     """
-    scores = one.scores
-    if scores is None or count < 1:
-        return Section("", "")
-    limits, _ = thresholds(one)
-    chosen = choose(scores, paths, count)
-    tagger: Any = None
-    if any(Path(paths.get(scores.ids[index], "")).is_file() for index in chosen):
+    judged = [(number, one, one.scores) for number, one in enumerate(material) if one.scores is not None]
+    if not judged or count < 1:
+        return Section("Tracks", "")
+    first = judged[0][2]
+    chosen = choose(first, paths, count)
+    limits = {number: thresholds(one)[0] for number, one, _ in judged}
+    taggers: dict[int, Any] = {}
+    if any(Path(paths.get(first.ids[index], "")).is_file() for index in chosen):
         from orpheus.tasks.tagger import Tagger
 
-        tagger = Tagger(one.run)
+        taggers = {number: Tagger(one.run) for number, one, _ in judged}
     parts = []
     for place, index in enumerate(progress(chosen)):
-        track = scores.ids[index]
-        judged = "best judged" if place == 0 else "worst judged" if place == len(chosen) - 1 else "in between"
-        artist = f" · {scores.groups[index]}" if scores.unit == "artist" else ""
-        body = f"<strong>{escape(track)}</strong>{escape(artist)} <span class=legend>{judged}</span><br>"
-        body += chips(scores, index, limits)
-        if tagger is not None and Path(paths.get(track, "")).is_file():
-            body += _listen(tagger, paths[track], scores, index, seconds)
-        parts.append(f'<div class="track">{body}</div>')
+        track = first.ids[index]
+        kind = "best judged" if place == 0 else "worst judged" if place == len(chosen) - 1 else "in between"
+        artist = f" · {first.groups[index]}" if first.unit == "artist" else ""
+        body = f"<strong>{escape(track)}</strong>{escape(artist)} <span class=legend>{kind}</span>"
+        player = ""
+        for number, one, scores in judged:
+            if track not in scores.ids:
+                continue
+            row = scores.ids.index(track)
+            colour = report_svg.colour(number)
+            name = (
+                f'<i class="swatch" style="background:{colour}"></i>{escape(one.name)}: ' if len(material) > 1 else ""
+            )
+            body += f'<div class="legend">{name}{chips(scores, row, limits[number])}</div>'
+            if number in taggers and Path(paths.get(track, "")).is_file():
+                picture, sound = _listen(taggers[number], paths[track], scores, row, seconds)
+                body, player = body + picture, player or sound
+        parts.append(f'<div class="track">{body}{player}</div>')
     note = (
         "Green: right; dashed: annotated, not found; red: found, not annotated; each with its mean probability, at the "
         "thresholds of the confusion table. The sound is what the model hears: mono, at its sample rate. A click in a "
         "picture plays from there; ● marks annotated tags."
     )
-    return Section(f"Tracks{suffix}", "".join(parts), note)
+    return Section("Tracks", "".join(parts), note)
 
 
 def chips(scores: Scores, index: int, limits: np.ndarray) -> str:
@@ -97,8 +106,8 @@ def chips(scores: Scores, index: int, limits: np.ndarray) -> str:
     return "".join(parts) or "<span class=legend>no tag, neither annotated nor found</span>"
 
 
-def _listen(tagger: Any, path: str, scores: Scores, index: int, seconds: float) -> str:
-    """Picture and player of one file; a remark where it cannot be used."""
+def _listen(tagger: Any, path: str, scores: Scores, index: int, seconds: float) -> tuple[str, str]:
+    """Picture and player of one file; a remark and nothing where it cannot be used."""
     try:
         samples, rate = excerpt(path, tagger.spec.sample_rate, seconds)
         with tempfile.TemporaryDirectory() as folder:
@@ -109,9 +118,9 @@ def _listen(tagger: Any, path: str, scores: Scores, index: int, seconds: float) 
             prediction = tagger.predict(cut, hop_seconds=min(0.5, tagger.window_seconds))
     except DataError as error:
         log.warning("%s", error)
-        return f"<p class=note>{escape(error)}</p>"
+        return f"<p class=note>{escape(error)}</p>", ""
     picture = taggram(prediction, scores.classes, scores.truth[index], len(samples) / rate)
-    return f'{picture}<audio controls preload="metadata" src="{encode(samples, rate)}"></audio>'
+    return picture, f'<audio controls preload="metadata" src="{encode(samples, rate)}"></audio>'
 
 
 def excerpt(path: str, sample_rate: int, seconds: float) -> tuple[np.ndarray, int]:
