@@ -4,10 +4,12 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 
 import orpheus
-from orpheus import retrieve
+from orpheus import files, retrieve, train
+from orpheus.semantics.words import tokens
 from orpheus.tasks import retriever as real
 from tests.retriever import FakeRetriever
 
@@ -137,3 +139,52 @@ def test_the_python_interface_is_the_same(index):
     found = orpheus.SongIndex(index)
     assert [hit.id for hit in found.search("sad piano", k=2)] == ["1", "2"]
     assert len(found) == 3
+
+
+@pytest.mark.slow
+def test_a_trained_run_from_audio_to_hits(demo, tmp_path, capsys):
+    """Records and the files they were made from lie at the same places; another run's index is refused."""
+    rng = np.random.default_rng(0)
+    rows = files.read_jsonl(demo / "mel" / "manifest.jsonl")
+    words = sorted({word for row in rows for tag in row["tags"] for word in tokens(tag)} | {"quiet"})
+    lines = [f"{word} " + " ".join(f"{value:.4f}" for value in rng.normal(size=10)) for word in words]
+    (tmp_path / "vectors.txt").write_text("\n".join(lines) + "\n")
+    values = {
+        "retrieval": {"n_filters": 2, "embedding": 16, "input_length": 40, "num_chunk": 2, "triplets_per_epoch": 16, "is_weighted": True},
+        "model-training": {"batch_size": 8, "log_dir": str(tmp_path / "runs"), "split": [60, 20, 20], "tensorboard": "scalars"},
+        "tags": {"top": 8},
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    given = [
+        "--config",
+        tmp_path / "config.json",
+        "--tfrecords-dir",
+        demo / "mel",
+        "--word-vectors",
+        tmp_path / "vectors.txt",
+    ]
+    for seed in (0, 1):
+        assert train.main(["log-mel-spectrogram", *map(str, given), "--epochs", "1", "--seed", str(seed)]) == 0
+    run, other = sorted((tmp_path / "runs").iterdir())
+    index = tmp_path / "index"
+    assert (
+        retrieve.main(["index", str(run), str(demo / "mel"), str(demo / "data" / "tracks.csv"), "-o", str(index)]) == 0
+    )
+    capsys.readouterr()
+    # The csv has the same ids, and now its files stand for them: decoded and cut as the records were.
+    by_file = {song.id: song.vector for song in (orpheus.SongIndex(index)._store.find(row["id"]) for row in rows)}
+    for song, _, vector in real.Retriever.load(run).records(demo / "mel"):
+        assert by_file[song] @ vector > 0.999
+    assert retrieve.main(["index", str(run), str(demo / "data" / "tracks.csv"), "-o", str(index)]) == 0
+    assert f"0 new, {len(rows)} unchanged" in capsys.readouterr().out
+    hits = json.loads(asked(capsys, "search", index, "quiet", f"-{words[0]}", "-k", 3, "--format", "json"))
+    assert len(hits) == 3 and hits[0]["score"] >= hits[2]["score"]
+    audio = hits[0]["path"]
+    assert hits[0]["id"] not in [
+        hit["id"] for hit in json.loads(asked(capsys, "similar", index, audio, "--format", "json"))
+    ]
+    assert len(asked(capsys, "tags", index, audio, "-k", 3).splitlines()) == 4
+    assert retrieve.main(["search", str(index), "xyzzy"]) == 2
+    assert "vectors.txt: no vector for 'xyzzy'" in capsys.readouterr().err
+    assert retrieve.main(["index", str(other), audio, "-o", str(index)]) == 2
+    assert "was made with another run" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from orpheus.data import records, tables
 from orpheus.data.tables import Table
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search import SongIndex, neighbours
+from tests.conftest import ROOT
 from tests.retriever import WORDS, FakeRetriever, vector
 
 SONGS = {"a.wav": "sad piano", "b.wav": "happy guitar", "sub/c.mp3": "sad vocals guitar", "d.ogg": "rock guitar vocals"}
@@ -208,6 +211,13 @@ def test_known_tags_are_searched_without_the_run(index, music):
     assert names(again.similar(music / "a.wav", k=1)) == ["c.mp3"]
     with pytest.raises(DataError, match="no such run folder"):
         again.search("guitar")
+
+
+def test_a_search_for_known_tags_loads_no_tensorflow(index, music):
+    index.add([music])
+    code = f"from orpheus import SongIndex; SongIndex({str(index.folder)!r}).search('sad'); import sys; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_records(index, retriever, tmp_path):

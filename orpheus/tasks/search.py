@@ -15,9 +15,10 @@ from orpheus.data.songstore import SongStore
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.nearest import Nearest
 from orpheus.semantics.words import tokens
-from orpheus.tasks import indexing, query
+from orpheus.tasks import query
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both load TensorFlow, which a search for known tags does not need
+    from orpheus.tasks import indexing
     from orpheus.tasks.retriever import Retriever
 
 log = logging.getLogger(__name__)
@@ -146,8 +147,8 @@ class SongIndex:
         tags: Mapping[str, Sequence[str]] | None = None,
         keep: bool = False,
         reread: bool = False,
-        progress: indexing.Progress = lambda items, **_: items,
-    ) -> indexing.Report:
+        progress: "indexing.Progress" = lambda items, **_: items,
+    ) -> "indexing.Report":
         """Add songs, or bring those that are there up to date; only what is new or has changed is embedded.
 
         Args:
@@ -165,6 +166,8 @@ class SongIndex:
             ConfigError, DataError: see `indexing.add`. What was embedded before the error, or before an interruption, is
                 in the index.
         """
+        from orpheus.tasks import indexing
+
         options = indexing.Options(tags=tags, keep=keep, reread=reread, progress=progress)
         report = indexing.add(self._store, self.retriever, songs, options)
         self._keep_tags(progress)
@@ -330,7 +333,7 @@ class SongIndex:
 
     # The vectors of tags: those of training and of the songs are kept, so that asking for them needs no model.
 
-    def _keep_tags(self, progress: indexing.Progress) -> None:
+    def _keep_tags(self, progress: "indexing.Progress") -> None:
         counts = self._store.tag_counts()
         frequent = sorted(counts, key=lambda tag: (-counts[tag], tag))[:_MOST_TAGS]
         new = [tag for tag in dict.fromkeys([*self.training_tags, *frequent]) if tag not in self._tag_vectors]
