@@ -32,6 +32,8 @@ def location(folder: str | os.PathLike) -> str:
     if not mark:
         return os.path.expanduser(name)
     if scheme not in tf.io.gfile.get_registered_schemes():
+        # In several parts at a time tensorflow-io 0.37.1 reads rubbish from 512 kB on, and errors as content at the end.
+        os.environ.setdefault("S3_DISABLE_MULTI_PART_DOWNLOAD", "1")
         try:
             importlib.import_module("tensorflow_io")  # registers its file systems
         except (ImportError, OSError, tf.errors.OpError, NotImplementedError) as error:
