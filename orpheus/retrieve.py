@@ -40,6 +40,7 @@ def parser() -> cli.Parser:
     index.add_argument(
         "--min-val", type=float, default=0, metavar="V", help="tags of SOURCE below this weight do not count"
     )
+    index.add_argument("--factors", metavar="FILE", help="of the songs of records, for runs of input_type hybrid")
     index.add_argument("--keep", action="store_true", help="keep songs that are no longer where they were")
     index.add_argument("--reread", action="store_true", help="read files whose size and date have not changed, too")
     index.add_argument(
@@ -121,10 +122,11 @@ def body(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     if not arguments.songs and not arguments.remove:
         raise ConfigError("SONGS is missing: give audio, records or factors to add, or --remove")
-    from orpheus.data import tagsources
+    from orpheus.data import tables, tagsources
     from orpheus.tasks.search import SongIndex
 
     tags = tagsources.read(arguments.tags, min_val=arguments.min_val)[0] if arguments.tags else None
+    factors = tables.read(arguments.factors) if arguments.factors else None
     index = SongIndex.create(arguments.out, arguments.run)
     gone = index.remove(arguments.remove) if arguments.remove else []
     for song in gone:
@@ -132,8 +134,8 @@ def _add(arguments: argparse.Namespace) -> int:
     failures = {}
     if arguments.songs:
         report = index.add(
-            arguments.songs, tags=tags, keep=arguments.keep, reread=arguments.reread, progress=cli.progress
-        )
+            arguments.songs, tags=tags, factors=factors, keep=arguments.keep, reread=arguments.reread, progress=cli.progress,
+        )  # fmt: skip
         for what, songs in (("removed", report.removed), ("kept, though no longer there:", report.kept)):
             for song in songs:
                 print(f"{what} {song}")

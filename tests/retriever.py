@@ -54,14 +54,16 @@ class FakeRetriever:
             self.embedded.append(path.name)
             yield path, found if found is not None else DataError(f"{path}: silent")
 
-    def records(self, folder, *, only: Container[str] | None = None):
+    def records(self, folder, *, only: Container[str] | None = None, factors: Table | None = None):
         for name in records.shard_names(folder):
             for record in records.read_shard(Path(folder) / name):
                 fields = records.decode(record)
                 song, words = fields["tid"][0].decode(), fields["audio"][0].decode().strip("\0")
                 if only is None or song in only:
                     self.embedded.append(song)
-                    yield song, tuple(tag.decode() for tag in fields["tags"]), vector(words)
+                    heard = vector(words)
+                    total = heard if factors is None else heard + factors.dense([song])[0]
+                    yield song, tuple(tag.decode() for tag in fields["tags"]), total / np.linalg.norm(total)
 
     def factors(self, table: Table):
         self.embedded += table.ids

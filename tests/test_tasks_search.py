@@ -236,6 +236,22 @@ def test_records(index, retriever, tmp_path):
     assert index.similar("1", k=1)[0].id in ("2", "4")
 
 
+def test_records_and_factors_together(index, retriever, tmp_path):
+    write_records(tmp_path / "records", {"1": ("sad", []), "2": ("rock", []), "3": ("jazz", []), "4": ("happy", [])})
+    rows = 5 * np.eye(8, dtype=np.float32)[[6, 5, 5, 0]]
+    rows[2] = 0
+    table = Table("factors.npz", ("1", "2", "3", "5"), rows)
+    report = index.add([tmp_path / "records"], factors=table)
+    assert report.new == ["1", "2"] and list(report.failures) == ["3", "4"]
+    assert report.failures["4"] == "factors.npz: song '4' has no factors"
+    assert index.search("jazz", k=1)[0].id == "1"  # by its factors
+    retriever.embedded.clear()
+    assert index.add([tmp_path / "records"], factors=table).unchanged == 2
+    rows[1] = 5 * np.eye(8, dtype=np.float32)[2]
+    assert index.add([tmp_path / "records"], factors=Table("factors.npz", table.ids, rows)).changed == ["2"]
+    assert retriever.embedded == ["2"]
+
+
 def test_factors(tmp_path, retriever):
     retriever.input_type = "cf"
     index = SongIndex.create(tmp_path / "index", retriever)

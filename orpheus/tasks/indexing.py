@@ -66,12 +66,14 @@ class Options:
 
     Attributes:
         tags: Song → tags; None for those that the songs bring: of records, or the genre field of audio files.
+        factors: Of the songs, for runs of audio and factors together; those without are reported and left out.
         keep: Keep what is no longer where it was from.
         reread: Read files whose size and date are as they were, too.
         progress: Called as ``progress(iterable, desc=…, unit=…)`` and iterated instead, for example `cli.progress`.
     """
 
     tags: Mapping[str, Sequence[str]] | None = None
+    factors: tables.Table | None = None
     keep: bool = False
     reread: bool = False
     progress: Progress = lambda items, **_: items
@@ -181,25 +183,31 @@ class _Adding:
     def records(self) -> None:
         """A folder of records: the path of a song is its shard."""
         wanted: dict[str, Known] = {}
+        factors = self.options.factors
         for name in self.options.progress(records.shard_names(self.source), desc="Reading", unit="shard"):
             path = os.path.join(self.source, name)
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"
             mine = {song: one for song, one in self.known.items() if one.path == path}
-            if mine and not self.options.reread and all(one.stat == stat for one in mine.values()):
+            if mine and factors is None and not self.options.reread and all(one.stat == stat for one in mine.values()):
                 self.same.update(mine)
                 continue
             for number, record in enumerate(records.read_shard(path)):
-                song = records.decode(record).get("tid")
-                if not song:
+                fields = records.decode(record)
+                if not fields.get("tid"):
                     raise DataError(f"{path}: record {number} has no tid; re-run tools.preprocess")
-                place = Known(path, hashlib.sha256(record).hexdigest(), stat)
-                name_of_song = song[0].decode()
-                before = self.known.get(name_of_song)
-                (self.same if before and before.hash == place.hash else wanted)[name_of_song] = place
+                song, content = fields["tid"][0].decode(), record
+                if factors is not None:
+                    if song not in factors or not (row := factors.dense([song])[0]).any() or not np.isfinite(row).all():
+                        self._fail(song, f"{factors.name}: song {song!r} has no factors")
+                        continue
+                    content += row.tobytes()
+                place = Known(path, hashlib.sha256(content).hexdigest(), stat)
+                before = self.known.get(song)
+                (self.same if before and before.hash == place.hash else wanted)[song] = place
         try:
             if wanted:
-                found = self.retriever.records(self.source, only=wanted)
+                found = self.retriever.records(self.source, only=wanted, factors=factors)
                 for song, tags, vector in self.options.progress(found, desc="Songs", unit="song", total=len(wanted)):
                     given = self.options.tags
                     self._put(song, wanted[song], vector, tags if given is None else given.get(song, ()))

@@ -42,6 +42,7 @@ class Retriever:
         self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
         self.input_type: str = settings["input_type"]
         self.dimension = int(self.model.output_shape[-1])
+        self._columns = settings["dimensions"].get("factors", [0])[0]
         self.spec = None
         if self.input_type != "cf":
             self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
@@ -137,25 +138,34 @@ class Retriever:
                 continue
             yield path, retrieval_job.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
 
-    def _need_audio(self, what: str) -> AudioSpec:
-        if self.spec is None or self.input_type != "spec":
+    def _need_audio(self, what: str, factors: Table | None = None) -> AudioSpec:
+        if self.spec is None or (self.input_type == "hybrid" and factors is None):
             needs = "factors" if self.spec is None else "audio and factors together"
             raise ConfigError(f"{self.run.folder}: was trained on {needs} and cannot embed {what} alone")
+        if factors is not None:
+            if self.input_type != "hybrid":
+                raise ConfigError(f"{self.run.folder}: was trained on audio alone and does not use {factors.name}")
+            self._check_columns(factors)
         return self.spec
 
+    def _check_columns(self, table: Table) -> None:
+        if table.dim != self._columns:
+            raise DataError(f"{table.name}: {table.dim} columns, but {self.run.folder} was trained on {self._columns}")
+
     def records(
-        self, folder: str | os.PathLike, *, only: Container[str] | None = None
+        self, folder: str | os.PathLike, *, only: Container[str] | None = None, factors: Table | None = None
     ) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
         """Embeddings of the records of a folder: id, tags, (dimension,) unit vector.
 
         Args:
             folder: Of records made as those of training.
             only: Ids to embed; None for all.
+            factors: Has a row for each of them; for runs of audio and factors together.
 
         Raises:
-            ConfigError, DataError: the run was trained on factors; the records were made otherwise.
+            ConfigError, DataError: the run was trained on factors; the records were made otherwise; a song has no factors.
         """
-        spec = self._need_audio("records")
+        spec = self._need_audio("records", factors)
         made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
         catalogue = records.open_folder(str(folder), format=spec.format, wanted=made)
         rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
@@ -165,9 +175,12 @@ class Retriever:
         )  # fmt: skip
         numbers = range(len(rows))
         batches = found.spread(list(numbers), self.config.retrieval.num_chunk, batch_size=_SONGS)
-        embedded = (row for windows in batches for row in retrieval_job.embed_songs(self.model, windows, None))
-        for row, vector in zip(rows, embedded, strict=True):
-            yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
+        values = factors.dense([row.track_id for row in rows]) if factors is not None else None
+        for number, windows in enumerate(batches):
+            part = slice(number * _SONGS, number * _SONGS + len(windows))
+            mine = values[part] if values is not None else None
+            for row, vector in zip(rows[part], retrieval_job.embed_songs(self.model, windows, mine), strict=True):
+                yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
 
     def factors(self, table: Table) -> tuple[list[str], np.ndarray]:
         """Ids and embeddings (songs, dimension) of a table of factors.
@@ -177,9 +190,7 @@ class Retriever:
         """
         if self.input_type != "cf":
             raise ConfigError(f"{self.run.folder}: was trained on {self.input_type} and cannot embed factors alone")
-        wanted = self.model.get_layer("song_tower").input_shape[-1]
-        if table.dim != wanted:
-            raise DataError(f"{table.name}: {table.dim} columns, but {self.run.folder} was trained on {wanted}")
+        self._check_columns(table)
         rows = [retrieval_job.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
         return list(table.ids), np.concatenate(rows)
 

@@ -18,6 +18,7 @@ from orpheus.semantics.words import tokens
 from orpheus.tasks import query
 
 if TYPE_CHECKING:  # both load TensorFlow, which a search for known tags does not need
+    from orpheus.data.tables import Table
     from orpheus.tasks import indexing
     from orpheus.tasks.retriever import Retriever
 
@@ -145,6 +146,7 @@ class SongIndex:
         songs: Iterable[str | os.PathLike],
         *,
         tags: Mapping[str, Sequence[str]] | None = None,
+        factors: "Table | None" = None,
         keep: bool = False,
         reread: bool = False,
         progress: "indexing.Progress" = lambda items, **_: items,
@@ -155,20 +157,17 @@ class SongIndex:
             songs: Audio files, folders of them, a csv of tracks, folders of records, tables of factors. What is no
                 longer in a folder, csv or table that was added before is removed.
             tags: Song → tags, instead of those of records and of the genre fields of audio files.
+            factors: Of the songs of records, where the run takes audio and factors together.
             keep: Do not remove.
             reread: Read files whose size and date are as they were, too.
             progress: See `indexing.Options`.
 
-        Returns:
-            What was new, changed, removed and so on.
-
         Raises:
-            ConfigError, DataError: see `indexing.add`. What was embedded before the error, or before an interruption, is
-                in the index.
+            ConfigError, DataError: see `indexing.add`. What was embedded until then is in the index.
         """
         from orpheus.tasks import indexing
 
-        options = indexing.Options(tags=tags, keep=keep, reread=reread, progress=progress)
+        options = indexing.Options(tags=tags, factors=factors, keep=keep, reread=reread, progress=progress)
         report = indexing.add(self._store, self.retriever, songs, options)
         self._keep_tags(progress)
         self._save()
