@@ -1,9 +1,12 @@
 """Reports: what is in the page for known runs, that it needs nothing else, and what is refused."""
 
 import base64
+import html
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -258,3 +261,30 @@ def test_command(runs, tmp_path, capsys):
     assert command.main([str(runs[0].folder)] * 7) == 2
     assert "six at most" in capsys.readouterr().err
     assert command.main([str(tmp_path / "none")]) == 2
+
+
+@pytest.mark.slow
+def test_a_browser_sorts_the_table_and_loads_nothing(runs, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium")
+    asked = (
+        "<script>const heads = [...document.querySelectorAll('table.sorts th')].filter(h => h.textContent == 'class');"
+        "const first = () => heads[0].closest('table').tBodies[0].rows[0].cells[0].textContent;"
+        "const seen = [first()]; for (const _ of [1, 2]) { heads[0].click(); seen.push(first()); }"
+        "seen.push(performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length);"
+        "const pre = document.createElement('pre'); pre.textContent = seen.join('|');"
+        "document.body.replaceChildren(pre);</script>"
+    )
+    page = report.build(runs)
+    (tmp_path / "page.html").write_text(page.replace("</body>", asked + "</body>"), encoding="utf-8")
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{tmp_path}/page.html"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    best, ascending, descending, loaded = re.search(r"<pre>(.*)</pre>", done.stdout)[1].split("|")
+    expected = runs[0].read("metrics")["test"]["mean_of_windows"]["per_class"]
+    assert html.unescape(best) == max(expected, key=lambda name: expected[name]["pr_auc"] or -1)
+    names = sorted(expected, key=str.casefold)
+    assert {html.unescape(ascending), html.unescape(descending)} == {names[0], names[-1]}
+    assert loaded == "0"

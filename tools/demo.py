@@ -20,7 +20,7 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "tools.demo",
         "Make the demo dataset, preprocess it, train a small tagger, print its test metrics for audible and for "
-        "meaningless tags, and tag a held-out file. Takes some five minutes on two cores.",
+        "meaningless tags, tag a held-out file, and write a report of it all. Takes some five minutes on two cores.",
         example="python -m tools.demo --out demo",
     )
     result.add_argument("--out", default="demo", metavar="DIR", help="folder for data, records and the run")
@@ -42,15 +42,18 @@ def body(arguments: argparse.Namespace) -> int:
     _call("tools.make_demo_dataset", data, "--tracks", arguments.tracks, *seed)
     _call("tools.preprocess", "log-mel-spectrogram", records, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "-n", 10, *seed)  # fmt: skip
     run = _call("orpheus.train", "log-mel-spectrogram", "--config", arguments.config, "--tfrecords-dir", records, "--epochs", arguments.epochs, "--set", f"model-training.log_dir={out / 'runs'}", *seed)  # fmt: skip
+    _call("orpheus.evaluate", run, "--split", "valid", "--bootstrap", 0)  # for thresholds that have not seen the test
     _call("orpheus.evaluate", run)
     audible, meaningless, sides = _means(Path(run), data)
     held_out = _held_out(Path(run), records, data)
     picture = Path(run) / "taggram.png"
     _call("orpheus.predict", run, held_out, "--hop-seconds", 1, "--taggram", picture)
     curves = _draw(Path(run), sides)
+    page = _call("orpheus.report", run, "-o", Path(run) / "report.html", "--tracks", data / "tracks.csv")
     print(f"\nmacro ROC-AUC on the test split: audible tags {audible:.3f}, meaningless tags {meaningless:.3f}")
     print(f"TensorBoard: tensorboard --logdir {run}")
     print(f"pictures:    {curves}  {picture}")
+    print(f"report:      {page}")
     print(f"done in {time.monotonic() - started:.0f} s")
     if audible < ROC_WANTED:
         raise DataError(
