@@ -217,14 +217,20 @@ def test_audio_end_to_end(tmp_path, demo, catalogue, kind):
     run = the_run(tmp_path)
     assert evaluate.main([str(run.folder)]) == 0
     retriever = Retriever.load(run.folder)
-    if kind == "spec":
-        found = {song: vector for song, _, vector in retriever.records(demo / "mel")}
-        assert len(found) == len(rows)
-        data = retrieval.reopen_data(run)
-        model = retrieval_job.load_model(run)
-        embedded = retrieval_job.embed(model, data, data.parts["train"], retrieval.load_config(run))
-        for row, vector in zip(data.parts["train"], embedded, strict=True):
-            np.testing.assert_allclose(found[data.ids[row]], vector, atol=1e-5)
+    table = tables.read(tmp_path / "f.npz") if kind == "hybrid" else None
+    found = {song: vector for song, _, vector in retriever.records(demo / "mel", factors=table)}
+    assert len(found) == len(rows)
+    data = retrieval.reopen_data(run)
+    model = retrieval_job.load_model(run)
+    embedded = retrieval_job.embed(model, data, data.parts["train"], retrieval.load_config(run))
+    for row, vector in zip(data.parts["train"], embedded, strict=True):
+        np.testing.assert_allclose(found[data.ids[row]], vector, atol=1e-5)
+    if kind == "hybrid":
+        with pytest.raises(ConfigError, match="audio and factors together and cannot embed records alone"):
+            next(retriever.records(demo / "mel"))
+    else:
+        with pytest.raises(ConfigError, match="was trained on audio alone and does not use extra"):
+            next(retriever.records(demo / "mel", factors=tables.Table("extra", ("a",), np.ones((1, 5)))))
         path = next((demo / "data").rglob("*.mp3"), None) or next((demo / "data").rglob("*.wav"))
         (_, vector), (_, error) = retriever.files([path, tmp_path / "none.mp3"])
         assert isinstance(error, DataError)
