@@ -8,11 +8,11 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from orpheus import resources
 from orpheus.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -186,7 +186,7 @@ def read(path: str | os.PathLike) -> tuple[dict, str]:
     Raises:
         ConfigError: missing or malformed file.
     """
-    path = Path(path).expanduser()
+    path = resources.find(path)
     if path.is_dir():
         path = path / "config.json"
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from orpheus import resources
 from orpheus.errors import ConfigError, DataError
 
 
@@ -120,9 +121,9 @@ def choose(
 
 def read_filter(folder: str | Path) -> list[str]:
     """The tags of FOLDER/tags_remove.txt (or of the file itself), one per line; blank lines are ignored."""
-    path = Path(folder).expanduser()
+    path = resources.find(folder)
     if path.is_dir():
-        path = path / "tags_remove.txt"
+        path = resources.find(Path(folder) / "tags_remove.txt")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:

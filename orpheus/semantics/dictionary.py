@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from orpheus import resources
 from orpheus.errors import ConfigError, DataError
 from orpheus.files import read_json, write_json
 
@@ -177,7 +178,7 @@ def find(path: str | os.PathLike) -> Path:
     Raises:
         DataError: nothing there, a folder with no or several dictionaries, a pickle.
     """
-    path = Path(path).expanduser()
+    path = resources.find(path)
     if path.is_dir():
         found = sorted(p for p in path.glob("*.json") if p.name != "genres.json")
         if len(found) != 1:

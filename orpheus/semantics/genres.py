@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orpheus import resources
 from orpheus.errors import DataError
 from orpheus.files import atomic, read_json, write_json
 from orpheus.semantics.dictionary import Dictionary
@@ -35,7 +36,7 @@ def read(path: str | os.PathLike) -> Genres:
     Raises:
         DataError: missing, or not two lists of whole numbers; file and line.
     """
-    path = Path(path).expanduser()
+    path = resources.find(path)
     if path.is_dir():
         folder = path
         path = next((folder / name for name in ("genres.txt", "genres.json") if (folder / name).is_file()), folder)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orpheus import config_experiment, files
+from orpheus import config_experiment, files, resources
 from orpheus.config_experiment import ExperimentConfig
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 
-FOLDER = Path(__file__).resolve().parents[2] / "configs" / "experiments"
+FOLDER = resources.folder("configs") / "experiments"
 COLUMNS = ("id", "experiment", "settings", "dataset", "split", "set", "parameters", "epochs", "best_epoch", "val_loss", "scores", "config")  # fmt: skip
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orpheus import files
+from orpheus import files, resources
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 from orpheus.tasks import hashes
 from orpheus.tasks.trackscores import Scores
 
 log = logging.getLogger(__name__)
-GROUPS = Path(__file__).resolve().parents[2] / "dictionaries"
+GROUPS = resources.folder("dictionaries")
 
 
 _SHORTEST = 6  # letters that a shortened name keeps: model_1 stays model_1
