@@ -76,9 +76,19 @@ def parser() -> cli.Parser:
     near.add_argument("run", metavar="RUN", help="retrieval run")
     near.add_argument("tag", metavar="TAG", help="any tag, known in training or not")
     near.add_argument("--among", nargs="+", metavar="TAG", help="only these; the tags of training if not given")
+    runs = of.add_parser(
+        "runs", help="evaluated runs side by side",
+        description="Samplings, inputs and word vectors of evaluated runs side by side; runs that differ by seed alone are "
+        "one row, as mean ± standard deviation.",
+        example="python -m orpheus.retrieve runs runs/retrieval_*",
+    )  # fmt: skip
+    runs.add_argument("runs", metavar="RUN", nargs="+", help="retrieval runs that orpheus.evaluate has judged")
+    runs.add_argument("--side", choices=("train", "valid", "test"), default="test", help="which side of the split")
+    runs.add_argument("--different-splits", action="store_true", help="show runs of different splits all the same")
+    for one in (search, similar, tags, near, runs):
+        one.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how it is printed")
     for one in (search, similar, tags, near):
         one.add_argument("-k", type=int, default=20, metavar="K", help="length of the list")
-        one.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how it is printed")
     return result
 
 
@@ -90,6 +100,15 @@ def _index(command: argparse.ArgumentParser) -> None:
 def body(arguments: argparse.Namespace) -> int:
     if arguments.action == "index":
         return _add(arguments)
+    if arguments.action == "runs":
+        from orpheus.run import Run
+        from orpheus.tasks import retrieval_table
+
+        runs = [Run.open(run) for run in arguments.runs]
+        _show(
+            retrieval_table.beside(runs, arguments.side, different_splits=arguments.different_splits), arguments.format
+        )
+        return cli.EXIT_OK
     from orpheus.tasks.search import SongIndex, neighbours
 
     if arguments.action == "neighbours":
@@ -179,7 +198,7 @@ def _query(words: Sequence[str]) -> str:
 def unwanted(argv: Sequence[str]) -> list[str]:
     """The arguments with a blank before each -WORD of a search that is no option, so that argparse leaves it alone."""
     argv = list(argv)
-    actions = [word for word in argv if word in ("index", "search", "similar", "tags", "neighbours")]
+    actions = [word for word in argv if word in ("index", "search", "similar", "tags", "neighbours", "runs")]
     if actions[:1] != ["search"]:
         return argv
     start = argv.index("search") + 1

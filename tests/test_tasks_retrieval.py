@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
-from orpheus import config_retrieval, evaluate, train
+from orpheus import config_retrieval, evaluate, retrieve, train
 from orpheus.data import records, songs, splits, tables
 from orpheus.data.tags import TagTargets
 from orpheus.errors import ConfigError, DataError
@@ -64,6 +64,10 @@ def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, weighte
     assert low <= result["macro"]["MAP"] <= high + 0.02
     assert set(result["zero_shot"]) == {"MAP", "ROC-AUC", "P@10"}
     assert "zero-shot tags" in capsys.readouterr().out
+    assert retrieve.main(["runs", str(run.folder), str(run.folder), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["runs"] == "2" and row["MAP"] == f"{result['macro']['MAP']:.4f} ± 0.0000"
+    assert row["sampling"] == ("balanced-weighted" if weighted else "balanced") and row["vectors"] == "vectors.txt"
     retriever = Retriever.load(run.folder)
     assert retriever.training_tags == tuple(tag for tag in retriever._targets.classes if tag != "new")
     calm, quiet = retriever.tags(["calm", "quiet"])
