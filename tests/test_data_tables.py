@@ -142,3 +142,18 @@ def test_a_text_table_that_is_none_is_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         tables.read(path)
+
+
+def test_factors_of_a_factorisation_bring_the_ids_beside_them(tmp_path):
+    folder = layout.DataFolder(tmp_path, "NAME")
+    np.save(tmp_path / "other.npy", np.eye(2))
+    folder.factors.mkdir()
+    np.save(folder.item_factors("als", 3), np.arange(6.0).reshape(2, 3))
+    with pytest.raises(DataError, match=r"index_factors_als_3_NAME\.tsv: no such file"):
+        tables.read(folder.item_factors("als", 3))
+    layout.write_ids(folder.factors_index("als", 3), ["a", "b"])
+    found = tables.read(folder.item_factors("als", 3))
+    assert found.ids == ("a", "b") and found.dense(["b"]).tolist() == [[3, 4, 5]]
+    layout.write_ids(tmp_path / "other.tsv", ["x"])
+    with pytest.raises(DataError, match="2 rows, but its index has 1 ids"):
+        tables.read(tmp_path / "other.npy")

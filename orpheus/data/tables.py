@@ -212,8 +212,10 @@ def read(path: str | os.PathLike) -> Table:
     """A table that brings its own ids.
 
     Args:
-        path: ``.npz`` with ``ids`` (strings) and ``matrix`` (rows, columns), as `write` makes it; any other file is
-            text, a line per row: the id, then its numbers, separated by tabs (or by blanks where there are no tabs).
+        path: ``.npz`` with ``ids`` (strings) and ``matrix`` (rows, columns), as `write` makes it; ``.npy`` with a file of
+            ids beside it, ``item_factors_X.npy`` with ``index_factors_X.tsv`` as tools.factorize writes them, else
+            ``X.npy`` with ``X.tsv``; any other file is text, a line per row: the id, then its numbers, separated by tabs
+            (or by blanks where there are no tabs).
 
     Raises:
         DataError: missing, not numeric, rows of different lengths (the line is named), or an id comes twice.
@@ -223,6 +225,9 @@ def read(path: str | os.PathLike) -> Table:
         raise DataError(
             f"{path}: no such table; give a .npz with ids and matrix, or text with an id and numbers a line"
         )
+    if path.suffix == ".npy":
+        beside = path.with_name(path.name.replace("item_factors_", "index_factors_", 1)).with_suffix(".tsv")
+        return load(path, layout.read_ids(beside))
     if path.suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as parts:
