@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import orpheus
-from orpheus import evaluate, predict, train
+from orpheus import evaluate, predict, report, train
 from orpheus.run import Run
 from tests.conftest import ROOT
 
@@ -86,6 +86,11 @@ def test_evaluate_gives_scikit_learns_values(trained, demo, tmp_path, capsys):
     suspects = list(csv.DictReader((tmp_path / "s.csv").open(encoding="utf-8")))
     assert 0 < len(suspects) <= 30 and all((ROOT / row["path"]).is_file() for row in suspects)
     assert next(csv.DictReader((tmp_path / "m.csv").open(encoding="utf-8")))["class"] == "macro"
+    page = [str(run), "--split", "train", "-o", str(tmp_path / "r.html"), "--count", "1", "--seconds", "2"]
+    assert report.main([*page, "--tracks", str(demo / "data/tracks.csv")]) == 0
+    shown = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert shown.count('<svg class="gram"') == 1 and '<audio controls preload="metadata" src="data:audio/' in shown
+    assert "learning rate" in shown  # from TensorBoard's events
     printed = capsys.readouterr().out
     assert "macro" in printed and "micro" in printed
     result = json.loads((run / "metrics.json").read_text())["train"]

@@ -216,6 +216,23 @@ def test_confusion_counts_and_thresholds(runs):
     assert [int(n) for n in re.findall(r"<td class=n>(\d+)</td>", row)] == [*counts, 80 - sum(counts)]
 
 
+def test_thresholds_come_from_validation_tracks_where_they_were_judged(tmp_path):
+    run = made_up_run(tmp_path / "a")
+    Scores.load(run, "test").save(run, "valid")
+    assert "chosen on the validation tracks" in report.build([run])
+    run.write("metrics", {"valid": run.read("metrics")["test"]})
+    assert "chosen on these very tracks" in report.build([run], split="valid")
+
+
+def test_clusters_are_shown_with_their_members(tmp_path):
+    run = made_up_run(tmp_path / "a")
+    columns = {"rock": 0, "rock and roll": 0, "bebop": 1, "never": 2, "blue": 3}
+    run.write("classes", {"kind": "clusters", "classes": list(CLASSES), "columns": columns})
+    page = report.build([run])
+    check_page(page)
+    assert "<h2>Clusters and co-occurrence" in page and "<td>rock, rock and roll</td>" in page
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 40, [10, 20, 30, 40]), (0, 0.0021, [0, 5e-4, 0.001, 0.0015, 0.002]), (3, 3, [3])],

@@ -1,6 +1,7 @@
 """Intervals, hashes, leaks and suspects of an evaluation, on made-up scores: what is known comes out."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,3 +169,19 @@ def test_different_splits_are_refused_unless_asked_for():
     assert "different records" in note  # said, not refused: waveforms and spectrograms of the same tracks
     (first, *_) = hashes.check_split({"one": a, "old": {}})
     assert first.startswith("old does not say of which split")
+
+
+def test_records_dealt_otherwise_than_in_training_are_refused(tmp_path, caplog):
+    run, data = Run(tmp_path), Stand()
+    data.catalogue = SimpleNamespace(folder="elsewhere")
+    run.write("run", {"hashes": data.hashes()})
+    evaluation.check_hashes(run, data)
+    run.write("run", {"hashes": {**data.hashes(), "records": "q"}})
+    evaluation.check_hashes(run, data)
+    assert "elsewhere are of different records" in caplog.text
+    run.write("run", {"hashes": {**data.hashes(), "split": "t" * 64}})
+    with pytest.raises(DataError, match="elsewhere are of different split"):
+        evaluation.check_hashes(run, data)
+    evaluation.check_hashes(run, data, different_splits=True)
+    run.write("run", {"task": "tagging"})  # of an older orpheus
+    evaluation.check_hashes(run, data)

@@ -88,7 +88,7 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
                 _read(run, "history", []),
                 learning_rates(run),
                 Scores.load(run, split),
-                Scores.load(run, "valid"),
+                Scores.load(run, "valid") if split != "valid" else None,
                 _read(run, "classes", {}),
             )
         )
