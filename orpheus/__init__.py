@@ -18,10 +18,10 @@ def load(run):
     Raises:
         DataError: not a run, or one that has no model yet.
     """
-    from orpheus.run import Run
+    from orpheus.remote import open_run
     from orpheus.tasks.tagger import Tagger
 
-    return Tagger(Run.open(run))
+    return Tagger(open_run(run))
 
 
 def __getattr__(name: str):

@@ -1,6 +1,7 @@
 """What every command shares: the parser's look, one-line errors, exit codes, logging and progress bars."""
 
 import argparse
+import atexit
 import errno
 import logging
 import os
@@ -91,7 +92,7 @@ def leave(code: int) -> NoReturn:
     virtual method called"). Where it was loaded, nothing is taken down.
     """
     if "tensorflow_io" in sys.modules:
-        logging.shutdown()
+        atexit._run_exitfuncs()  # what Python itself would still do: temporary folders, logs
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import sys
 
 from orpheus import cli
 from orpheus.errors import ConfigError
@@ -70,7 +69,6 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.run import Run
     from orpheus.tasks import experiments
 
     if arguments.bootstrap is not None and arguments.bootstrap < 0:
@@ -79,15 +77,15 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--suspects-count {arguments.suspects_count}: must be at least 1")
     run = experiments.find_run(arguments.run, arguments.data_dir)
     if arguments.compare_tags:
-        return _compare(run, Run.open(arguments.compare_tags), arguments)
+        return _compare(run, experiments.find_run(arguments.compare_tags), arguments)
     if experiments.is_experiment(run):
         return _items(run, arguments)
-    if run.read("run")["task"] == "retrieval":
-        return _retrieval(run, arguments)
-    return _tagger(run, arguments)
+    (_retrieval if run.read("run")["task"] == "retrieval" else _tagger)(run, arguments)
+    run.publish()
+    return 0
 
 
-def _retrieval(run, arguments: argparse.Namespace) -> int:
+def _retrieval(run, arguments: argparse.Namespace) -> None:
     """Tags that find songs, on one side of the split."""
     from orpheus.tasks import retrieval, retrieval_job, retrieval_scores
 
@@ -106,10 +104,9 @@ def _retrieval(run, arguments: argparse.Namespace) -> int:
     stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
     run.write("metrics", {**stored, split: result})
     print(retrieval_scores.table(result, split))
-    return 0
 
 
-def _tagger(run, arguments: argparse.Namespace) -> int:
+def _tagger(run, arguments: argparse.Namespace) -> None:
     """A tagger on one side of its records."""
     from orpheus.tasks import evaluation, tagging
 
@@ -134,7 +131,6 @@ def _tagger(run, arguments: argparse.Namespace) -> int:
     print(evaluation.table(result, split))
     if arguments.suspects:
         _write_suspects(scores, arguments)
-    return 0
 
 
 def _write_suspects(scores, arguments: argparse.Namespace) -> None:
@@ -192,4 +188,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

@@ -1,7 +1,6 @@
 """A trained tagger for other runtimes: `python -m orpheus.export RUN OUT --format savedmodel|tflite|onnx`."""
 
 import argparse
-import sys
 
 from orpheus import cli
 
@@ -38,11 +37,11 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.run import Run
+    from orpheus.remote import open_run
     from orpheus.tasks import export
 
     written = export.export(
-        Run.open(arguments.run),
+        open_run(arguments.run),
         arguments.out,
         arguments.format,
         check=arguments.check,
@@ -62,4 +61,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

@@ -81,12 +81,11 @@ def body(arguments: argparse.Namespace) -> int:
     paths = audio_files(arguments.inputs)
     tagger = Tagger(run)
     predictions, failures = {}, {}
-    for path in cli.progress(paths, desc="predict", unit="file"):
-        try:
-            prediction = tagger.predict(path, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
-        except DataError as error:
-            failures[path] = str(error)
-            log.error("%s", error)
+    found = tagger.predict_files(paths, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
+    for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
+        if isinstance(prediction, DataError):
+            failures[path] = str(prediction)
+            log.error("%s", prediction)
             continue
         predictions[path] = prediction
         print(path)
@@ -223,4 +222,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

@@ -38,15 +38,14 @@ class Run:
             name: The frontend, or the experiment.
             command: Command line, for command.txt.
         """
-        base = Path(log_dir).expanduser() / f"{name}_{datetime.datetime.now():%y%m%d-%H%M%S}"
-        for number in range(1, 1000):
-            folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        taken: list[str] = []
+        while True:
+            folder = Path(log_dir).expanduser() / new_name(name, taken)
             try:
                 folder.mkdir(parents=True)
-                break
+                return cls(folder)._begin(command)
             except FileExistsError:
-                continue
-        return cls(folder)._begin(command)
+                taken.append(folder.name)
 
     @classmethod
     def create_numbered(cls, parent: str | os.PathLike, name: str, *, command: Sequence[str]) -> "Run":
@@ -76,6 +75,8 @@ class Run:
         Raises:
             DataError: the folder is missing or holds no run.
         """
+        if "://" in os.fspath(folder):
+            raise DataError(f"{folder}: a run in object storage, and this needs one here; copy the folder")
         run = cls(Path(folder).expanduser())
         if not run.folder.is_dir():
             raise DataError(f"{folder}: no such run folder")
@@ -90,6 +91,14 @@ class Run:
     def read(self, name: str) -> Any:
         """Read NAME.json."""
         return files.read_json(self.folder / f"{name}.json")
+
+    @property
+    def place(self) -> str:
+        """What to call the run by on a command line."""
+        return str(self.folder)
+
+    def publish(self) -> None:
+        """See to it that all of the run is at its place; a folder of this machine is."""
 
     @property
     def model_path(self) -> Path:
@@ -128,6 +137,13 @@ class Run:
             for _, old in self.checkpoints()[:-keep]:
                 shutil.rmtree(old)
         return path
+
+
+def new_name(name: str, taken: Sequence[str]) -> str:
+    """``NAME_YYMMDD-HHMMSS``, with ``-2``, ``-3``… where that is taken."""
+    base = f"{name}_{datetime.datetime.now():%y%m%d-%H%M%S}"
+    others = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return next(one for one in (base, *others) if one not in taken)
 
 
 def versions() -> dict[str, str]:

@@ -247,8 +247,8 @@ def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
 
 
 def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
+    from orpheus import remote
     from orpheus.learning import cluster, fit
-    from orpheus.run import Run
 
     config, settings = plan.config, plan.settings
     me = cluster.member(strategy)
@@ -275,21 +275,23 @@ def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
     if arguments.dry_run:
         return _dry_run(job, options, strategy, plan)
     if run is None:
-        run = Run.create(
+        run = remote.create_run(
             config.training.log_dir,
             settings["frontend"],
             command=["python", "-m", "orpheus.train", *map(shlex.quote, sys.argv[1:])],
         )
         plan.save(run)
     run.write("run", settings)
-    log.info("run: %s", run.folder)
+    log.info("run: %s", run.place)
     options = dataclasses.replace(options, array_paths=_array_paths(arguments, run, plan.classes))
     try:
         fit.train(job, run, config.training, options, strategy)
     except KeyboardInterrupt:
-        log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.folder)
+        log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.place)
         raise
-    print(run.folder)
+    finally:
+        run.publish()
+    print(run.place)
     return 0
 
 
@@ -337,4 +339,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

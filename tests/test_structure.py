@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # Layer of each module; a folder's name stands for all modules in it that are not named themselves.
 LAYERS = {
     "errors": 0, "files": 0, "config": 0, "config_experiment": 0, "config_retrieval": 0, "cli": 0, "registered": 0, "resources": 0,
-    "run": 1, "data": 1, "semantics": 1,
+    "run": 1, "remote": 2, "data": 1, "semantics": 1,
     "learning.ranking": 1, "learning.nearest": 1, "learning.bootstrap": 1, "learning.factors": 1, "learning.baselines": 1, "learning.projector": 1,
     "data.records": 2, "data.wire": 2, "data.pipeline": 2, "data.augment": 2, "data.sampling": 2, "data.songs": 2, "data.tagsources": 2, "data.preprocess": 2, "data.ledger": 2,
     "data.distributed": 2, "data.storage": 2,
