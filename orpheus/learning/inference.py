@@ -1,10 +1,15 @@
 """A model over many windows: outputs of each, and their mean by track."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+T = TypeVar("T")
 
 
 def forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -42,6 +47,19 @@ def by_track(
     np.add.at(total, owner, scores)
     count = np.bincount(owner, minlength=tracks)[:, None]
     return (total / np.maximum(count, 1)).astype(np.float32), scores, owner
+
+
+def ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """Items in order, at most `count` of them made ahead of time by another thread.
+
+    What making an item raises is raised where it would have come.
+    """
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(count))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield item  # type: ignore[misc]
 
 
 def sliding(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
