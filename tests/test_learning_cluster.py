@@ -9,8 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from orpheus.errors import ConfigError
+from orpheus.learning import cluster
+from orpheus.learning.cluster import Member
 from orpheus.run import Run
+from tests import engine
 from tests.conftest import ROOT
 
 JOB = {"dropout": 0.0, "synchronized": True, "sgd": True, "rate": 0.1}
@@ -20,8 +25,9 @@ def config(addresses, index, **cluster_of) -> str:
     return json.dumps({"cluster": {"worker": addresses, **cluster_of}, "task": {"type": "worker", "index": index}})
 
 
-def start(command: list[str], workers: int = 2) -> list[subprocess.Popen]:
-    """The command on every worker, on loopback."""
+def start(command: list, workers: int = 2) -> list[subprocess.Popen]:
+    """The command, or one of them for each, on every worker, on loopback."""
+    commands = command if isinstance(command[0], list) else [command] * workers
     sockets = [socket.socket() for _ in range(workers)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -31,7 +37,7 @@ def start(command: list[str], workers: int = 2) -> list[subprocess.Popen]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-m", *commands[index]], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **quiet, "TF_CONFIG": config(addresses, index)},
         )
         for index in range(workers)
@@ -45,8 +51,8 @@ def finish(processes, codes=(0, 0), timeout=300) -> list[tuple[str, str]]:
     finally:
         for process in processes:
             process.kill()
-    for process, (_, error), code in zip(processes, said, codes, strict=True):
-        assert process.returncode == code, error[-3000:]
+    found = [process.returncode for process in processes]
+    assert found == list(codes), "\n".join(error[-3000:] for _, error in said)
     return said
 
 
@@ -90,3 +96,80 @@ def test_a_lost_worker_ends_the_others_and_resume_goes_on(tmp_path, victim):
     finish(start(script(tmp_path / "killed", settings)))
     whole = alone(tmp_path / "whole", {**settings, "workers": None})
     np.testing.assert_allclose(np.load(tmp_path / "killed/weights.npy"), whole, atol=1e-4)
+
+
+BAD = [
+    (None, "not set"),
+    ("{", "not JSON"),
+    ("[]", "has no cluster or no task"),
+    ('{"cluster": {"worker": ["a:1", "b:2"]}}', "has no cluster or no task"),
+    (config(["a:1", "b:2"], 0, ps=["c:3"]), "cluster.ps has no part"),
+    (config(["a:1", "b"], 0), "is no list of host:port"),
+    (config("a:1", 0), "is no list of host:port"),
+    (config(["a:1"], 0), "names 1 worker"),
+    (config(["a:1", "a:1"], 0), "an address twice"),
+    (config(["a:1", "b:2"], 2), "is none of the cluster's"),
+    (config(["a:1", "b:2"], "0"), "is none of the cluster's"),
+    (config(["a:1"], 0, chief=["b:2", "c:3"]), "there is one chief"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_bad_tf_config_is_one_line(text, message):
+    with pytest.raises(ConfigError, match=f"^TF_CONFIG: .*{message}.*needs TF_CONFIG='") as error:
+        cluster.parse(text)
+    assert "\n" not in str(error.value)
+
+
+def test_who_is_who():
+    assert cluster.parse(config(["a:1", "b:2"], 1)) == Member(1, ("a:1", "b:2"))
+    assert cluster.parse(config(["a:1", "b:2"], 1, chief=["c:3"])) == Member(2, ("c:3", "a:1", "b:2"))
+    assert cluster.member(tf.distribute.get_strategy()).workers == 1
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("TF_CONFIG", config([address, "b:2"], 0))
+        with pytest.raises(ConfigError, match=f"cannot listen at {address}.*choose another port"):
+            cluster.connect()
+
+
+@pytest.mark.parametrize(
+    ("service", "message"),
+    [("localhost:1", "give grpc://host:port"), ("grpc://localhost:1", "nothing answers"), ("grpc://localhost:99999", "nothing answers")],
+)  # fmt: skip
+def test_a_data_service_that_is_not_there_is_named(service, message):
+    with pytest.raises(ConfigError, match=f"--data-service {service}: {message}"):
+        cluster.check_service(service)
+
+
+@pytest.fixture
+def service():
+    """A dispatcher with one worker, in this process."""
+    dispatcher = tf.data.experimental.service.DispatchServer()
+    address = dispatcher.target.split("://")[1]
+    worker = tf.data.experimental.service.WorkerServer(
+        tf.data.experimental.service.WorkerConfig(dispatcher_address=address)
+    )
+    yield dispatcher.target
+    del worker, dispatcher
+
+
+def test_a_data_service_gives_the_same_batches_from_any_epoch_on(service):
+    job, on = engine.job(), tf.distribute.get_strategy()
+    for first_epoch in (0, 3, 0):  # the third time as a new run, not where the first has stopped
+        served = iter(cluster.training(job, first_epoch, on, service=service))
+        for batch, (x, y) in zip(job.train(first_epoch).take(engine.STEPS + 2), served, strict=False):
+            np.testing.assert_array_equal(batch[0], x)
+            np.testing.assert_array_equal(batch[1], y)
+
+
+def test_rows_are_dealt_in_order():
+    batches = tf.data.Dataset.range(24).batch(12).map(lambda rows: ({"a": rows, "b": -rows}, rows))
+    parts = list(cluster._deal(batches, 3).as_numpy_iterator())
+    assert [rows.tolist() for _, rows in parts] == [list(range(start, start + 4)) for start in range(0, 24, 4)]
+    for inputs, rows in parts:
+        np.testing.assert_array_equal([inputs["a"], -inputs["b"]], [rows, rows])

@@ -227,7 +227,7 @@ def _served(service: str, me: Member, strategy: tf.distribute.Strategy):
     )
 
 
-def check_service(service: str) -> None:
+def check_service(service: str, option: str = "--data-service") -> None:
     """Refuse an address at which nothing answers: TensorFlow would wait for it for hours.
 
     Raises:
@@ -235,13 +235,11 @@ def check_service(service: str) -> None:
     """
     match = re.fullmatch(r"grpc://(.+):(\d+)", service)
     if not match:
-        raise ConfigError(f"--data-service {service}: give grpc://host:port of a dispatcher")
+        raise ConfigError(f"{option} {service}: give grpc://host:port of a dispatcher")
     try:
         socket.create_connection((match[1], int(match[2])), timeout=SILENT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"--data-service {service}: nothing answers there ({error}); start the dispatcher first"
-        ) from None
+        raise ConfigError(f"{option} {service}: nothing answers there ({error}); start the dispatcher first") from None
 
 
 @contextlib.contextmanager
@@ -257,11 +255,12 @@ def watched(strategy: tf.distribute.Strategy) -> Iterator[None]:
         me = member(strategy)
         if me.workers == 1:
             raise
-        lost = re.search(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", str(error))
-        who = "another worker"
-        if lost:
-            cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-            who = f"worker {cluster[lost[1]][int(lost[2])]}"
+        cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+        named = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", str(error))
+        others = [
+            cluster[kind][int(task)] for kind, task in named if cluster[kind][int(task)] != me.addresses[me.index]
+        ]
+        who = f"worker {others[0]}" if others else "another worker"
         raise DataError(
             f"{who} is gone, and this one ({me.addresses[me.index]}) cannot go on without it; start all workers again "
             "with --resume and the chief's run folder"
