@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 PAGES = [
     ROOT / "README.md",
     ROOT / "WORKSPACE.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "dictionaries/README.md",
 ]
 
