@@ -52,12 +52,31 @@ def parser(module: str, description: str, *, example: str = "") -> Parser:
     return result
 
 
-def run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None = None) -> int:
+def run(
+    command: Parser,
+    body: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None = None,
+    *,
+    leaves: bool | None = None,
+) -> int:
     """Parse, run the body, and turn what a user can cause into one line and an exit code.
+
+    Args:
+        command: Its parser.
+        body: What it does.
+        argv: Arguments; None for those of the process.
+        leaves: The process ends with this call; None: where `argv` is None.
 
     Returns:
         What `body` returns (None counts as 0), 2 for `ConfigError`, `DataError` and a full disk, 130 after Ctrl-C.
     """
+    code = _run(command, body, argv)
+    if leaves or (leaves is None and argv is None):
+        _leave(code)
+    return code
+
+
+def _run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None) -> int:
     arguments = command.parse_args(argv)
     verbose = arguments.verbose
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose > 2 else "3")
@@ -85,18 +104,16 @@ def _fail(command: Parser, message: str) -> int:
     return EXIT_BAD_INPUT
 
 
-def leave(code: int) -> NoReturn:
-    """End the process with an exit code, `sys.exit` for commands that reach object storage.
+def _leave(code: int) -> None:
+    """End the process at once where the S3 client of tensorflow-io was loaded.
 
-    The S3 client of tensorflow-io can abort the process while it is being taken down, after all work is done ("pure
-    virtual method called"). Where it was loaded, nothing is taken down.
+    It can abort while the process is being taken down, after all work is done ("pure virtual method called").
     """
     if "tensorflow_io" in sys.modules:
         atexit._run_exitfuncs()  # what Python itself would still do: temporary folders, logs
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    sys.exit(code)
 
 
 def progress(iterable: Iterable | None = None, **options: Any):

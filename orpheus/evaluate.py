@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 
 from orpheus import cli
 from orpheus.errors import ConfigError
@@ -188,4 +189,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.leave(main())
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """A trained tagger for other runtimes: `python -m orpheus.export RUN OUT --format savedmodel|tflite|onnx`."""
 
 import argparse
+import sys
 
 from orpheus import cli
 
@@ -61,4 +62,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.leave(main())
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """One HTML page about one or more runs: curves, classes with intervals, confusions, tracks to listen to, differences."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from orpheus import cli
@@ -77,4 +78,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    cli.leave(main())
+    sys.exit(main())

@@ -181,8 +181,8 @@ def _check(output: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     stop = given.index("--") if "--" in given else len(given)
-    return cli.run(parser(), functools.partial(body, beam_options=given[stop + 1 :]), given[:stop])
+    return cli.run(parser(), functools.partial(body, beam_options=given[stop + 1 :]), given[:stop], leaves=argv is None)
 
 
 if __name__ == "__main__":
-    cli.leave(main())
+    sys.exit(main())
