@@ -3,7 +3,7 @@
 import pytest
 
 from orpheus.data.lastfm import TagDatabase
-from orpheus.data.tagfiles import TagFile, open_tags, read_tags
+from orpheus.data.tagfiles import TagFile, is_csv, open_tags, read_tags
 from orpheus.errors import DataError
 
 HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
@@ -89,7 +89,7 @@ def test_malformed_files_are_named_by_line(tmp_path, content, said):
 
 def test_other_files_are_no_tag_source(tmp_path):
     (tmp_path / "x.csv").write_text("id,tags\n")
-    with pytest.raises(DataError, match="neither an SQLite tag database nor"):
+    with pytest.raises(DataError, match="neither an SQLite tag database, nor"):
         open_tags(tmp_path / "x.csv")
     with pytest.raises(DataError, match="no such"):
         open_tags(tmp_path / "missing.tsv")
@@ -112,3 +112,21 @@ def test_real_files(shared):
         124.6,
     )
     assert "genre---punkrock" in first.tags
+
+
+def test_csv_with_a_column_of_tags(tmp_path):
+    path = tmp_path / "tracks.csv"
+    path.write_text(
+        '\ufefftrack_id,audio_path,tags,artist\n1,a.mp3,"piano; sad;piano",X\n2,b.mp3,drums| fast ,Y\n3,c.mp3,,Y\n',
+        encoding="utf-8",
+    )
+    source = open_tags(path)
+    assert source.tags_of_all(["1", "2", "3", "4"]) == {"1": ["piano", "sad"], "2": ["drums", "fast"], "3": [], "4": []}
+    assert source.popularity() == [("drums", 1), ("fast", 1), ("piano", 1), ("sad", 1)]
+    path.write_text("track_id,tags\n1,a\n1,b\n")
+    with pytest.raises(DataError, match=r"tracks.csv:3: track_id '1' is there twice"):
+        open_tags(path)
+    path.write_text("track_id,audio_path\n1,a\n")
+    assert not is_csv(path) and not is_csv(tmp_path / "none")
+    with pytest.raises(DataError, match="nor a csv with the columns track_id and tags"):
+        open_tags(path)

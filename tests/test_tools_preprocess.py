@@ -107,7 +107,7 @@ def test_check_exits_with_2_and_names_the_shards(music, capsys):
         ([], "give one source of tags: --tag-path, --tag-path-multi or --tags-tsv"),
         (["--tag-path", "tags.db", "--tags-tsv", "tags.tsv"], "give one source of tags"),
         (["--tag-path", "nowhere.db"], "nowhere.db: no such tag database"),
-        (["--tag-path", "tracks.csv"], "tracks.csv: not a readable SQLite tag database"),
+        (["--tag-path", "tracks.csv"], "tracks.csv: neither an SQLite tag database"),
         (["--tag-path", "empty.db"], "empty.db: holds no tags"),
         (["--tag-path", "strangers.db"], "tag source 0: no tag for any of the 6 tracks"),
         (["--tag-path-multi", "tags.db", "strangers.db"], "tag source 1: no tag for any"),

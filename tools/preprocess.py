@@ -29,7 +29,10 @@ def parser() -> cli.Parser:
         "--root-dir", metavar="DIR", help="where relative paths start; the csv's (or tsv's) folder if not given"
     )
     source.add_argument(
-        "--tag-path", metavar="DB", help="SQLite tags in the schema of the Million Song Dataset's Last.fm"
+        "--tag-path",
+        metavar="DB",
+        help="SQLite tags in the schema of the Million Song Dataset's Last.fm, or a csv (track_id,tags); if not given, the "
+        'column tags of --csv-path: "piano; sad"',
     )
     source.add_argument(
         "--tag-path-multi", metavar="DB", nargs="+", help="several of them, stored as tags_0, tags_1, …"
@@ -137,11 +140,14 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
 def _tracks(arguments: argparse.Namespace) -> list:
     """Tracks with tags from whichever sources were given."""
     from orpheus.data import preprocess, tagfiles
-    from orpheus.data.lastfm import TagDatabase
 
     given = [name for name in ("tag_path", "tag_path_multi", "tags_tsv") if getattr(arguments, name)]
+    if not given and arguments.csv_path and tagfiles.is_csv(arguments.csv_path):
+        arguments.tag_path, given = arguments.csv_path, ["tag_path"]
     if len(given) != 1:
-        raise ConfigError("give one source of tags: --tag-path, --tag-path-multi or --tags-tsv")
+        raise ConfigError(
+            "give one source of tags: --tag-path, --tag-path-multi or --tags-tsv, or a column tags (a; b) in --csv-path"
+        )
     if arguments.tags_tsv:
         listed = tagfiles.read_tags(arguments.tags_tsv)
         sources = [{track_id: list(track.tags) for track_id, track in listed.items()}]
@@ -159,7 +165,7 @@ def _tracks(arguments: argparse.Namespace) -> list:
         raise ConfigError("give the list of tracks: --csv-path (or --tags-tsv, which holds paths too)")
     if not arguments.tags_tsv:
         ids, paths = [track.track_id for track in tracks], arguments.tag_path_multi or [arguments.tag_path]
-        sources = [TagDatabase(path).tags_of_all(ids) for path in paths]
+        sources = [tagfiles.open_tags(path).tags_of_all(ids) for path in paths]
     return preprocess.with_tags(tracks, sources)
 
 

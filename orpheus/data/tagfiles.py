@@ -1,7 +1,9 @@
 """Tags in text files the way MTG-Jamendo publishes them, and one door to every kind of tag source."""
 
+import csv
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,10 +28,11 @@ class TaggedTrack:
 
 
 def read_tags(path: str | os.PathLike, *, prefix: bool = False) -> dict[str, TaggedTrack]:
-    """Read a file of tab-separated TRACK_ID ARTIST_ID ALBUM_ID PATH DURATION TAGS, tags up to the line's end.
+    """Read a file of tab-separated TRACK_ID ARTIST_ID ALBUM_ID PATH DURATION TAGS, tags up to the line's end, or a csv.
 
     Args:
-        path: UTF-8 text whose first line is that header (https://github.com/MTG/mtg-jamendo-dataset).
+        path: UTF-8 text whose first line is that header (https://github.com/MTG/mtg-jamendo-dataset), or a csv with
+            the columns track_id and tags, where ``;`` or ``|`` is between tags: "piano; sad".
         prefix: Keep the category of ``category---tag``; by default ``genre---punkrock`` is read as ``punkrock``.
 
     Returns:
@@ -38,6 +41,8 @@ def read_tags(path: str | os.PathLike, *, prefix: bool = False) -> dict[str, Tag
     Raises:
         DataError: the file is missing, or a line is malformed or repeats an id; the message gives its number.
     """
+    if is_csv(path):
+        return _read_csv(path)
     tracks: dict[str, TaggedTrack] = {}
     try:
         with open(path, "rb") as file:
@@ -62,6 +67,36 @@ def read_tags(path: str | os.PathLike, *, prefix: bool = False) -> dict[str, Tag
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not tracks:
         raise DataError(f"{path}: holds no tracks; expected the header {' '.join(HEADER)} and a line per track")
+    return tracks
+
+
+def is_csv(path: str | os.PathLike) -> bool:
+    """Whether a file is a csv with the columns track_id and tags."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return {"track_id", "tags"} <= set(next(csv.reader([file.readline(100_000)]), []))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
+def _read_csv(path: str | os.PathLike) -> dict[str, TaggedTrack]:
+    tracks: dict[str, TaggedTrack] = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for line in reader:
+                track_id = (line["track_id"] or "").strip()
+                if not track_id or track_id in tracks:
+                    raise DataError(
+                        f"{path}:{reader.line_num}: track_id {track_id!r} is {'there twice' if track_id else 'empty'}"
+                    )
+                tags = filter(None, (tag.strip() for tag in re.split(r"[;|]", line["tags"] or "")))
+                artist, album = line.get("artist") or "", line.get("album") or ""
+                tracks[track_id] = TaggedTrack(
+                    artist, album, line.get("audio_path") or "", 0.0, tuple(dict.fromkeys(tags))
+                )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a UTF-8 csv ({error})") from None
     return tracks
 
 
@@ -163,7 +198,7 @@ def open_tags(path: str | os.PathLike, *, prefix: bool = False) -> TagSource:
     """A tag source of either kind, recognised by its first bytes.
 
     Args:
-        path: A tag database (SQLite) or a tag file (tab-separated).
+        path: A tag database (SQLite), a tag file (tab-separated), or a csv with the columns track_id and tags.
         prefix: As in `read_tags`; databases have no prefixes.
 
     Raises:
@@ -178,8 +213,9 @@ def open_tags(path: str | os.PathLike, *, prefix: bool = False) -> TagSource:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if start.startswith(b"SQLite format 3\0"):
         return TagDatabase(path)
-    if start.removeprefix(b"\xef\xbb\xbf").startswith(HEADER[0].encode()):
+    if start.removeprefix(b"\xef\xbb\xbf").startswith(HEADER[0].encode()) or is_csv(path):
         return TagFile(path, prefix=prefix)
     raise DataError(
-        f"{path}: neither an SQLite tag database nor a tab-separated file whose first line is {' '.join(HEADER)}"
+        f"{path}: neither an SQLite tag database, nor a tab-separated file whose first line is {' '.join(HEADER)}, "
+        "nor a csv with the columns track_id and tags"
     )
