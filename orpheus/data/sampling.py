@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from orpheus.errors import DataError
 
+_BLOCK = 64  # batches drawn in one call: the call costs as much as the drawing of some thousand triplets
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -115,14 +117,15 @@ class Triplets:
         """Endless (`Drawn` as a tuple, seed of the batch) whose draws depend on (seed, epoch, step) alone."""
 
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            def one(step: tf.Tensor):
-                own = tf.random.stateless_uniform(
-                    [2], tf.stack([tf.constant(seed, tf.int64), number * steps + step]), maxval=None, minval=None, dtype=tf.int64
-                )  # fmt: skip
-                drawn = self.draw(batch, own)
-                return (drawn.anchors, drawn.songs, drawn.places), own
+            def block(index: tf.Tensor):
+                own = tf.stack([tf.constant(seed, tf.int64), number * steps + index])
+                drawn = self.draw(_BLOCK * batch, own)
+                seeds = tf.random.stateless_uniform([_BLOCK, 2], own + 2, maxval=None, minval=None, dtype=tf.int64)
+                parts = (drawn.anchors, drawn.songs, drawn.places)
+                return tuple(tf.reshape(part, (_BLOCK, batch, *part.shape[1:])) for part in parts), seeds
 
-            return tf.data.Dataset.range(steps).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+            blocks = tf.data.Dataset.range(-(-steps // _BLOCK)).map(block, num_parallel_calls=tf.data.AUTOTUNE)
+            return blocks.unbatch().take(steps)
 
         return tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max).flat_map(epoch)
 
