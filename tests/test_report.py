@@ -142,14 +142,16 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
     run.write("run", {"task": "recommendation", "experiment": "rec"})
     run.write("config", {"data": {"dataset": "X"}})
     lists = {"items": 7, "users": 50, "mean": {"MAP@5": 0.25, "P@1": 0.5}, "coverage": {"C@5": 0.75},
-             "intervals": {"MAP@5": [0.2, 0.3], "P@1": [0.4, 0.6], "mean": {"MAP@5": [0.2, 0.3]}, "R2": [-0.2, 0.1]}, "R2": -0.1,
-             "baselines": {"random": {"mean": {"MAP@5": 0.01}, "intervals": {"mean": {"MAP@5": [0.0, 0.02]}}},
+             "intervals": {"MAP@5": [0.2, 0.3], "P@1": [0.4, 0.6], "R2": [-0.2, 0.1]}, "R2": -0.1,
+             "baselines": {"random": {"mean": {"MAP@5": 0.01}, "intervals": {"MAP@5": [0.0, 0.02]}},
                            "popularity": {"mean": {"MAP@5": 0.02}}}}  # fmt: skip
     run.write("metrics", {"test": lists})
     page = report.build([run])
     check_page(page)
     assert "0.2500 [0.2000, 0.3000]" in page and "-0.1000 [-0.2000, 0.1000]" in page
     assert "0.010 [0.000, 0.020]" in page and "popularity" in page and "0.7500" in page
+    assert "<td>model_1</td>" in page and "0.250 [0.200, 0.300]" in page  # the run itself, above its baselines
+    assert "<td class=n>50</td>" in page  # a number of users is no measurement
     retrieval = {"songs": 9, "macro": {"MAP": 0.4, "P@10": 0.3}, "zero_shot": None,
                  "per_class": {"rock": {"positives": 3, "MAP": 0.6}, "jazz": {"positives": 2, "MAP": 0.7}},
                  "intervals": {"macro": {"MAP": [0.35, 0.45], "P@10": None}, "zero_shot": None,

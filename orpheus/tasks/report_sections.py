@@ -138,17 +138,23 @@ def _curve(material: Sequence[Material], key: str) -> str:
 
 
 def numbers(material: Sequence[Material]) -> Section:
-    """Every figure of an evaluation, whatever its task: scalars with their intervals, and tables of rows."""
-    parts = []
-    for one in material:
-        scalars, tables = _walk(one.metrics)
-        if not scalars and not tables:
-            continue
-        title = f"<h3>{escape(one.name)}</h3>" if len(material) > 1 else ""
-        rows = [[name, Cell(bounded(value, limits, 4), value)] for name, value, limits in scalars]
-        parts.append(title + table(["metric", "value, 95 % interval"], rows, box=True))
-        for name, (heads, lines) in tables.items():
-            parts.append(f"<h3>{escape(name)}</h3>{table(heads, lines, sorts=True, box=True)}")
+    """Every figure of an evaluation, whatever its task: scalars with their intervals, and tables of rows.
+
+    A table of baselines begins with the run itself.
+    """
+    walked = [_walk(one.metrics) for one in material]
+    figures = [{name: (value, limits) for name, value, limits in scalars} for scalars, _ in walked]
+    keys = list(dict.fromkeys(name for found in figures for name in found))
+    rows = [[key, *(_figure(*found.get(key, (None, None)), digits=4) for found in figures)] for key in keys]
+    heads = ["metric, 95 % interval", *(one.name for one in material)]
+    parts = [table(heads, rows, box=True) if rows else ""]
+    for one, found, (_, tables) in zip(material, figures, walked, strict=True):
+        for name, (columns, lines) in tables.items():
+            if name == "baselines":
+                own = [one.name, *(_figure(*found.get(column, (None, None))) for column in columns[1:])]
+                lines = [own, *lines]
+            run = f"{one.name}: " if len(material) > 1 else ""
+            parts.append(f"<h3>{escape(run + name)}</h3>{table(columns, lines, sorts=True, box=True)}")
     return Section("Results", "".join(parts))
 
 
@@ -161,7 +167,8 @@ def _walk(values: Mapping[str, Any], prefix: str = "", bounds: Any = None) -> tu
     tables: dict[str, Any] = {}
     bounds = values.get("intervals") or bounds or {}
     for key, value in values.items():
-        mine = bounds.get(key) if isinstance(bounds, Mapping) else None
+        # Intervals stand under the same key as what they bound, or, for means over users, without the level "mean".
+        mine = bounds.get(key, bounds if key == "mean" else None) if isinstance(bounds, Mapping) else None
         if key in ("intervals", "hashes", "confusion", "classes", "thresholds"):
             continue
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -195,10 +202,10 @@ def _rows(values: Mapping[str, Any], bounds: Any) -> tuple[list[str], list[list[
     return ["", *columns], lines
 
 
-def _figure(value: Any, limits: Any) -> Any:
+def _figure(value: Any, limits: Any, *, digits: int = 3) -> Any:
     if value is None:
         return Cell("–", None)
-    return value if isinstance(value, int) else Cell(bounded(value, limits), value)
+    return value if isinstance(value, int) else Cell(bounded(value, limits, digits), value)
 
 
 def forest(material: Sequence[Material]) -> Html:
