@@ -192,6 +192,9 @@ def evaluate(
     data_dir=None,
 ) -> str:  # fmt: skip
     """Score a run on a set, write metrics.json (and confusion_SET.png), and return a table of it."""
+    import numpy as np
+
+    from orpheus import files
     from orpheus.tasks import recommendation, scores
 
     if replicates < 0 or (k is not None and k < 1):
@@ -203,8 +206,12 @@ def evaluate(
     if data.config.evaluation == "multilabel" and subset != "val":
         validation = recommendation.outputs(model, data.examples("val"))
     result = scores.evaluate(
-        data, values, subset, k=k, replicates=replicates, validation=validation, progress=cli.progress
-    )
+        data, values, subset, k=k, replicates=replicates, validation=validation, keep_per_user=True,
+        progress=cli.progress,
+    )  # fmt: skip
+    if "per_user" in result:  # by which reports compare runs, user by user
+        with files.atomic(run.folder / f"per_user_{subset}.npz", "wb") as file:
+            np.savez_compressed(file, **{name: one.astype(np.float32) for name, one in result.pop("per_user").items()})
     result["hashes"] = data.hashes()
     if with_baselines:
         found = scores.compare(data, subset, k=k, replicates=replicates, progress=cli.progress)

@@ -162,6 +162,30 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
     assert page.index(">jazz<") < page.index(">rock<")  # sorted by MAP
 
 
+def test_recommendation_is_compared_user_by_user(tmp_path):
+    users = np.random.default_rng(0).random((2, 40))
+    users[1] = users[0] + 0.1 + 0.01 * users[1]
+    runs = []
+    for number, values in enumerate(users):
+        run = Run(tmp_path / f"model_{number}")
+        run.write("run", {"task": "recommendation", "hashes": {"split": "s", "records": "r"}})
+        run.write("config", {})
+        run.write(
+            "metrics",
+            {"test": {"hashes": {"split": "s", "records": "r"}, "users": 40, "mean": {"MAP@5": values.mean()}}},
+        )
+        np.savez(
+            run.folder / "per_user_test.npz", **{"MAP@5": np.append(values, np.nan)}
+        )  # the last has nothing to find
+        runs.append(run)
+    page = report.build(runs)
+    check_page(page)
+    _, counts = bootstrap.draws(range(41), n=1000, seed=0)
+    change, there = np.append(users[1] - users[0], 0), np.append(np.ones(40), 0)
+    low, high = np.percentile((counts.T @ change) / (counts.T @ there), [2.5, 97.5])
+    assert f'"better">{change.sum() / 40:+.4f} [{low:+.4f}, {high:+.4f}]<' in page
+
+
 def test_reference_groups_are_shipped():
     groups = json.loads((ROOT / "dictionaries/lastfm100_groups.json").read_text(encoding="utf-8"))["groups"]
     sizes = {name: len(tags) for name, tags in groups.items()}

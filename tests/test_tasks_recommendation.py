@@ -236,6 +236,8 @@ def test_run_table_and_scores(trained, demo):
     assert row["id"] == "model_1" and row["settings"] == "bio audio-emb" and row["epochs"] == "2"
     assert json.loads(row["config"])["network"]["hidden"] == [8] and "MAP@500" in json.loads(row["scores"])
     assert "model_1  music_recommender" in experiments.show(demo.models)
+    with np.load(trained.folder / "per_user_test.npz") as per_user:
+        assert np.nanmean(per_user["MAP@500"]) == pytest.approx(metrics["mean"]["MAP@500"], abs=1e-6)
     assert metrics["hashes"] == about["hashes"] and row["split"] == about["hashes"]["split"][:8]
     assert metrics["intervals"]["R2"][0] < metrics["R2"] < metrics["intervals"]["R2"][1]
 

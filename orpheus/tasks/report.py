@@ -62,7 +62,7 @@ def build(
             report_tracks.section(judged[:_HEARD], paths or {}, count=tracks, seconds=seconds, progress=progress),
         ]
     else:
-        sections = [report_sections.numbers(judged), *sections]
+        sections = [report_sections.numbers(judged), report_sections.user_differences(judged), *sections]
     sections.append(report_sections.configuration(material))
     return report_html.page(title or f"orpheus: {', '.join(names)}", intro, sections)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from orpheus import files, resources
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
@@ -35,6 +37,7 @@ class Material:
         scores: Of the judged side's tracks.
         valid: Of the validation tracks, by which thresholds are chosen.
         classes: classes.json, where there is one.
+        per_user: Metric → (users,), of recommendation.
     """
 
     run: Run
@@ -47,6 +50,7 @@ class Material:
     scores: Scores | None = None
     valid: Scores | None = None
     classes: dict[str, Any] = field(default_factory=dict)
+    per_user: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def tagging(self) -> bool:
@@ -90,9 +94,18 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
                 Scores.load(run, split),
                 Scores.load(run, "valid") if split != "valid" else None,
                 _read(run, "classes", {}),
+                _per_user(run, side),
             )
         )
     return found
+
+
+def _per_user(run: Run, side: str) -> dict[str, np.ndarray]:
+    path = run.folder / f"per_user_{side}.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as stored:
+        return {name: stored[name].astype(np.float64) for name in stored.files}
 
 
 def _read(run: Run, name: str, default: Any) -> Any:

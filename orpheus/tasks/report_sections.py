@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from orpheus.learning import bootstrap
 from orpheus.tasks import report_svg
 from orpheus.tasks.report_html import Cell, Html, Section, bounded, escape, legend, number, table
 from orpheus.tasks.report_material import Material
@@ -156,6 +157,21 @@ def numbers(material: Sequence[Material]) -> Section:
             run = f"{one.name}: " if len(material) > 1 else ""
             parts.append(f"<h3>{escape(run + name)}</h3>{table(columns, lines, sorts=True, box=True)}")
     return Section("Results", "".join(parts))
+
+
+def user_differences(material: Sequence[Material]) -> Section:
+    """Every further run against the first, user by user: the draws of users serve both."""
+    rows = []
+    first = material[0].per_user if material else {}
+    for one in material[1:]:
+        for name, values in one.per_user.items():
+            if name in first and len(first[name]) == len(values):
+                found = bootstrap.interval(values - first[name], range(len(values)), n=1000)
+                entry = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+                rows.append([f"{one.name} − {material[0].name}", name, signed(entry, 4)])
+    note = "Means over the users that have anything to find; green or red where the 95 % interval leaves zero out."
+    body = table(["runs", "metric", "difference, 95 % interval"], rows, box=True) if rows else ""
+    return Section("Differences between runs", body, note)
 
 
 _Scalars = list[tuple[str, Any, Any]]

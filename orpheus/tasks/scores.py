@@ -28,6 +28,7 @@ def evaluate(
     k: int | None = None,
     replicates: int = 0,
     validation: np.ndarray | None = None,
+    keep_per_user: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score outputs by what the experiment's config says: metrics as JSON can hold them.
@@ -39,6 +40,7 @@ def evaluate(
         k: Length of recommendation lists; the config's if None.
         replicates: Of the bootstrap for 95 % intervals; 0 for none.
         validation: Outputs of the val set, by which multi-label thresholds are chosen.
+        keep_per_user: Of recommendation, also ``"per_user"``, metric → (users,), which JSON cannot hold.
         progress: `cli.progress`.
 
     Raises:
@@ -51,7 +53,8 @@ def evaluate(
             data, subset, lambda start, stop: users[start:stop] @ outputs.T, k=k, replicates=replicates,
             progress=progress,
         )  # fmt: skip
-        result = {key: value for key, value in result.items() if key != "per_user"}
+        if not keep_per_user:
+            del result["per_user"]
     elif kind in ("multilabel", "multiclass", "binary"):
         result = classes(data, outputs, subset, replicates=replicates, validation=validation)
     else:
