@@ -18,8 +18,12 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Defaults behind each option, the example's line breaks kept."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False, argparse.SUPPRESS, []):
+        # A switch has no value to show; 0 has, although it equals False.
+        if action.nargs == 0 or action.default is None or action.default in (argparse.SUPPRESS, []):
             return action.help
+        if isinstance(action.default, list | tuple) and "%(default)" not in (action.help or ""):
+            text = " ".join(map(str, action.default)).replace("%", "%%")  # what comes back is formatted by %
+            return f"{action.help} (default: {text})"
         return super()._get_help_string(action)
 
 

@@ -23,33 +23,33 @@ def parser() -> cli.Parser:
     )
     methods = result.add_subparsers(dest="method", required=True, metavar="{kmeans,npmi,skip-gram}", parser_class=_Sub)
     kmeans = methods.add_parser("kmeans", help="k-means with normalised centroids over word vectors (Model 3)")
-    _tracks.add_source(kmeans)
-    kmeans.add_argument(
-        "--embedding", nargs=2, required=True, metavar=("glove|word2vec|hub", "PATH"), help="word vectors"
-    )
-    kmeans.add_argument("--name", help="folder of the embedding under --out; by default its kind")
-    kmeans.add_argument(
+    _tracks.add_source(kmeans.add_argument_group("tags of tracks"))
+    how = kmeans.add_argument_group("clusters")
+    kept = kmeans.add_argument_group("which clusters are kept")
+    how.add_argument("--embedding", nargs=2, required=True, metavar=("glove|word2vec|hub", "PATH"), help="word vectors")
+    how.add_argument("--name", help="folder of the embedding under --out; by default its kind")
+    how.add_argument(
         "--threshold", type=int, nargs="+", default=[100], metavar="N", help="only tags of more than N tracks"
     )
-    kmeans.add_argument(
+    how.add_argument(
         "--n-clusters", type=int, nargs="+", default=[100], metavar="K", help="numbers of clusters before the filter"
     )
-    kmeans.add_argument("--no-filter", action="store_true", help="keep clusters without one of the filtered tags too")
-    kmeans.add_argument(
+    kept.add_argument("--no-filter", action="store_true", help="keep clusters without one of the filtered tags too")
+    kept.add_argument(
         "--filter-path",
         type=Path,
         default=Path("dictionaries"),
         metavar="DIR",
         help="holds tags_remove.txt, the tags that the filter does not accept",
     )
-    kmeans.add_argument(
+    kept.add_argument(
         "--top",
         type=int,
         default=100,
         metavar="N",
         help="the filtered tags are the N most popular ones less tags_remove.txt",
     )
-    kmeans.add_argument("--keep-tags", type=Path, metavar="FILE", help="the filtered tags themselves, one per line")
+    kept.add_argument("--keep-tags", type=Path, metavar="FILE", help="the filtered tags themselves, one per line")
     kmeans.add_argument(
         "--out",
         type=Path,
@@ -64,12 +64,13 @@ def parser() -> cli.Parser:
         "--linkage", choices=("average", "complete", "single"), default="average", help="distance of two clusters"
     )
     skip = methods.add_parser("skip-gram", help="k-means of vectors learned from co-occurring tags (Model 4.2)")
-    skip.add_argument("--epochs", type=int, default=100, help="at most; training stops early")
-    skip.add_argument("--patience", type=int, default=5, help="epochs without a better validation loss")
-    skip.add_argument("--batch-size", type=int, default=256, help="samples per step")
-    skip.add_argument("--learning-rate", type=float, default=1e-2, help="of Adam")
+    trained = skip.add_argument_group("vectors")
+    trained.add_argument("--epochs", type=int, default=100, help="at most; training stops early")
+    trained.add_argument("--patience", type=int, default=5, help="epochs without a better validation loss")
+    trained.add_argument("--batch-size", type=int, default=256, help="samples per step")
+    trained.add_argument("--learning-rate", type=float, default=1e-2, help="of Adam")
     for sub in (npmi, skip):
-        _tracks.add_source(sub)
+        _tracks.add_source(sub.add_argument_group("tags of tracks"))
         sub.add_argument(
             "--dictionary", type=Path, required=True, metavar="JSON", help="dictionary that holds the genres' clusters"
         )

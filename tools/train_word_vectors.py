@@ -18,25 +18,26 @@ def parser() -> cli.Parser:
         "the vector of a tag is its own where it is frequent enough.",
         example="python -m tools.train_word_vectors --tags lastfm_tags.db --out music.txt",
     )
-    _tracks.add_source(result)
+    corpus, vectors = result.add_argument_group("corpus"), result.add_argument_group("vectors")
+    _tracks.add_source(corpus)
     source = next(action for action in result._actions if action.dest == "tags")
     source.required = False
-    result.add_argument("--texts", type=Path, nargs="+", metavar="FILE", help="texts, one document per line")
+    corpus.add_argument("--texts", type=Path, nargs="+", metavar="FILE", help="texts, one document per line")
     result.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="word2vec file: .bin is binary, others text"
     )
-    result.add_argument("--dimension", type=int, default=100, metavar="D", help="length of the vectors")
-    result.add_argument("--epochs", type=int, default=20, help="passes over the corpus")
-    result.add_argument(
+    vectors.add_argument("--dimension", type=int, default=100, metavar="D", help="length of the vectors")
+    vectors.add_argument("--epochs", type=int, default=20, help="passes over the corpus")
+    vectors.add_argument(
         "--min-count", type=int, default=5, metavar="N", help="words that occur less often are left out"
     )
-    result.add_argument(
+    vectors.add_argument(
         "--window", type=int, default=5, metavar="N", help="words around a word, in texts; a tag list is one window"
     )
-    result.add_argument(
+    vectors.add_argument(
         "--sample", type=float, default=1e-3, metavar="S", help="words more frequent than S are thinned out; 0 for none"
     )
-    result.add_argument("--seed", type=int, default=0, help="same seed, same vectors")
+    vectors.add_argument("--seed", type=int, default=0, help="same seed, same vectors")
     return result
 
 
