@@ -1,4 +1,4 @@
-"""Clustering at the reference's scale: k-means of 7,669 tags, and NPMI clusters of 900 tags.
+"""Clustering at the reference's scale: k-means of 7,669 tags.
 
     python -m benchmarks.clustering                 # 7,669 × 200, 100 clusters, 60 starts
     python -m benchmarks.clustering --starts 10     # quicker
@@ -15,22 +15,20 @@ On two cores shared with other work (so compare the ratios; each row ran by itse
     faiss, spherical                      81.1         2.2     4375.7
     faiss, spherical, k-means++           92.8         2.5     4372.9
     reference's loop (1 starts run)     743.8*        19.9     4454.3
-    NPMI of 900 tags on 50000 tracks: 0.05 s; with linkage and 16 silhouettes 0.27 s
 """
 
 import argparse
 import sys
 import time
 
-from benchmarks.common import Row, report
+from benchmarks import common
+from benchmarks.common import Row
 from orpheus import cli
 
 
 def parser() -> cli.Parser:
     """The command's flags."""
-    result = cli.parser(
-        "benchmarks.clustering", __doc__.split("\n")[0], example="python -m benchmarks.clustering --starts 10"
-    )
+    result = common.parser("clustering", __doc__.split("\n")[0], example="--starts 10")
     result.add_argument("--tags", type=int, default=7669, help="number of vectors")
     result.add_argument("--dimension", type=int, default=200, help="length of each")
     result.add_argument("--k", type=int, default=100, help="clusters")
@@ -39,7 +37,6 @@ def parser() -> cli.Parser:
         "--loop-starts", type=int, default=2, help="initialisations of the reference's loop that are run"
     )
     result.add_argument("--seed", type=int, default=0, help="of the vectors and the methods")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
 
 
@@ -77,18 +74,12 @@ def loop(x, k: int, starts: int, seed: int):
     return best[1]
 
 
-def body(arguments: argparse.Namespace) -> None:
-    """Measure and print the table."""
-    report(measure(arguments), arguments.json)
-
-
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """All rows of this benchmark."""
     import faiss
-    import numpy as np
     from sklearn.cluster import KMeans
 
-    from orpheus.semantics import clustering, cooccurrence
+    from orpheus.semantics import clustering
 
     x = vectors(arguments.tags, arguments.dimension, arguments.k, arguments.seed)
     starts, k, seed = arguments.starts, arguments.k, arguments.seed
@@ -121,22 +112,6 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     run = f" of the {arguments.loop_starts} starts that were run ({seconds:.1f} s, multiplied)"
     add("reference's loop", seconds * starts / arguments.loop_starts, labels, run)
 
-    rng = np.random.default_rng(seed)
-    popularity = 1 / np.arange(1, 901)
-    popularity /= popularity.sum()
-    lists = [[f"t{i}" for i in set(rng.choice(900, size=8, p=popularity))] for _ in range(50_000)]
-    matrix = cooccurrence.tag_matrix(lists)
-
-    def npmi():
-        distances = cooccurrence.npmi_distances(cooccurrence.cooccurrence(matrix), matrix.tracks)
-        return distances, clustering.choose_k(distances, clustering.agglomerative(distances, range(5, 21)))
-
-    npmi()  # scikit-learn is imported by now
-    both, _ = timed(npmi)
-    alone, _ = timed(lambda: cooccurrence.npmi_distances(cooccurrence.cooccurrence(matrix), matrix.tracks))
-    case = f"NPMI of {len(matrix.tags)} tags on {matrix.tracks} tracks"
-    rows.append(Row("clustering", case, "orpheus", (alone,), "s"))
-    rows.append(Row("clustering", case, "orpheus, with linkage and 16 silhouettes", (both,), "s"))
     return rows
 
 
@@ -147,9 +122,8 @@ def timed(function):
     return time.perf_counter() - start, result
 
 
-def main(argv=None) -> int:
-    """Run the benchmark."""
-    return cli.run(parser(), body, argv)
+def main(argv: list[str] | None = None) -> int:
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

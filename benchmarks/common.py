@@ -1,5 +1,7 @@
 """What benchmarks share: candidates that take turns, medians, ratios with their spread, one table, JSON."""
 
+import argparse
+import multiprocessing
 import os
 import platform
 import statistics
@@ -10,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from orpheus import files
+from orpheus import cli, files
 
 PACKAGES = ("tensorflow", "keras", "numpy", "librosa", "soundfile", "soxr", "scikit-learn", "faiss-cpu", "torch")
 
@@ -151,6 +153,32 @@ def described(values: Mapping[str, Any]) -> str:
         f"{values['processor']}, {values['cores']} cores, {values['memory_gb']} GB, {values['system']}, "
         f"Python {values['python']}, {versions}; load over 1, 5 and 15 minutes {load}"
     )
+
+
+def parser(module: str, description: str, *, example: str) -> cli.Parser:
+    """The parser of a benchmark, with the option that all of them have."""
+    result = cli.parser(f"benchmarks.{module}", description.strip(), example=f"python -m benchmarks.{module} {example}")
+    result.add_argument("--json", metavar="FILE", help="write all values there")
+    return result
+
+
+def main(
+    command: cli.Parser, measure: Callable[[argparse.Namespace], Sequence[Row]], argv: Sequence[str] | None = None
+) -> int:
+    """Measure, print the table and the machine, write JSON where asked; returns the exit code."""
+    return cli.run(command, lambda arguments: report(measure(arguments), arguments.json), argv)
+
+
+def in_process(function: Callable, *arguments: Any) -> Any:
+    """What `function` returns in a fresh process, which inherits neither threads nor memory."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def resident() -> float:
+    """Megabytes of this process in memory."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def write(path: str | os.PathLike, rows: Sequence[Row], **more: Any) -> None:

@@ -6,13 +6,11 @@ the page cache. Shards are read over and over under several names, so that an ep
 """
 
 import argparse
-import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +26,7 @@ TARGETS = {"log-mel-spectrogram": {REFERENCE: 2.5, RAW: 0.4}, "waveform": {REFER
 
 
 def parser() -> cli.Parser:
-    result = cli.parser(
-        "benchmarks.pipeline", __doc__.strip(), example="python -m benchmarks.pipeline --formats waveform --tracks 100"
-    )
+    result = common.parser("pipeline", __doc__, example="--formats waveform --tracks 100")
     result.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="records to measure")
     result.add_argument("--tracks", type=int, default=320, help="tracks of 30 s that are written")
     result.add_argument("--shards", type=int, default=20, help="files they are dealt to")
@@ -45,12 +41,7 @@ def parser() -> cli.Parser:
         help="times the shards are repeated to see whether speed holds",
     )
     result.add_argument("--folder", metavar="DIR", help="where the records go; a temporary folder if left out")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
-
-
-def body(arguments: argparse.Namespace) -> None:
-    common.report(measure(arguments), arguments.json)
 
 
 def measure(arguments: argparse.Namespace) -> list[common.Row]:
@@ -103,7 +94,7 @@ def _growth(kind: str, newer: Path, batches: int, arguments: argparse.Namespace)
     rates = common.interleaved(_candidates(consumers, batches, arguments))
     notes = {}
     for name, times in names.items():
-        megabytes = in_process(memory, kind, newer, times, buffer, 10 * batches)
+        megabytes = common.in_process(memory, kind, newer, times, buffer, 10 * batches)
         notes[name] = "resident MB at quarters of an epoch: " + ", ".join(f"{value:,.0f}" for value in megabytes)
     return common.compared("pipeline, growth", kind, rates, unit="examples/s", notes=notes)
 
@@ -292,24 +283,12 @@ def memory(kind: str, folder: Path, times: int, shuffle_buffer: int, most: int) 
     )
     for number, _ in enumerate(data.take(steps), 1):
         if number in marks:
-            found.append(resident())
+            found.append(common.resident())
     return found
 
 
-def resident() -> float:
-    """Megabytes of this process in memory."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def in_process(function: Callable, *arguments: Any) -> Any:
-    """What `function` returns in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

@@ -19,22 +19,13 @@ FORMATS = ("log-mel-spectrogram", "waveform")
 
 
 def parser() -> cli.Parser:
-    result = cli.parser(
-        "benchmarks.preprocessing",
-        __doc__.strip(),
-        example="python -m benchmarks.preprocessing --data ~/music --files 20",
-    )
+    result = common.parser("preprocessing", __doc__, example="--data ~/music --files 20")
     result.add_argument("--data", metavar="DIR", help="folder of audio files to use instead, searched to any depth")
     result.add_argument("--files", type=int, default=8, help="files in a round")
     result.add_argument("--seconds", type=float, default=30.0, help="length of synthesised files")
     result.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="records to make")
     result.add_argument("--repeats", type=int, default=5, help="rounds after one that does not count")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
-
-
-def body(arguments: argparse.Namespace) -> None:
-    common.report(measure(arguments), arguments.json)
 
 
 def measure(arguments: argparse.Namespace) -> list[common.Row]:
@@ -73,7 +64,7 @@ def ways(kind: str) -> dict[str, Callable[[Path], object]]:
         "reference's way (librosa, list of floats)": lambda path: older_record(
             "TR", by_librosa(path, spec).ravel(), tags
         ),
-        "librosa, our record": lambda path: records.encode("TR", _stored(by_librosa(path, spec), spec), [tags]),
+        "librosa, our record": lambda path: records.encode("TR", stored(by_librosa(path, spec), spec), [tags]),
         "limit: decoding alone": lambda path: soundfile.read(path, dtype="float32"),
     }
 
@@ -91,7 +82,7 @@ def by_librosa(path: Path, spec):
     return librosa.power_to_db(power, top_db=None)
 
 
-def _stored(values, spec):
+def stored(values, spec):
     """The reference's values as our records store them."""
     import numpy as np
 
@@ -147,7 +138,7 @@ def synthesise(folder: Path, *, files: int, seconds: float, seed: int = 0) -> li
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

@@ -16,20 +16,18 @@ TARGET = 50.0  # times as fast as the loop
 
 
 def parser() -> cli.Parser:
-    result = cli.parser(
-        "benchmarks.ranking", __doc__.strip(), example="python -m benchmarks.ranking --users 100000 --items 50000"
-    )
+    result = common.parser("ranking", __doc__, example="--users 100000 --items 50000")
     result.add_argument("--users", type=int, default=2000, metavar="N", help="users")
     result.add_argument("--items", type=int, default=50_000, metavar="N", help="items")
     result.add_argument("--heard", type=int, default=20, metavar="N", help="held-out items of each user")
     result.add_argument("--loop-users", type=int, default=20, metavar="N", help="users of the loop")
     result.add_argument("--rounds", type=int, default=3, metavar="N", help="after one that does not count")
     result.add_argument("-k", type=int, default=500, metavar="K", help="length of the lists")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
 
 
-def body(arguments: argparse.Namespace) -> None:
+def measure(arguments: argparse.Namespace) -> list[common.Row]:
+    """All rows of this benchmark."""
     import numpy as np
     import scipy.sparse
 
@@ -61,11 +59,10 @@ def body(arguments: argparse.Namespace) -> None:
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     case = f"{len(users):,} users × {len(items):,} items, k={k}"
-    rows = common.compared(
+    return common.compared(
         "ranking", case, rates, unit="users/s", targets={"textbook loop": TARGET},
         notes={"orpheus": f"peak of the process {peak:.1f} GB"},
     )  # fmt: skip
-    common.report(rows, arguments.json)
 
 
 def textbook(users, items, relevant: list[set[int]], k: int) -> dict[str, list[float]]:
@@ -90,7 +87,7 @@ def textbook(users, items, relevant: list[set[int]], k: int) -> dict[str, list[f
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

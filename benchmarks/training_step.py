@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 
-from benchmarks.common import Candidate, Row, compared, interleaved, report
+from benchmarks import common
+from benchmarks.common import Candidate, Row, compared, interleaved
 from orpheus import cli
 
 SHAPES = {"log-mel-spectrogram": (469, 96), "waveform": (240_000,)}  # 15 s at 16 kHz, hop length 512
@@ -22,11 +23,7 @@ CLASSES = 50
 
 
 def parser() -> cli.Parser:
-    result = cli.parser(
-        "benchmarks.training_step",
-        __doc__.strip(),
-        example="python -m benchmarks.training_step --frontends waveform --repeats 5",
-    )
+    result = common.parser("training_step", __doc__, example="--frontends waveform --repeats 5")
     result.add_argument("--frontends", nargs="+", choices=tuple(SHAPES), default=list(SHAPES), help="models to measure")
     result.add_argument("--batch-size", type=int, default=16, help="examples in a step")
     result.add_argument("--reference-batch-size", type=int, default=2, help="the same for the reference with oneDNN")
@@ -34,12 +31,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--reference-repeats", type=int, default=2, help="rounds with the reference with oneDNN, 0 leaves it out"
     )
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
-
-
-def body(arguments) -> None:
-    report(measure(arguments), arguments.json)
 
 
 def measure(arguments) -> list[Row]:
@@ -246,7 +238,7 @@ def in_torch(frontend: str, size: int) -> Callable[[], float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

@@ -94,19 +94,22 @@ def test_both_ways_of_preprocessing_give_the_same_audio(kind, tmp_path):
     assert len(decoded[0]) >= 44100
 
 
-@pytest.mark.slow
 def test_run_names_what_there_is(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         run.main(["no-such-benchmark"])
     assert stop.value.code == 2
     assert "preprocessing" in capsys.readouterr().err
-    options = ["--files", "1", "--seconds", "1", "--repeats", "1", "--formats", "waveform"]
-    monkeypatch.setitem(run.BENCHMARKS, "preprocessing", options)
-    assert run.main(["preprocessing", "--json", str(tmp_path / "out.json")]) == 0
+    values = [common.Row("npmi", "case", "orpheus", (2.0,), "times/s")]
+    monkeypatch.setattr(common, "in_process", lambda function, name, options: values)
+    assert run.main(["npmi", "--json", str(tmp_path / "out.json")]) == 0
     assert "orpheus is … times as fast" in capsys.readouterr().out
-    values = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert [row["candidate"] for row in values["rows"]] == list(preprocessing.ways("waveform"))
-    assert values["machines"]["preprocessing"]["versions"]["tensorflow"]
+    written = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [row["candidate"] for row in written["rows"]] == ["orpheus"]
+    assert written["machines"]["npmi"]["versions"]["tensorflow"]
+
+
+def test_all_benchmarks_together_take_less_than_20_minutes():
+    assert sum(benchmark.seconds for benchmark in run.BENCHMARKS.values()) < 20 * 60
 
 
 @pytest.mark.parametrize("name", run.BENCHMARKS)
@@ -115,4 +118,47 @@ def test_options_of_every_benchmark_are_its_own(name):
 
     module = import_module(f"benchmarks.{name}")
     assert callable(module.measure)
-    module.parser().parse_args(run.BENCHMARKS[name])
+    for options in (run.BENCHMARKS[name].options, run.BENCHMARKS[name].quick):
+        module.parser().parse_args(options.split())
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs(capsys, tmp_path):
+    assert run.main(["--quick", "--json", str(tmp_path / "out.json")]) == 0
+    rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
+    ours = {row["benchmark"] for row in rows if row["candidate"].startswith("orpheus")}
+    assert len(ours) >= len(run.BENCHMARKS) - 1
+    for row in rows:
+        assert all(value > 0 for value in row["values"]), row
+
+
+def test_npmi_by_hand_and_in_all_ways():
+    """Four tracks: a and b meet on two, P(a) = 3/4, P(b) = P(ab) = 1/2; c never meets b."""
+    from benchmarks import npmi
+
+    distances = np.array(npmi.textbook([["a", "b"], ["a", "b"], ["a", "c"], ["c"]], ["a", "b", "c"]))
+    expected = 1 - np.log((1 / 2) / (3 / 4 * 1 / 2)) / -np.log(1 / 2)
+    np.testing.assert_allclose(distances[0, 1], expected, atol=1e-12)
+    assert distances[1, 2] == 2 and np.all(np.diag(distances) == 0) and np.array_equal(distances, distances.T)
+    rows = npmi.measure(npmi.parser().parse_args(["--tracks", "300", "--tags", "30", "--repeats", "1"]))
+    assert rows[0].candidate == "orpheus" and len(rows) == 4  # measure compares their results
+
+
+def test_metrics_agree_with_scikit_learn(monkeypatch):
+    from benchmarks import metrics
+
+    monkeypatch.setattr(common, "in_process", lambda function, *arguments: (100.0, 150.0))
+    rows = metrics.measure(metrics.parser().parse_args(["--tracks", "300", "--classes", "6", "--repeats", "1"]))
+    assert [row.candidate for row in rows] == ["orpheus", "scikit-learn"]
+    assert rows[0].note.startswith("peak 50 MB beyond")
+
+
+def test_seconds_of_commands_are_compared_the_right_way_round(monkeypatch):
+    from benchmarks import startup
+
+    monkeypatch.setattr(startup, "tiny", lambda folder: [])
+    monkeypatch.setattr(startup, "called", lambda command: None)
+    rates = {"orpheus": [2.0], "other": [0.5]}  # half a second, and two
+    monkeypatch.setattr(common, "interleaved", lambda candidates: rates)
+    rows = startup.measure(startup.parser().parse_args([]))
+    assert [row.values for row in rows[:2]] == [(0.5,), (2.0,)] and rows[1].ratios == (4.0,)
