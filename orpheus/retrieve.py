@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orpheus import cli
-from orpheus.errors import ConfigError
+from orpheus.errors import ConfigError, DataError
 
 
 def parser() -> cli.Parser:
@@ -141,6 +141,9 @@ def body(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     if not arguments.songs and not arguments.remove:
         raise ConfigError("SONGS is missing: give audio, records or factors to add, or --remove")
+    for song in arguments.songs:  # before a model is loaded and a folder made
+        if not Path(song).expanduser().exists():
+            raise DataError(f"{song}: no such file or folder")
     from orpheus.data import tables, tagsources
     from orpheus.tasks.search import SongIndex
 

@@ -115,7 +115,7 @@ def test_added_again_and_removed(index, run, capsys):
         (["similar", "{index}", "11"], "no song '11' in it, and no such file"),
         (["index", "{run}", "-o", "{index}"], "SONGS is missing"),
         (["index", "{run}", "nowhere", "-o", "{index}"], "nowhere: no such file or folder"),
-        (["index", "{run}", "x", "-o", "{run}.py"], "exists and is not an index"),
+        (["index", "{run}", "{run}.py", "-o", "{run}.py"], "exists and is not an index"),
         (["neighbours", "{run}", "xyzzy"], "no vector for 'xyzzy'"),
         (["neighbours", "{run}", "sad", "-k", "0"], "k=0: must be at least 1"),
     ],
@@ -125,6 +125,11 @@ def test_mistakes_are_one_line(index, run, capsys, arguments, message):
     assert retrieve.main([word.format(index=index, run=run) for word in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_nothing_is_made_where_songs_are_missing(run, tmp_path, capsys):
+    assert retrieve.main(["index", str(run), str(tmp_path / "nowhere"), "-o", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_index_made_by_another_run(index, run, capsys, monkeypatch):
