@@ -304,13 +304,14 @@ class SongIndex:
     def _explain(self, tags: Sequence[str], names: Sequence[str], wanted: np.ndarray) -> tuple[str, ...]:
         """Tags of a song that are what was asked for, then those nearest to any of it."""
         asked = {tokens(name): place for place, name in enumerate(names)}
-        exact = sorted((tag for tag in tags if tokens(tag) in asked), key=lambda tag: asked[tokens(tag)])
+        spelled = query.spelled(tags)  # each tag in one of its spellings
+        exact = [spelled[name] for name in sorted(spelled.keys() & asked.keys(), key=asked.__getitem__)]
         vectors = self._tag_vectors
-        others = [tag for tag in dict.fromkeys(tags) if tag in vectors and tag not in exact]
+        others = [tag for tag in spelled.values() if tag in vectors and tag not in exact]
         if others:
             cosines = (np.stack([vectors[tag] for tag in others]) @ wanted.T).max(axis=1)
             others = [others[place] for place in np.argsort(-cosines, kind="stable") if cosines[place] > 0]
-        return tuple([*dict.fromkeys(exact), *others][:_SHOWN])
+        return tuple([*exact, *others][:_SHOWN])
 
     def _song(self, song: str | os.PathLike) -> tuple[str | None, tuple[str, ...], np.ndarray]:
         """(id if it is in the index, tags, vector) of an id, a path or an audio file."""
