@@ -114,6 +114,10 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
             "words": {"kind": "text", "setting": "seq", "filters": 2},
         },
     )
+    names, vectors = recommendation.job(data, epochs=1).vectors(recommendation.load_model(both))  # for the projector
+    words = list(texts.load_model(folder.text_model("seq")).words)
+    assert list(names) == words
+    np.testing.assert_array_equal(vectors, data.embeddings["words"][2 : 2 + len(words)])
     number = 1
     item = folder.items("test")[number]
     (tmp_path / "new.txt").write_text(read[item])

@@ -13,7 +13,7 @@ import tensorflow as tf
 import orpheus.learning.losses  # noqa: F401  registers the losses that model.keras may name
 from orpheus import config_experiment, files, models
 from orpheus.config_experiment import ExperimentConfig
-from orpheus.data import layout, tables
+from orpheus.data import layout, tables, texts
 from orpheus.data.layout import DataFolder, Splits
 from orpheus.data.patches import Patches
 from orpheus.errors import ConfigError, DataError
@@ -224,7 +224,19 @@ def job(data: Data, *, epochs: int, seed: int = 0, synchronized: bool = False) -
         monitor="val_loss",
         mode="min",
         seed=seed,
+        vectors=_word_vectors(data),
     )
+
+
+def _word_vectors(data: Data) -> Callable[[keras.Model], tuple[list[str], np.ndarray]] | None:
+    """Words and vectors of the first text input whose vocabulary is there, for TensorBoard's projector."""
+    for name, settings in data.config.inputs.items():
+        if settings.kind != "text" or not (path := data.folder.text_model(settings.setting or "")).is_file():
+            continue
+        words = list(texts.load_model(path).words)
+        layer = f"{name}_word_vectors" if len(data.config.inputs) > 1 else "word_vectors"
+        return lambda model, words=words, layer=layer: (words, model.get_layer(layer).get_weights()[0][texts.UNKNOWN + 1 :])  # type: ignore[misc]  # fmt: skip
+    return None
 
 
 def build(data: Data, *, seed: int = 0, synchronized: bool = False) -> keras.Model:
