@@ -155,7 +155,8 @@ def numbers(material: Sequence[Material]) -> Section:
                 own = [one.name, *(_figure(*found.get(column, (None, None))) for column in columns[1:])]
                 lines = [own, *lines]
             run = f"{one.name}: " if len(material) > 1 else ""
-            parts.append(f"<h3>{escape(run + name.replace("per_class", "classes"))}</h3>{table(columns, lines, sorts=True, box=True)}")
+            title = "classes" if name == "per_class" else name
+            parts.append(f"<h3>{escape(run + title)}</h3>{table(columns, lines, sorts=True, box=True)}")
     return Section("Results", "".join(parts))
 
 
