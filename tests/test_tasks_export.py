@@ -1,6 +1,7 @@
 """Exported taggers against the Keras model: scores, what travels inside, and nothing left where it goes wrong."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -12,6 +13,7 @@ from orpheus.data.audio import AudioSpec
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 from orpheus.tasks import export, formats
+from tests.conftest import ROOT
 from tests.untrained import CLASSES, make_run
 
 RATE, SECONDS = 8000, 2.6
@@ -33,6 +35,13 @@ def song(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("song") / "song.wav"
     soundfile.write(path, noise + tone[:, None], 11025)
     return str(path)
+
+
+def needs(kind: str) -> None:
+    """Skip where the packages of ONNX are not installed, as beside TensorFlow 2.21."""
+    if kind == "onnx":
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
 
 
 def samples_of(path) -> np.ndarray:
@@ -122,6 +131,7 @@ def test_windows_of_a_track():
 @pytest.mark.parametrize("frontend", ["log-mel-spectrogram", "waveform"])
 @pytest.mark.parametrize("kind", export.FORMATS)
 def test_every_format_of_a_trained_run(command, demo, tiny, tmp_path, frontend, kind):
+    needs(kind)
     records = demo / ("mel" if frontend.startswith("log") else "wave")
     done = command("orpheus.train", frontend, "--config", tiny, "--tfrecords-dir", records, "--epochs", 1, "--set", "model-training.window_length=2.5")  # fmt: skip
     run = orpheus.load(done.stdout.strip().splitlines()[-1]).run
@@ -153,6 +163,7 @@ def test_every_format_of_a_trained_run(command, demo, tiny, tmp_path, frontend, 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", export.FORMATS)
 def test_odd_specs_and_mixed_precision(tmp_path, song, kind):
+    needs(kind)
     # 500 is no power of two, for which TFLite has a transform
     run = make_run(tmp_path, AudioSpec("log-mel-spectrogram", RATE, 500, 250, 20, "float32"), mixed=True)
     assert export.export(run, tmp_path / f"a.{kind}", kind, check=[song]).difference < 1e-4
@@ -168,3 +179,26 @@ def test_tflite_has_builtin_operators_only_and_labels_behind_it(mel_run, tmp_pat
     operators = {row["op_name"] for row in tf.lite.Interpreter(str(path))._get_ops_details()}
     assert "RFFT2D" in operators
     assert not [name for name in operators if "Flex" in name or "CUSTOM" in name.upper()]
+
+
+@pytest.mark.slow
+def test_the_snippets_of_the_docs_run(mel_run, song, tmp_path, monkeypatch):
+    needs("onnx")
+    text = (ROOT / "docs/EXPORT.md").read_text(encoding="utf-8").split("## Python, without orpheus")[1]
+    snippets = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(snippets) == 4
+    monkeypatch.chdir(tmp_path)
+    for name, kind in (("tagger", "savedmodel"), ("tagger.tflite", "tflite"), ("tagger.onnx", "onnx")):
+        export.export(mel_run, name, kind, check=[song])
+    expected = orpheus.load(mel_run.folder).predict(song)
+    samples = samples_of(song)
+    scores = export.reference(orpheus.load(mel_run.folder), samples[None, : round(SECONDS * RATE)])[0]
+    for snippet in snippets:
+        found = {"samples": samples}
+        exec(snippet.replace("runs/log-mel-spectrogram_260101-120000", str(mel_run.folder)), found)
+        if "tags" in found:
+            np.testing.assert_allclose(found["tags"]["mean"], expected.mean, atol=1e-3)
+        elif "scores" in found:
+            np.testing.assert_allclose(found["scores"], scores, atol=1e-3)
+        else:
+            assert found["model"].output_shape == (None, len(CLASSES))

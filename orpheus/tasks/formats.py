@@ -14,6 +14,7 @@ from orpheus.errors import ConfigError, DataError
 
 ABOUT = "orpheus.json"
 OPSET = 17
+_INSTALL = "pip install onnx==1.18.0 tf2onnx==1.17.0 onnxruntime==1.23.2"
 Runner = Callable[[np.ndarray], np.ndarray]
 
 
@@ -119,7 +120,7 @@ def write_onnx(graph: Graph, path: Path, about: dict) -> None:
         import onnx
         import tf2onnx
     except ImportError as error:
-        raise ConfigError(f"--format onnx needs {error.name}: pip install 'orpheus-music[export]'") from None
+        raise ConfigError(f"--format onnx needs {error.name}: {_INSTALL}") from None
     _, window = graph.module(None)
     model, _ = _quietly(
         lambda: tf2onnx.convert.from_function(window, input_signature=window.input_signature, opset=OPSET)
@@ -139,7 +140,7 @@ def read_onnx(path: Path) -> tuple[Runner, dict]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(f"--format onnx needs {error.name}: pip install 'orpheus-music[export]'") from None
+        raise ConfigError(f"--format onnx needs {error.name}: {_INSTALL}") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     props = session.get_modelmeta().custom_metadata_map
 
