@@ -88,6 +88,7 @@ def tiny(tmp_path, demo) -> Path:
         "model": {"n_filters": 1, "n_dense_units": 8},
         "model-training": {
             "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(tmp_path / "runs"), "shuffle_buffer_size": 20,
+            "tensorboard": "scalars",
         },
         "tags": {"top": 12},
     }  # fmt: skip
