@@ -107,6 +107,7 @@ def test_resumed_goes_on_without_a_step_twice(resumed):
         assert [step for step, _ in valid[tag]] == [1, 2, 3], tag
 
 
+@pytest.mark.slow
 def test_switches(tmp_path):
     scalars = trained(tmp_path / "scalars", epochs=1, tensorboard="scalars").folder
     assert not list(scalars.glob("events*")) and not (scalars / "projector").exists()
