@@ -220,7 +220,11 @@ def test_tensorboards_pages_show_two_runs(tmp_path, tensorboard):
     # page: words on it, what has to be drawn on it, how often
     drawn = "e.naturalWidth > 300", "e.getBoundingClientRect().width > 100"
     pages = {
-        "timeseries": (["PR-AUC", "first_260101-120000/validation", "per_class 6 cards"], ("line-chart svg path", "true"), 4),
+        "timeseries": (
+            ["PR-AUC", "first_260101-120000/validation", "per_class 6 cards"],
+            ("line-chart svg path", "true"),
+            4,
+        ),
         "histograms": (["weights/", "per_class/PR-AUC", "tag: per_class/ROC-AUC"], ("path", "true"), 12),
         "images": (["tag: per_class/PR", "step 3"], ("img", drawn[0]), 2),
         "text": (["tag: config", "run 2", "piano & strings", '"dropout": 0.1'], ("body", "true"), 1),
