@@ -42,7 +42,8 @@ def saved(tmp_path_factory):
 
     from orpheus import models
     from orpheus.config_experiment import VectorInput
-    from orpheus.learning import losses, metrics, schedules
+    from orpheus.learning import losses, metrics, schedules, triplets
+    from orpheus.models import towers
 
     folder = tmp_path_factory.mktemp("saved")
     rng = np.random.default_rng(0)
@@ -56,6 +57,7 @@ def saved(tmp_path_factory):
             models.build_modalities({"bio": VectorInput(dense=[4]), "image": VectorInput()}, {"bio": (5,), "image": (6,)}, 3),
             losses.CosineDistance(),
         ),
+        "retrieval": (towers.build_towers({"factors": (5,)}, 6, dimension=8), triplets.TripletLoss()),
     }  # fmt: skip
     for name, (model, loss) in cases.items():
         model.compile(
@@ -82,6 +84,7 @@ def test_plain_keras_loads_every_kind_of_run(saved, order):
     assert [line.split()[0] for line in done.stdout.splitlines()] == names
     assert "embedding-aware embedding_aware_crossentropy" in done.stdout
     assert "recommendation cosine_distance" in done.stdout
+    assert "retrieval triplet" in done.stdout
 
 
 def test_every_module_that_registers_a_class_is_named():
