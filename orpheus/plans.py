@@ -8,13 +8,14 @@ from orpheus import cli
 def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
     """The plan of a tagger."""
     from orpheus import config as config_module
-    from orpheus.tasks import fine_tuning, targets
+    from orpheus.tasks import evaluation, fine_tuning, targets
     from orpheus.tasks import tagging as task
     from orpheus.tasks.plan import Plan
 
     if run is not None:
         config, settings = task.load_config(run), run.read("run")
         data = task.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
+        evaluation.check_hashes(run, data)
         loss, start = targets.load_loss(run), fine_tuning.reopen(run)
     else:
         config = config_module.parse(values, overrides=arguments.set, source=source)
