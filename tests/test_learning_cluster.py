@@ -173,3 +173,22 @@ def test_rows_are_dealt_in_order():
     assert [rows.tolist() for _, rows in parts] == [list(range(start, start + 4)) for start in range(0, 24, 4)]
     for inputs, rows in parts:
         np.testing.assert_array_equal([inputs["a"], -inputs["b"]], [rows, rows])
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_does_not_come_is_named(monkeypatch, index):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{free.getsockname()[1]}", "127.0.0.1:9"]
+    monkeypatch.setenv("TF_CONFIG", config(addresses, index))
+    monkeypatch.setattr(cluster, "_check_port", lambda address: None)
+    member = cluster.parse(os.environ["TF_CONFIG"])
+    with pytest.raises(ConfigError, match=rf"^did not meet \({addresses[1 - index]}: "):
+        cluster._meet(member, 0, "did not meet")
+
+
+@pytest.mark.slow
+def test_workers_that_would_train_different_things_say_so(tmp_path):
+    commands = [script(tmp_path, {"workers": 2, "job": JOB, "options": {"epochs": epochs}}) for epochs in (2, 3)]
+    for _, error in finish(start(commands), codes=(1, 1)):
+        assert "epochs: 2 on worker 0, 3 on worker 1; all workers need the same command" in error

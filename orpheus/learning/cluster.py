@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -107,13 +108,52 @@ def connect(*, seconds: int = START_SECONDS) -> tf.distribute.Strategy:
         heartbeat_timeout_in_ms=SILENT_SECONDS * 1000,
         shutdown_barrier_timeout_in_ms=SILENT_SECONDS * 1000,
     )
+    missing = (
+        f"TF_CONFIG: the {member.workers} workers {', '.join(member.addresses)} did not meet within {seconds} s; start the "
+        "same command on all of them, and see that they reach each other"
+    )
+    _meet(member, seconds, missing)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"TF_CONFIG: the {member.workers} workers {', '.join(member.addresses)} did not meet within {seconds} s "
-            f"({_first_line(error)}); start the same command on all of them, and see that they reach each other"
-        ) from None
+        raise ConfigError(f"{missing} ({_first_line(error)})") from None
+
+
+def _meet(member: Member, seconds: int, missing: str) -> None:
+    """Return on all workers when all of them are there: TensorFlow waits for them in calls that nothing interrupts.
+
+    The chief listens at its address until every other worker has said its number, and then tells them to go on.
+    """
+    host, _, port = member.addresses[0].rpartition(":")
+    end = time.monotonic() + seconds
+    if member.index == 0:
+        there: dict[int, socket.socket] = {}
+        with contextlib.ExitStack() as stack, socket.create_server(("", int(port))) as server:
+            server.settimeout(0.2)
+            while len(there) < member.workers - 1:
+                if time.monotonic() > end:
+                    absent = [a for index, a in enumerate(member.addresses) if index and index not in there]
+                    raise ConfigError(f"{missing} ({', '.join(absent)}: not there)")
+                with contextlib.suppress(TimeoutError, ConnectionError, ValueError):
+                    caller = stack.enter_context(server.accept()[0])
+                    caller.settimeout(SILENT_SECONDS)
+                    there[int(caller.recv(16))] = caller
+            for caller in there.values():
+                caller.sendall(b"go")
+        return
+    while True:
+        error: Exception = ConnectionError("no answer")
+        try:
+            with socket.create_connection((host, int(port)), timeout=SILENT_SECONDS) as caller:
+                caller.sendall(str(member.index).encode())
+                caller.settimeout(max(1.0, end - time.monotonic()))
+                if caller.recv(16) == b"go":
+                    return
+        except OSError as failure:
+            error = failure
+        if time.monotonic() > end:
+            raise ConfigError(f"{missing} ({member.addresses[0]}: {error})")
+        time.sleep(0.2)
 
 
 def _check_port(address: str) -> None:
