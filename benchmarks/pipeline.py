@@ -160,13 +160,14 @@ def ours(kind: str, folder: Path, *, times: int, shuffle_buffer: int):
     """`orpheus.data.pipeline.training` on the shards of `folder`, each named `times` times."""
     from orpheus.data import pipeline
 
-    part = _part(kind, folder, times)
+    named = part(kind, folder, times)
     return pipeline.training(
-        part, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
+        named, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
     )
 
 
-def _part(kind: str, folder: Path, times: int):
+def part(kind: str, folder: Path, times: int):
+    """The shards of `folder`, each named `times` times, with the most popular tags as classes."""
     from orpheus.data import records
     from orpheus.data.pipeline import Part
     from orpheus.data.tags import TagTargets
@@ -274,12 +275,12 @@ def memory(kind: str, folder: Path, times: int, shuffle_buffer: int, most: int) 
     """Resident megabytes at four points of an epoch, or of its first `most` batches."""
     from orpheus.data import pipeline
 
-    part = _part(kind, folder, times)
-    steps = min(most, pipeline.steps_in_epoch(part, BATCH))
+    named = part(kind, folder, times)
+    steps = min(most, pipeline.steps_in_epoch(named, BATCH))
     marks = {max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4)}
     found = []
     data = pipeline.training(
-        part, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
+        named, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
     )
     for number, _ in enumerate(data.take(steps), 1):
         if number in marks:
