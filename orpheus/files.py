@@ -84,7 +84,11 @@ def read_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> 
     Raises:
         DataError: the file is missing or a line is not a JSON object; the message gives its number.
     """
-    rows = []
+    return list(iterate_jsonl(path, opener=opener))
+
+
+def iterate_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> Iterator[dict]:
+    """`read_jsonl`, one row after the other, for files of millions."""
     try:
         with opener(path, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -94,12 +98,11 @@ def read_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> 
                     raise DataError(f"{path}:{number}: not JSON ({error.msg})") from None
                 if not isinstance(row, dict):
                     raise DataError(f"{path}:{number}: expected a JSON object, found {line.strip()[:40]}")
-                rows.append(row)
+                yield row
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    return rows
 
 
 def content_hash(path: str | os.PathLike) -> str:

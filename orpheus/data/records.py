@@ -9,6 +9,7 @@ as a one-hot list of integers. They are recognised by the first record and have 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class Layout:
     positions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One record as the manifest has it."""
 
@@ -157,8 +158,10 @@ def row_to_json(row: Row) -> dict:
 def row_from_json(values: dict, layout: Layout, source: str) -> Row:
     """The inverse of `row_to_json`."""
     try:
-        tags = tuple(tuple(values[field]) for field in layout.tag_fields)
-        return Row(values["id"], values["artist"], tags, values["seconds"], values["shard"], values.get("bytes", 0))
+        # A million rows repeat a few thousand tags, artists and shards: one copy of each halves their memory.
+        tags = tuple(tuple(map(sys.intern, values[field])) for field in layout.tag_fields)
+        group, shard = sys.intern(values["artist"]), sys.intern(values["shard"])
+        return Row(values["id"], group, tags, values["seconds"], shard, values.get("bytes", 0))
     except (KeyError, TypeError) as error:
         raise DataError(f"{source}: a manifest line lacks {error}") from None
 
@@ -200,7 +203,7 @@ def open_folder(
     manifest = os.path.join(folder, MANIFEST)
     shards: dict[str, list[Row]] = {name: [] for name in names}
     seen: set[str] = set()
-    for values in files.read_jsonl(manifest, opener=storage.open_text):
+    for values in files.iterate_jsonl(manifest, opener=storage.open_text):
         row = row_from_json(values, layout, manifest)
         if row.shard not in shards:
             raise DataError(
