@@ -24,7 +24,8 @@ def shown() -> list[tuple[str, str, list[str]]]:
             line = line.split("  #")[0].replace("…", " ").replace("'", "")
             words = re.sub(r"[(),;\"]", " ", line).split()
             if words[0].islower():  # not the NAME of "tools.NAME"
-                found.append((page.name, words[0].rstrip(".:"), words[1:]))
+                ours = words[1 : words.index("--") if "--" in words else None]  # behind -- are options of Beam
+                found.append((page.name, words[0].rstrip(".:"), ours))
     return found
 
 
