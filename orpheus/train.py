@@ -253,7 +253,8 @@ def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
     config, settings = plan.config, plan.settings
     me = cluster.member(strategy)
     if run is None:
-        settings["readers"] = me.workers  # the order of the data is theirs, on however many machines a run goes on
+        # The order of the data is theirs, on however many machines a run goes on. A data service is one reader.
+        settings["readers"] = 1 if arguments.data_service else me.workers
     job = plan.job(strategy.num_replicas_in_sync > 1)
     options = fit.Options(
         epochs=settings["epochs"],

@@ -1,7 +1,9 @@
 """A tf.data service that makes training batches on machines of their own: `python -m tools.data_service dispatcher`."""
 
 import argparse
+import contextlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -63,8 +65,10 @@ def body(arguments: argparse.Namespace) -> int:
         where = arguments.address or f"port {arguments.port}"
         raise ConfigError(f"cannot listen at {where} ({str(error).splitlines()[0]}); choose another") from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Event().wait()
-    return 0
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    sys.stdout.flush()
+    os._exit(cli.EXIT_OK)  # a server would first wait for those that it serves
 
 
 def main(argv: list[str] | None = None) -> int:
