@@ -8,6 +8,7 @@ Finished runs are kept; the same command goes on where it stopped.
 """
 
 import argparse
+import csv
 import json
 import statistics
 import subprocess
@@ -123,10 +124,10 @@ def _clips(source: Path, folder: Path) -> tuple[dict[str, Any], tuple, Path]:
     records, split, vectors = (folder / name for name in ("records", "split.json", "vectors.txt"))
     _call("tools.preprocess", "log-mel-spectrogram", records, "--csv-path", source / "tracks.csv", "--tag-path", source / "tags.db", "--group-column", "group", "--sr", 22050, "--mels", 128, "--n-fft", 1024, "--hop-length", 512, "-n", 8)  # fmt: skip
     if not split.exists():
-        lists = {row["id"]: row for row in files.read_jsonl(records / "manifest.jsonl")}
         tracks = folder / "tracks.csv"
-        with files.atomic(tracks) as file:
-            file.write("track_id,artist\n" + "".join(f"{song},{row['group']}\n" for song, row in lists.items()))
+        with open(source / "tracks.csv", encoding="utf-8", newline="") as given, files.atomic(tracks) as file:
+            file.write("track_id,artist\n")
+            file.writelines(f"{row['track_id']},{row['group']}\n" for row in csv.DictReader(given))
         _call("tools.split", "--tags", records, "--tracks", tracks, "--top", 36, "--min-tracks", 4, "--tolerance", 5, "--nearest", "--out", split)  # fmt: skip
     _word_vectors(split, records / "manifest.jsonl", folder / "train.jsonl", vectors)
     tags = list(files.read_json(split)["tags"])
