@@ -36,8 +36,8 @@ def parser() -> cli.Parser:
         "benchmarks.fine_tuning",
         "Train a tagger on eight instruments of the Philharmonia's clips, then one on a tenth of the clips of seven "
         "others: fresh, from the first one's weights, and with rows of new instruments from their neighbours by word "
-        "vectors that are trained on MTG-Jamendo's tags. Each seed draws other training pitches. Test pitches are "
-        "neither's. Finished runs are kept; a second call goes on.",
+        "vectors that are trained on MTG-Jamendo's tags. Each seed draws other training pitches; its test "
+        "pitches may be the first tagger's, of other instruments. Finished runs are kept; a second call goes on.",
         example="python -m benchmarks.fine_tuning --out out/fine_tuning --seeds 1 2 3",
     )
     result.add_argument(
