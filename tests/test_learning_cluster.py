@@ -91,7 +91,8 @@ def test_a_lost_worker_ends_the_others_and_resume_goes_on(tmp_path, victim):
     error = processes[1 - victim].communicate(timeout=60)[1]
     assert time.monotonic() - started < 30
     assert processes[1 - victim].returncode != 0
-    assert "is gone, and this one" in error.splitlines()[-1]
+    # TensorFlow's own threads may have the last word.
+    assert len([line for line in error.splitlines() if "is gone, and this one" in line]) == 1, error
     assert Run(tmp_path / "killed").checkpoints()[-1][0] < 60, "the run ended before a worker was killed"
     finish(start(script(tmp_path / "killed", settings)))
     whole = alone(tmp_path / "whole", {**settings, "workers": None})
