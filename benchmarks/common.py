@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -171,8 +172,9 @@ def main(
 
 def in_process(function: Callable, *arguments: Any) -> Any:
     """What `function` returns in a fresh process, which inherits neither threads nor memory."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    # A process of multiprocessing.Pool may have none of its own, and some benchmarks need them.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def resident() -> float:

@@ -108,6 +108,12 @@ def test_run_names_what_there_is(tmp_path, capsys, monkeypatch):
     assert written["machines"]["npmi"]["versions"]["tensorflow"]
 
 
+def test_a_process_of_its_own_may_have_processes_too():
+    import os
+
+    assert common.in_process(common.in_process, os.getpid) not in (os.getpid(), common.in_process(os.getpid))
+
+
 def test_all_benchmarks_together_take_less_than_20_minutes():
     assert sum(benchmark.seconds for benchmark in run.BENCHMARKS.values()) < 20 * 60
 
