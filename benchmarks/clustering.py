@@ -7,14 +7,7 @@ The vectors are drawn around planted directions, seeded, so that anybody can rep
 from its description (random labels to start with, per-cluster NumPy distances, normalised means, at most 20 iterations);
 it is run for --loop-starts starts, and its time for all starts is that multiplied, and marked so.
 
-On two cores shared with other work (so compare the ratios; each row ran by itself, one after the other):
-
-    method                             seconds   x orpheus       cost
-    orpheus                               37.3         1.0     4335.4
-    scikit-learn KMeans                  116.4         3.1     4433.1
-    faiss, spherical                      81.1         2.2     4375.7
-    faiss, spherical, k-means++           92.8         2.5     4372.9
-    reference's loop (1 starts run)     743.8*        19.9     4454.3
+Figures are in docs/BENCHMARKS.md.
 """
 
 import argparse
