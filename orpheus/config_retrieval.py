@@ -28,11 +28,17 @@ class Retrieval(Section):
     zero_shot: list[str] = Field([], description="tags that training never sees, evaluated apart")
 
 
+class RetrievalOptimizer(Optimizer):
+    """Any Keras optimizer by name, at the paper's learning rate."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+
+
 class RetrievalTraining(Training):
     """How it is trained."""
 
     batch_size: Positive = Field(128, description="triplets per step over all replicas")
-    optimizer: Optimizer = Optimizer(learning_rate=1e-4)
+    optimizer: RetrievalOptimizer = RetrievalOptimizer()
     n_epochs: Positive = Field(200, description="epochs where --epochs gives none")
     log_dir: str = "runs"
     split: list[Annotated[float, Field(ge=0)]] = Field(
@@ -56,12 +62,21 @@ class RetrievalConfig(Section):
         """The reference has all options in one list: batch_size, n_epochs and lr may stand in section retrieval."""
         if not isinstance(values, dict) or not isinstance(values.get("retrieval"), dict):
             return values
-        section, training = dict(values["retrieval"]), dict(values.get("model-training") or {})
-        for name in ("batch_size", "n_epochs"):
-            if name in section:
-                training.setdefault(name, section.pop(name))
-        if "lr" in section:
-            training["optimizer"] = {"learning_rate": section.pop("lr"), **(training.get("optimizer") or {})}
+        section, training = dict(values["retrieval"]), values.get("model-training", {})
+        given = {name: section.pop(name) for name in ("batch_size", "n_epochs", "lr") if name in section}
+        optimizer = training.get("optimizer", {}) if isinstance(training, dict) else None
+        if not given or not isinstance(optimizer, dict):
+            return {**values, "retrieval": section}
+        twice = {"lr": "learning_rate" in optimizer, **{name: name in training for name in ("batch_size", "n_epochs")}}
+        for name, value in given.items():
+            place = "optimizer.learning_rate" if name == "lr" else name
+            if twice[name]:
+                raise ValueError(
+                    f"retrieval.{name}={value}: model-training.{place} is given, too; leave one of them out"
+                )
+        if "lr" in given:
+            training = {**training, "optimizer": {**optimizer, "learning_rate": given.pop("lr")}}
+        training = {**training, **given}
         return {**values, "retrieval": section, "model-training": training}
 
     def to_json(self) -> dict:

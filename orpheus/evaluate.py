@@ -88,13 +88,14 @@ def body(arguments: argparse.Namespace) -> int:
 
 def _retrieval(run, arguments: argparse.Namespace) -> None:
     """Tags that find songs, on one side of the split."""
-    from orpheus.tasks import retrieval, retrieval_job, retrieval_scores
+    from orpheus.tasks import retrieval, retrieval_checks, retrieval_job, retrieval_scores
 
     for option, value in (("--suspects", arguments.suspects), ("--without-leaks", arguments.without_leaks), ("--csv", arguments.csv)):  # fmt: skip
         if value:
             raise ConfigError(f"{option}: an option of taggers, and {run.folder} is a retrieval run; leave it out")
     split = arguments.split
     data = retrieval.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    retrieval_checks.check_reopened(run, data, different_splits=arguments.different_splits)
     result = retrieval_job.evaluate(
         run,
         data,

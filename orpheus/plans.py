@@ -89,12 +89,13 @@ def retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
     """The plan of a retrieval model."""
     from orpheus import config_retrieval
     from orpheus.tasks import retrieval as task
-    from orpheus.tasks import retrieval_job
+    from orpheus.tasks import retrieval_checks, retrieval_job
     from orpheus.tasks.plan import Plan
 
     if run is not None:
         config, settings = task.load_config(run), run.read("run")
         data = task.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+        retrieval_checks.check_reopened(run, data, resumed=True)
     else:
         config = config_retrieval.parse(values, overrides=arguments.set, source=source)
         choices = task.Choices(

@@ -70,7 +70,8 @@ class Audio:
         part = Part(catalogue, tuple(catalogue.shards), targets)
         self._random = Cutter(part, Windows(seconds, True))
         self.shape = self._random.shape
-        self._paths = tf.constant([path for song in songs for path in catalogue.paths([song.row.shard])])
+        paths = [path for song in songs for path in catalogue.paths([song.row.shard])]
+        self._paths = tf.constant(paths, tf.string, shape=(len(paths),))
         places = [(song.offset, song.row.bytes, song.after) for song in songs]
         self._places = tf.constant(np.array(places, np.int64).reshape(-1, 3))
 

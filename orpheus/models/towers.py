@@ -1,7 +1,6 @@
 """Two towers for retrieval: tags and songs to one space, after Won et al. 2021 (arXiv 2010.16030)."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -114,6 +113,29 @@ def build_towers(
     )
 
 
+def check_frontend(frontend: str, shape: tuple[int, ...]) -> None:
+    """See that a frontend takes windows of a shape, (frames, mels) or (samples,).
+
+    Raises:
+        ConfigError: an unknown frontend, one for the other kind of input, a window too short or with too few mels.
+    """
+    known = (SHORT_CHUNK, "log-mel-spectrogram", "waveform")
+    if frontend not in known:
+        raise ConfigError(f"frontend={frontend!r}: no such frontend; available are {', '.join(known)}")
+    if (len(shape) == 1) != (frontend == "waveform"):
+        takes, fitting = ("waveforms", known[:2]) if frontend == "waveform" else ("log-mel spectrograms", known[2:])
+        raise ConfigError(f"frontend={frontend}: takes {takes}; use frontend={' or '.join(fitting)}")
+    shortest = 1 if frontend == SHORT_CHUNK else backend.MINIMUM_STEPS
+    if frontend == "waveform":
+        shortest = frontends.waveform_samples(backend.MINIMUM_STEPS)
+    if shape[0] < shortest:
+        raise ConfigError(f"input_length={shape[0]}: frontend={frontend} needs windows of at least {shortest}")
+    if frontend == "log-mel-spectrogram" and shape[1] < frontends.MINIMUM_MELS:
+        raise ConfigError(
+            f"frontend={frontend}: needs at least {frontends.MINIMUM_MELS} mels, the records have {shape[1]}"
+        )
+
+
 def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: str, options: dict) -> keras.Model:
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     parts = []
@@ -136,15 +158,12 @@ def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: s
 
 def _audio(audio, frontend: str, n_filters: int, dropout: float, options: dict):
     """Stored audio to an embedding by any frontend of the project."""
+    check_frontend(frontend, audio.shape[1:])
     x = StandardiseExample(name="standardise")(audio)
     if frontend == SHORT_CHUNK:
-        if len(audio.shape) != 3:
-            raise ConfigError("frontend=short-chunk: takes log-mel spectrograms; use frontend=waveform for waveforms")
         return short_chunk(x, n_filters=n_filters, **options)
     own = {"seed": options["seed"], "synchronized": options["synchronized"]}
-    known = {"waveform": partial(frontends.waveform), "log-mel-spectrogram": partial(frontends.log_mel)}
-    if frontend not in known:
-        raise ConfigError(f"frontend={frontend!r}: no such frontend; available are {SHORT_CHUNK}, {', '.join(known)}")
-    x = backend.backend(known[frontend](x, n_filters=n_filters, **own), n_dense_units=_HIDDEN, dropout=dropout, **own)
+    make = frontends.waveform if frontend == "waveform" else frontends.log_mel
+    x = backend.backend(make(x, n_filters=n_filters, **own), n_dense_units=_HIDDEN, dropout=dropout, **own)
     kernel = initializer(options["seed"], "audio_embedding")
     return keras.layers.Dense(options["dimension"], kernel_initializer=kernel, name="audio_embedding")(x)

@@ -17,10 +17,9 @@ from orpheus.data.tags import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.run import Run
 from orpheus.semantics import words
-from orpheus.tasks import hashes
+from orpheus.tasks import hashes, retrieval_checks
 
 log = logging.getLogger(__name__)
-FEATURES = "features"
 TAG_VECTORS = "tags.npz"
 
 Progress = Callable[[Iterable], Iterable]
@@ -101,8 +100,9 @@ class Data:
         return self.parts[name]
 
     def hashes(self) -> dict[str, str]:
-        """``{"split"}``: runs and evaluations with equal ones can be compared."""
-        return {"split": hashes.of_split({part: [self.ids[i] for i in rows] for part, rows in self.parts.items()})}
+        """``{"split"}``: runs and evaluations with equal ones can be compared; and those of the inputs."""
+        parts = {part: [self.ids[i] for i in rows] for part, rows in self.parts.items()}
+        return {"split": hashes.of_split(parts), **retrieval_checks.of_inputs(self)}
 
 
 def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progress: Progress = lambda x: x) -> Data:
@@ -112,7 +112,7 @@ def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progr
         ConfigError, DataError: inputs and config disagree, no tag has a vector, no song is left; one clear line.
     """
     wanted = config.retrieval.input_type
-    _check_inputs(frontend, wanted, choices)
+    retrieval_checks.check_inputs(frontend, wanted, choices)
     catalogue = None
     if wanted != "cf":
         catalogue = records.open_folder(
@@ -140,31 +140,12 @@ def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progr
     )  # fmt: skip
 
 
-def _check_inputs(frontend: str, wanted: str, choices: Choices) -> None:
-    """Refuse inputs that are missing or too many, each by the name of its option."""
-    if (wanted == "cf") != (frontend == FEATURES):
-        right = FEATURES if wanted == "cf" else "log-mel-spectrogram or waveform"
-        raise ConfigError(f"retrieval.input_type={wanted}: is trained as orpheus.train {right}, not {frontend}")
-    needs = {
-        "--tfrecords-dir": (choices.tfrecords_dir, wanted != "cf"),
-        "--factors": (choices.factors, wanted != "spec"),
-    }
-    for option, (value, needed) in needs.items():
-        if needed and not value:
-            raise ConfigError(f"{option} is missing: retrieval.input_type={wanted} needs it")
-        if value and not needed:
-            raise ConfigError(f"{option}: retrieval.input_type={wanted} does not use it; take hybrid, or leave it out")
-    for option, other in (("--tags", choices.tags), ("--split", choices.split)):
-        if wanted == "cf" and not other:
-            raise ConfigError(f"{option} is missing: a table of factors brings no tags and no split")
-
-
 def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], dict]:
     """Song → tags; song → group where records say it; and where the tags are from."""
     rows = catalogue.rows(catalogue.shards) if catalogue is not None else []
     groups = {row.track_id: row.group for row in rows}
     if choices.tags:
-        found, source = tagsources.read([Path(path) for path in choices.tags])
+        found, source = tagsources.read([Path(path) for path in choices.tags], database=choices.database or 0)
         return found, groups, source
     field_ = catalogue.tag_field(choices.database)
     return {row.track_id: row.tags[field_] for row in rows}, groups, {"name": storage.absolute(catalogue.folder)}
@@ -173,6 +154,7 @@ def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Map
 def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     if choices.split:
         parts, wanted = splits.load(choices.split)
+        retrieval_checks.check_parts(parts, str(choices.split))
         return {name: list(ids) for name, ids in parts.items()}, wanted
     dealt = pipeline.split_shards(list(catalogue.shards), config.training.split)
     return {
@@ -245,10 +227,7 @@ def assemble(
         audio = songs.Audio(catalogue, [located[song] for song in ids], targets, seconds)
     matrix = None
     if table is not None:
-        matrix = table.dense(ids)
-        if not np.isfinite(matrix).all():
-            bad = ids[int(np.argmax(~np.isfinite(matrix).all(axis=1)))]
-            raise DataError(f"{factors}: song {bad!r} has a value that is not finite; write the table again")
+        matrix = retrieval_checks.matrix_of(table, ids)
     return Data(
         ids=ids,
         groups=tuple(groups.get(song) or song for song in ids),
@@ -284,7 +263,7 @@ def read_categories(path: str | os.PathLike) -> dict[str, str]:
     Raises:
         DataError: missing, or a line without a tab (named).
     """
-    found = {}
+    found: dict[str, str] = {}
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -293,8 +272,8 @@ def read_categories(path: str | os.PathLike) -> dict[str, str]:
         tag, tab, category = line.partition("\t")
         if line.strip() and not (tab and tag and category.strip()):
             raise DataError(f"{path}:{number}: expected a tag, a tab and its category, found {line[:60]!r}")
-        if tab:
-            found[tag] = category.strip()
+        if tab and found.setdefault(tag, category.strip()) != category.strip():
+            raise DataError(f"{path}:{number}: {tag!r} is of category {found[tag]!r} above; a tag has one category")
     return found
 
 
@@ -347,6 +326,7 @@ def reopen_data(
         DataError: they are not there, or lack all songs.
     """
     settings, config = run.read("run"), load_config(run)
+    retrieval_checks.check_moved(settings, tfrecords_dir, factors)
     catalogue = None
     if settings["tfrecords_dir"]:
         spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))

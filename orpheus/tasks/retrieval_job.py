@@ -44,6 +44,8 @@ def job(
     """
     section, settings = config.retrieval, config.training
     steps = steps_per_epoch or max(1, section.triplets_per_epoch // settings.batch_size)
+    if data.audio is not None:  # a model that cannot be built is refused before there is a run folder
+        towers.check_frontend(section.frontend, data.audio.shape)
     rows, seen = data.part("train"), ~data.zero_shot
     labels = data.labels[rows][:, seen]
     triplets = sampling.Triplets(labels, balanced=section.is_balanced, within_batch=section.is_weighted)
@@ -58,12 +60,14 @@ def job(
         drawn = triplets.batches(settings.batch_size, steps=steps, seed=seed, first_epoch=first_epoch)
         vectors, numbers = tf.constant(data.vectors[seen]), tf.constant(rows)
         hot = tf.constant(labels.astype(np.float32)) if section.is_weighted else None
+        # Captured by the graph: a constant within it would end at the 2 GiB that a graph may have.
+        factors = tf.constant(data.factors[rows]) if data.factors is not None else None
 
         def batch(triplet, _):
             anchors, picked, places = triplet
             inputs = {"tag": tf.gather(vectors, anchors)}
-            if data.factors is not None:
-                inputs["factors"] = tf.gather(tf.constant(data.factors[rows]), picked)
+            if factors is not None:
+                inputs["factors"] = tf.gather(factors, picked)
             target = tf.stack([tf.cast(anchors, tf.float32), places], axis=1)
             if hot is not None:
                 target = tf.concat([target, tf.gather(hot, picked[:, 0])], axis=1)
@@ -87,7 +91,12 @@ def job(
         )
         return {name: value for name, value in result["macro"].items() if value is not None}
 
-    validated = len(data.parts["valid"]) > 0
+    held_out = data.labels[data.parts["valid"]][:, seen]
+    validated = bool((held_out.any(axis=0) & ~held_out.all(axis=0)).any())
+    if len(held_out) and not validated:
+        log.warning(
+            "no validation: of no tag of training are there validation songs that have it and some that have not"
+        )
     return Job(
         build=lambda: towers.build_towers(
             data.shapes(),

@@ -191,6 +191,8 @@ class Retriever:
         if self.input_type != "cf":
             raise ConfigError(f"{self.run.folder}: was trained on {self.input_type} and cannot embed factors alone")
         self._check_columns(table)
+        if not len(table):
+            return [], np.zeros((0, self.dimension), np.float32)
         rows = [retrieval_job.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
         return list(table.ids), np.concatenate(rows)
 
