@@ -41,7 +41,7 @@ def parser() -> cli.Parser:
     )
     result.add_argument("--out", default="out/retrieval", metavar="DIR", help="data, runs and the tables")
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind")
-    result.add_argument("--epochs", type=int, metavar="N", help="of each run; 30 on factors, 12 on audio if not given")
+    result.add_argument("--epochs", type=int, metavar="N", help="of each run; 50 on factors, 12 on audio if not given")
     result.add_argument("--smoke", action="store_true", help="one seed, one epoch of 2 steps: does it run?")
     return result
 
@@ -88,7 +88,7 @@ def hetrec(source: Path, out: Path, arguments: argparse.Namespace) -> str:
     config = {
         "retrieval": {"input_type": "cf", "zero_shot": list(zero_shot)[5::10]}, "model-training": TRAINING, "tags": {"top": 100},
     }  # fmt: skip
-    rows = _samplings(folder, "features", config, inputs, vectors, arguments.epochs or 30, arguments)
+    rows = _samplings(folder, "features", config, inputs, vectors, arguments.epochs or 50, arguments)
     return _table("Factors of listeners (HetRec 2011)", rows)
 
 
