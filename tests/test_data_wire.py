@@ -64,7 +64,7 @@ def test_windows_are_the_same_where_the_parser_has_to_help(tmp_path):
     ]
     for example in written:
         example.features.feature["aaa"].int64_list.value.append(1)  # now the audio is not in front
-    cutter = pipeline._Cutter(made.part, made.windows)
+    cutter = pipeline.Cutter(made.part, made.windows)
     everything = [clip for shard in made.by_shard for clip in shard]
     batch = tf.constant([example.SerializeToString(deterministic=True) for example in written])
     assert not wire.locate_audio(batch)[0]
