@@ -41,15 +41,15 @@ BENCHMARKS: dict[str, Benchmark] = {
     "training_step": Benchmark(
         "--repeats 2 --reference-repeats 1", "--frontends log-mel-spectrogram --batch-size 2 --repeats 1", 210
     ),
-    "prediction": Benchmark("--minutes 5 --repeats 2", "--minutes 0.2 --files 2 --filters 1 --repeats 1", 90),
-    "metrics": Benchmark("", "--tracks 2000 --classes 10 --repeats 1", 60),
+    "prediction": Benchmark("--minutes 5 --repeats 2", "--minutes 0.2 --files 2 --filters 1 --repeats 1", 120),
+    "metrics": Benchmark("", "--tracks 2000 --classes 10 --repeats 1", 150),
     "ranking": Benchmark("", "--users 40 --items 1000 --loop-users 4 --rounds 1 -k 20", 60),
     "clustering": Benchmark(
-        "--starts 10 --loop-starts 1", "--tags 200 --dimension 8 --k 5 --starts 2 --loop-starts 1", 120
+        "--starts 10 --loop-starts 1", "--tags 200 --dimension 8 --k 5 --starts 2 --loop-starts 1", 60
     ),
     "npmi": Benchmark("", "--tracks 1000 --tags 50 --repeats 1", 30),
     "triplets": Benchmark("--repeats 2", "--filters 4 --draws 8 --batch-size 2 --repeats 1", 90),
-    "search": Benchmark("--songs 200000 --rounds 2", "--songs 5000 --queries 20 --rounds 1", 150),
+    "search": Benchmark("--songs 200000 --rounds 2", "--songs 5000 --queries 20 --rounds 1", 90),
 }
 
 
