@@ -188,6 +188,7 @@ def test_resume_goes_on_and_keeps_the_classes(trained, tmp_path):
     assert [row["epoch"] for row in Run.open(copy).read("history")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_waveform_and_built_in_and_dry_run(demo, tiny, tmp_path, capsys):
     arguments = ["waveform", "--config", str(tiny), "--tfrecords-dir", str(demo / "wave")]
     arguments += ["--set", "model-training.window_length=2.6"]

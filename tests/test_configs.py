@@ -51,7 +51,13 @@ def test_config_builds_and_steps(path):
 RETRIEVAL = sorted((ROOT / "configs").glob("retrieval_*.json"))
 
 
-@pytest.mark.parametrize("path", RETRIEVAL, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem.endswith("cf") else [pytest.mark.slow])
+        for path in RETRIEVAL
+    ],
+)
 def test_retrieval_config_builds_and_steps(path):
     values, source = config.read(path)
     assert values["_comment"][0].startswith("python -m "), "the header says the command"

@@ -99,6 +99,7 @@ def test_callbacks_hear_of_every_step(steps):
     assert heard.logged == [3, 5]
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted_and_divergence_names_its_step(tmp_path):
     options = {"steps_per_execution": 4, "micro_batches": 2}
     whole, history = trained(tmp_path / "whole", {"dropout": 0.3}, **options)

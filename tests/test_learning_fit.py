@@ -144,6 +144,7 @@ def test_mixed_precision_agrees_within_its_precision(tmp_path, precision):
     assert not np.array_equal(mixed, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("built_in", [False, True])
 def test_interrupt_saves_and_resume_goes_on(tmp_path, built_in):
     whole, _ = trained(tmp_path / "whole", epochs=3, built_in=built_in)
