@@ -1,16 +1,15 @@
 """Retrieval: tags and songs in one space by the triplet loss; the best epoch by mean average precision over tags."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import orpheus.models  # noqa: F401  registers the layers that model.keras names
 from orpheus.config_retrieval import RetrievalConfig
 from orpheus.data import sampling
-from orpheus.errors import DataError
 from orpheus.learning import fit
 from orpheus.learning.job import Job
 from orpheus.learning.triplets import TripletLoss, WithoutNegative
@@ -18,6 +17,7 @@ from orpheus.models import towers
 from orpheus.run import Run
 from orpheus.tasks import retrieval_scores
 from orpheus.tasks.retrieval import Data, Progress, load_config
+from orpheus.tasks.tagger import load_model
 
 log = logging.getLogger(__name__)
 _WINDOWS = 128  # embedded at once
@@ -47,10 +47,10 @@ def job(
     if data.audio is not None:  # a model that cannot be built is refused before there is a run folder
         towers.check_frontend(section.frontend, data.audio.shape)
     rows, seen = data.part("train"), ~data.zero_shot
-    labels = data.labels[rows][:, seen]
+    labels, held_out = (data.labels[data.parts[side]][:, seen] for side in ("train", "valid"))
+    names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
     triplets = sampling.Triplets(labels, balanced=section.is_balanced, within_batch=section.is_weighted)
     if triplets.unusable:
-        names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
         log.info(
             "no anchors, since no training song or every one has them: %s", "; ".join(triplets.unusable_names(names))
         )
@@ -83,15 +83,10 @@ def job(
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def validate(model: keras.Model) -> dict[str, float]:
-        held_out = data.parts["valid"]
-        result = retrieval_scores.summarise(
-            data.labels[held_out][:, seen],
-            score(model, data, held_out, config)[:, seen],
-            [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one],
-        )
+        scores = score(model, data, data.parts["valid"], config)[:, seen]
+        result = retrieval_scores.summarise(held_out, scores, names)
         return {name: value for name, value in result["macro"].items() if value is not None}
 
-    held_out = data.labels[data.parts["valid"]][:, seen]
     validated = bool((held_out.any(axis=0) & ~held_out.all(axis=0)).any())
     if len(held_out) and not validated:
         log.warning(
@@ -149,12 +144,16 @@ def embed(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalCon
     if data.audio is None:
         assert factors is not None
         return embed_songs(model, None, factors)
-    found = []
     batch = max(1, _WINDOWS // count)
-    for number, windows in enumerate(progress(data.audio.spread(rows.tolist(), count, batch_size=batch))):
-        mine = factors[number * batch : number * batch + len(windows)] if factors is not None else None
-        found.append(embed_songs(model, windows, mine))
-    return np.concatenate(found)
+    batches = data.audio.spread(rows.tolist(), count, batch_size=batch)
+    return np.concatenate(list(embed_batches(model, progress(batches), batch, factors)))
+
+
+def embed_batches(model: keras.Model, batches: Iterable, size: int, factors: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Embeddings of batches of `size` songs' windows, beside which are the songs' rows of factors or None."""
+    for number, windows in enumerate(batches):
+        mine = factors[number * size : number * size + len(windows)] if factors is not None else None
+        yield embed_songs(model, windows, mine)
 
 
 def embed_songs(model: keras.Model, windows: Any, factors: np.ndarray | None) -> np.ndarray:
@@ -177,17 +176,6 @@ def _graph(model: keras.Model) -> Any:
     if not hasattr(tower, "_orpheus_graph"):
         tower._orpheus_graph = tf.function(lambda inputs: tower(inputs, training=False), reduce_retracing=True)
     return tower._orpheus_graph
-
-
-def load_model(run: Run) -> keras.Model:
-    """model.keras of a run.
-
-    Raises:
-        DataError: the run was interrupted before it had one.
-    """
-    if not run.model_path.is_file():
-        raise DataError(f"{run.model_path}: not there; finish it with orpheus.train --resume {run.folder}")
-    return keras.saving.load_model(run.model_path, compile=False)
 
 
 def evaluate(

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import itertools
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -173,14 +174,11 @@ class Retriever:
         found = songs.Audio(
             catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
         )  # fmt: skip
-        numbers = range(len(rows))
-        batches = found.spread(list(numbers), self.config.retrieval.num_chunk, batch_size=_SONGS)
+        batches = found.spread(range(len(rows)), self.config.retrieval.num_chunk, batch_size=_SONGS)
         values = factors.dense([row.track_id for row in rows]) if factors is not None else None
-        for number, windows in enumerate(batches):
-            part = slice(number * _SONGS, number * _SONGS + len(windows))
-            mine = values[part] if values is not None else None
-            for row, vector in zip(rows[part], retrieval_job.embed_songs(self.model, windows, mine), strict=True):
-                yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
+        embedded = retrieval_job.embed_batches(self.model, batches, _SONGS, values)
+        for row, vector in zip(rows, itertools.chain.from_iterable(embedded), strict=True):
+            yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
 
     def factors(self, table: Table) -> tuple[list[str], np.ndarray]:
         """Ids and embeddings (songs, dimension) of a table of factors.
