@@ -4,24 +4,20 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks.common import Candidate, Row, compared, interleaved, report
+from benchmarks import common
+from benchmarks.common import Candidate, Row, compared, interleaved
 from orpheus import cli
 
 SHAPE = (469, 96)  # 15 s
 
 
 def parser() -> cli.Parser:
-    result = cli.parser("benchmarks.aware_loss", __doc__.strip(), example="python -m benchmarks.aware_loss --repeats 9")
+    result = common.parser("aware_loss", __doc__, example="--repeats 9")
     result.add_argument("--classes", type=int, default=100, help="of the tagger")
     result.add_argument("--batch-size", type=int, default=16, help="examples in a step")
     result.add_argument("--steps", type=int, default=2, help="steps in a turn")
     result.add_argument("--repeats", type=int, default=7, help="rounds after one that does not count")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
-
-
-def body(arguments) -> None:
-    report(measure(arguments), arguments.json)
 
 
 def measure(arguments) -> list[Row]:
@@ -77,7 +73,7 @@ def _steps(loss, arguments) -> Callable[[], None]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

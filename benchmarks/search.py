@@ -25,11 +25,7 @@ DIMENSION, CENTRES, SPREAD, K = 256, 4000, 32, 10
 
 
 def parser() -> cli.Parser:
-    result = cli.parser(
-        "benchmarks.search",
-        __doc__.strip(),
-        example="python -m benchmarks.search --songs 200000 --kinds clustered uniform",
-    )
+    result = common.parser("search", __doc__, example="--songs 200000 --kinds clustered uniform")
     result.add_argument("--songs", type=int, default=1_000_000, metavar="N", help="in the index")
     result.add_argument(
         "--kinds", nargs="+", choices=("clustered", "uniform"), default=["clustered"], help="of vectors"
@@ -38,7 +34,6 @@ def parser() -> cli.Parser:
     result.add_argument("--exact-queries", type=int, default=10, metavar="N", help="of the exact search, per round")
     result.add_argument("--rounds", type=int, default=5, metavar="N", help="after one that does not count")
     result.add_argument("--seed", type=int, default=0, help="of the vectors")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
 
 
@@ -170,12 +165,8 @@ def _met(good: bool) -> str:
     return "met" if good else "MISSED"
 
 
-def body(arguments: argparse.Namespace) -> None:
-    common.report(measure(arguments), arguments.json)
-
-
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 
-from benchmarks.common import Candidate, Row, compared, interleaved, report
+from benchmarks import common
+from benchmarks.common import Candidate, Row, compared, interleaved
 from orpheus import cli
 
 SONGS, TAGS = 50_000, 500
@@ -18,17 +19,12 @@ FRAMES, MELS, VECTOR = 173, 128, 300
 
 
 def parser() -> cli.Parser:
-    result = cli.parser("benchmarks.triplets", __doc__.strip(), example="python -m benchmarks.triplets --repeats 5")
+    result = common.parser("triplets", __doc__, example="--repeats 5")
     result.add_argument("--batch-size", type=int, default=4, help="anchors in a training step, two songs each")
     result.add_argument("--filters", type=int, default=64, help="narrowest convolution; the paper has 128")
     result.add_argument("--draws", type=int, default=128, help="triplets in a drawn batch")
     result.add_argument("--repeats", type=int, default=5, help="rounds after one that does not count")
-    result.add_argument("--json", metavar="FILE", help="write all values there")
     return result
-
-
-def body(arguments) -> None:
-    report(measure(arguments), arguments.json)
 
 
 def measure(arguments) -> list[Row]:
@@ -158,7 +154,7 @@ def in_torch(arguments) -> Callable[[], float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(parser(), body, argv)
+    return common.main(parser(), measure, argv)
 
 
 if __name__ == "__main__":
