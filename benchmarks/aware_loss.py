@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks import common
 from benchmarks.common import Candidate, Row, compared, interleaved
-from orpheus import cli
+from orpheus.base import cli
 
 SHAPE = (469, 96)  # 15 s
 
@@ -25,7 +25,7 @@ def measure(arguments) -> list[Row]:
     import keras
     import numpy as np
 
-    from orpheus.learning.losses import EmbeddingAwareCrossentropy
+    from orpheus.learning.losses.pointwise import EmbeddingAwareCrossentropy
 
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(arguments.classes, 50))

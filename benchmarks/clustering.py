@@ -16,7 +16,7 @@ import time
 
 from benchmarks import common
 from benchmarks.common import Row
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:

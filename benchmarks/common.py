@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 
 PACKAGES = ("tensorflow", "keras", "numpy", "librosa", "soundfile", "soxr", "scikit-learn", "faiss-cpu", "torch")
 

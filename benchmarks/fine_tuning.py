@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 from orpheus.errors import DataError
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -157,26 +157,33 @@ def _trained(
     import numpy as np
 
     from orpheus import config as config_module
-    from orpheus.data import pipeline, tags
-    from orpheus.learning import fit, inference, ranking
-    from orpheus.run import Run
-    from orpheus.tasks import fine_tuning, tagging
+    from orpheus.data.batches import windows
+    from orpheus.data.batches.epochs import all_windows
+    from orpheus.data.tags.targets import TagTargets
+    from orpheus.learning.engine import fit, inference
+    from orpheus.learning.evaluation import areas
+    from orpheus.runs.folder import Run
+    from orpheus.tasks.tagging import data as tagging_data
+    from orpheus.tasks.tagging import fine_tuning
+    from orpheus.tasks.tagging import job as tagging_job
 
     classes = [*(TAGS.get(name, name.replace("-", " ")) for name in instruments), *COMMON]
     values = json.loads(json.dumps(CONFIG))
     values["model-training"]["log_dir"] = str(out)
     values["tags"] = {"top": 1, "with": classes}
     config = config_module.parse(values)
-    opened = tagging.open_data("log-mel-spectrogram", config, tagging.Choices(str(records)))
-    targets = tags.TagTargets(tuple(classes), {name: column for column, name in enumerate(classes)})
+    opened = tagging_data.open_data("log-mel-spectrogram", config, tagging_data.Choices(str(records)))
+    targets = TagTargets(tuple(classes), {name: column for column, name in enumerate(classes)})
     shards = [str(name) for name in np.random.default_rng(seed).permutation(list(opened.catalogue.shards))]
     if len(shards) < train + 2 * VALID:
         train = max(1, len(shards) - 2 * VALID)
     ends = (train, train + VALID)
     split = {"train": shards[: ends[0]], "valid": shards[ends[0] : ends[1]], "test": shards[ends[1] :]}
-    data = tagging.Data(opened.catalogue, targets, 0, {side: tuple(sorted(names)) for side, names in split.items()})
+    data = tagging_data.Data(
+        opened.catalogue, targets, 0, {side: tuple(sorted(names)) for side, names in split.items()}
+    )
 
-    job = tagging.job(data, config, epochs=epochs, seed=seed)
+    job = tagging_job.job(data, config, epochs=epochs, seed=seed)
     start = fine_tuning.start(origin, data, config, embeddings=vectors) if origin else None
     if start is not None:
         job = start.job(job)
@@ -185,17 +192,17 @@ def _trained(
     run.write("classes", targets.to_json())
     run.write("spec", data.catalogue.spec.to_json())
     more = {"init_from": start.to_json()} if start is not None else {}
-    run.write("run", tagging.describe(data, config, "log-mel-spectrogram", seed=seed, epochs=epochs, **more))
+    run.write("run", tagging_data.describe(data, config, "log-mel-spectrogram", seed=seed, epochs=epochs, **more))
     model = fit.train(job, run, config.training, fit.Options(epochs=epochs), fit.strategy())
 
     part = data.part("test")
     truth = part.truth()
-    batches = pipeline.all_windows(part, pipeline.Windows(config.training.window_length), batch_size=64)
+    batches = all_windows(part, windows.Windows(config.training.window_length), batch_size=64)
     scores, _, _ = inference.by_track(model, batches, len(truth))
     new = len(instruments)
     found = {"run": str(run.folder.absolute()), "train": len(data.part("train").rows()), "test": len(truth)}
     for name, side in (("new instruments", slice(0, new)), ("common tags", slice(new, None))):
-        found[name] = ranking.summarise(truth[:, side], scores[:, side], classes[side])["macro"]
+        found[name] = areas.summarise(truth[:, side], scores[:, side], classes[side])["macro"]
     files.write_json(out / "scores.json", found)
     return found
 

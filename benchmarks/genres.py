@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 DATA = Path("../shared/data/mtg-jamendo")
@@ -61,7 +61,7 @@ class Heldout:
 
 def body(arguments: argparse.Namespace) -> None:
     """Run every seed, print one table per setting."""
-    from orpheus.data.tagfiles import TagFile
+    from orpheus.data.tags.files import TagFile
 
     if not 0 < arguments.train < 1 or not arguments.seeds or arguments.draws < 1:
         raise ConfigError(f"--train {arguments.train} --draws {arguments.draws}: expected 0 < P < 1 and N ≥ 1")

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 FORMATS = ("log-mel-spectrogram", "waveform")
@@ -137,7 +137,7 @@ def train(case: Case) -> Result:
     """Measure one case, in a process of its own."""
     import tensorflow as tf
 
-    from orpheus.learning import fit
+    from orpheus.learning.engine import fit
 
     precision, _, xla = case.mode.partition(", ")
     if case.device == "GPU":
@@ -165,7 +165,7 @@ def timed(case: Case, job, options, strategy) -> list[float]:
 
     import keras
 
-    from orpheus.learning import fit, loop
+    from orpheus.learning.engine import fit, loop
 
     class Clock(keras.callbacks.Callback):
         def __init__(self):
@@ -193,9 +193,9 @@ def made(case: Case, *, synchronized: bool):
 
     from benchmarks.pipeline import CLASSES, WINDOW, part
     from orpheus import models
-    from orpheus.data import pipeline
-    from orpheus.learning.job import Job
-    from orpheus.learning.metrics import TagAUC
+    from orpheus.data.batches import epochs, windows
+    from orpheus.learning.engine.job import Job
+    from orpheus.learning.evaluation.tag_auc import TagAUC
 
     size = case.batch_size * case.replicas
     once = part(case.format, Path(case.folder), 1)
@@ -208,8 +208,8 @@ def made(case: Case, *, synchronized: bool):
         optimizer=lambda: keras.optimizers.Adam(1e-3),
         loss=keras.losses.BinaryCrossentropy(),
         metrics=lambda: [TagAUC(CLASSES)],
-        train=lambda first_epoch: pipeline.training(
-            records, pipeline.Windows(WINDOW, random=True), batch_size=size, seed=0, first_epoch=first_epoch,
+        train=lambda first_epoch: epochs.training(
+            records, windows.Windows(WINDOW, random=True), batch_size=size, seed=0, first_epoch=first_epoch,
             steps_per_epoch=case.steps,
         ),
         valid=None,

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 METRICS = ("MAP@500", "P@10", "nDCG@10", "ROC")

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:
@@ -23,13 +23,13 @@ def measure(arguments: argparse.Namespace) -> list[common.Row]:
     """All rows of this benchmark."""
     import numpy as np
 
-    from orpheus.learning import ranking
+    from orpheus.learning.evaluation.areas import summarise
 
     targets, scores = made_up(arguments.tracks, arguments.classes)
     names = [f"class {index}" for index in range(arguments.classes)]
 
     def ours() -> list[float]:
-        found = ranking.summarise(targets, scores, names)
+        found = summarise(targets, scores, names)
         return [found[average][curve] for average in ("macro", "micro") for curve in ("roc_auc", "pr_auc")]
 
     np.testing.assert_allclose(ours(), by_scikit_learn(targets, scores), atol=1e-9)
@@ -71,12 +71,12 @@ def memory(tracks: int, classes: int) -> tuple[float, float]:
     """Megabytes of a fresh process before, and at the most while metrics are computed."""
     import resource
 
-    from orpheus.learning import ranking
+    from orpheus.learning.evaluation.areas import summarise
 
     targets, scores = made_up(tracks, classes)
-    ranking.summarise(targets[:10], scores[:10], [str(c) for c in range(classes)])
+    summarise(targets[:10], scores[:10], [str(c) for c in range(classes)])
     before = max(common.resident(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
-    ranking.summarise(targets, scores, [str(c) for c in range(classes)])
+    summarise(targets, scores, [str(c) for c in range(classes)])
     return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 

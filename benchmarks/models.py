@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 NAMES = {
@@ -93,8 +93,8 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
     import csv
 
     from benchmarks import folksonomy
-    from orpheus.data import pipeline, records
-    from orpheus.data.lastfm import TagDatabase
+    from orpheus.data.records import format, shards
+    from orpheus.data.tags.database import TagDatabase
 
     data = Path(arguments.data)
     if not (data / "tracks.csv").is_file() or not (data / "tags.db").is_file():
@@ -120,7 +120,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
     )
     folder = out / "records"
     _call("tools.preprocess", "log-mel-spectrogram", folder, "--csv-path", out / "tracks.csv", "--tag-path-multi", out / "given.db", out / "true.db", "-n", N_SHARDS)  # fmt: skip
-    train, _, _ = pipeline.split_shards(records.shard_names(folder), CONFIG["model-training"]["split"])
+    train, _, _ = shards.split_shards(format.shard_names(folder), CONFIG["model-training"]["split"])
     rows = [row for row in files.read_jsonl(folder / "manifest.jsonl") if row["shard"] in train]
     lists = out / "train.jsonl"
     with files.atomic(lists) as file:
@@ -155,23 +155,24 @@ def judge(folder: Path) -> dict[str, Any]:
     import keras
 
     from benchmarks import folksonomy
-    from orpheus.data import tags
-    from orpheus.data.pipeline import Part
-    from orpheus.learning import ranking
-    from orpheus.run import Run
-    from orpheus.tasks import comparison, tagging
+    from orpheus.data.batches.part import Part
+    from orpheus.data.tags import targets
+    from orpheus.learning.evaluation import areas
+    from orpheus.runs.folder import Run
+    from orpheus.tasks.tagging import cluster_comparison
+    from orpheus.tasks.tagging.data import reopen_data
 
     run = Run.open(folder)
-    data = tagging.reopen_data(run)
+    data = reopen_data(run)
     rows = data.catalogue.rows(data.catalogue.shards)
-    true = tags.choose(tags.popularity(row.tags[1] for row in rows), top=TRUE_TAGS)
+    true = targets.choose(targets.popularity(row.tags[1] for row in rows), top=TRUE_TAGS)
     part = Part(data.catalogue, data.split["test"], true, 1)
-    scores = comparison.track_scores(run, part)
+    scores = cluster_comparison.track_scores(run, part)
     own_truth = data.targets.matrix([row.tags[0] for row in part.rows()])
     has_any = own_truth.any(axis=1)  # as orpheus.evaluate: tracks without any of the classes are left out
-    own = ranking.summarise(own_truth[has_any], scores[has_any], data.targets.classes)
+    own = areas.summarise(own_truth[has_any], scores[has_any], data.targets.classes)
     mapped, held = true_scores(scores, data.targets.columns, folksonomy.canonical(), true.classes)
-    by_true = ranking.summarise(part.truth(), mapped, true.classes)
+    by_true = areas.summarise(part.truth(), mapped, true.classes)
     found = [name for name, holds in zip(true.classes, held, strict=True) if holds]
     keras.utils.clear_session()
     return {
@@ -207,7 +208,7 @@ def true_scores(scores, columns: dict[str, int], meaning: dict[str, str], names:
 def coverage(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """What the given tags are, and how many of the frequent ones have a word vector, in GloVe's file and in ours."""
     from benchmarks import folksonomy
-    from orpheus.data.tags import popularity
+    from orpheus.data.tags.targets import popularity
     from orpheus.semantics import dictionary, words
 
     rows = files.read_jsonl(out / "train.jsonl")

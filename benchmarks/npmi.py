@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:

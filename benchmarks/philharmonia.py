@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import DataError
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "philharmonia"
@@ -108,20 +108,20 @@ def _baselines(out: Path) -> dict[str, dict]:
     from sklearn.preprocessing import StandardScaler
 
     from orpheus import config
-    from orpheus.data import records
-    from orpheus.learning import ranking
-    from orpheus.tasks import tagging
+    from orpheus.data.records import format
+    from orpheus.learning.evaluation import areas
+    from orpheus.tasks.tagging.data import Choices, open_data
 
     frontend = "log-mel-spectrogram"
     loaded = config.load(f"configs/{FORMATS[frontend]}")
-    data = tagging.open_data(frontend, loaded, tagging.Choices(str(out / frontend)))
+    data = open_data(frontend, loaded, Choices(str(out / frontend)))
     spec = data.catalogue.spec
 
     def features(side: str) -> np.ndarray:
         rows = []
         for path in data.catalogue.paths(data.split[side]):
-            for record in records.read_shard(path):
-                frames = np.frombuffer(records.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
+            for record in format.read_shard(path):
+                frames = np.frombuffer(format.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
                 frames = frames.astype(np.float32)
                 steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(spec.n_mels)
                 rows.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps]))
@@ -143,7 +143,7 @@ def _baselines(out: Path) -> dict[str, dict]:
         scores = np.zeros_like(truth["test"])
         for column in cli.progress(range(scores.shape[1]), desc=name, unit="tag"):
             scores[:, column] = make().fit(train, truth["train"][:, column]).predict_proba(test)[:, 1]
-        summary = ranking.summarise(truth["test"], scores, data.targets.classes)
+        summary = areas.summarise(truth["test"], scores, data.targets.classes)
         found[name] = {key: summary[key] for key in ("macro", "micro", "per_class")}
         found[name]["minutes"] = (time.monotonic() - started) / 60
         note.write_text(json.dumps(found[name]))

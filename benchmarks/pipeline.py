@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 FORMATS = ("log-mel-spectrogram", "waveform")
 BATCH, SECONDS, WINDOW, CLASSES, VOCABULARY = 64, 30.0, 15.0, 50, 500
@@ -107,9 +107,9 @@ def write(kind: str, newer: Path, older: Path, *, tracks: int, shards: int, seed
     """
     import numpy as np
 
-    from orpheus import files
-    from orpheus.data import records
-    from orpheus.data.audio import DECIBEL_FLOOR, AudioSpec
+    from orpheus.base import files
+    from orpheus.data.audio.spec import DECIBEL_FLOOR, AudioSpec
+    from orpheus.data.records import format
 
     spec = AudioSpec(kind)
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def write(kind: str, newer: Path, older: Path, *, tracks: int, shards: int, seed
     for folder in (newer, older):
         folder.mkdir(parents=True)
     for shard in range(shards):
-        name = f"{kind}-{shard:05d}-of-{shards:05d}{records.SUFFIX}"
+        name = f"{kind}-{shard:05d}-of-{shards:05d}{format.SUFFIX}"
         contents: list[list[bytes]] = [[], []]
         for track in range(shard, tracks, shards):
             track_id = f"TR{track:06d}"
@@ -132,15 +132,15 @@ def write(kind: str, newer: Path, older: Path, *, tracks: int, shards: int, seed
             else:
                 stored = (100 * rng.random(shape, np.float32)).astype(spec.dtype)
                 values = (stored.astype(np.float32) + DECIBEL_FLOOR).T.ravel()
-            contents[0].append(records.encode(track_id, stored, [tags]))
+            contents[0].append(format.encode(track_id, stored, [tags]))
             contents[1].append(older_record(track_id, values, tags))
-            row = records.Row(track_id, "", (tuple(tags),), SECONDS, name, len(contents[0][-1]))
-            rows.append(records.row_to_json(row))
+            row = format.Row(track_id, "", (tuple(tags),), SECONDS, name, len(contents[0][-1]))
+            rows.append(format.row_to_json(row))
         for index, (folder, content) in enumerate(zip((newer, older), contents, strict=True)):
-            records.write_shard(folder / name, content)
+            format.write_shard(folder / name, content)
             sizes[index] += (folder / name).stat().st_size
-    records.write_spec(newer, spec, 1)
-    files.write_jsonl(newer / records.MANIFEST, rows)
+    format.write_spec(newer, spec, 1)
+    files.write_jsonl(newer / format.MANIFEST, rows)
     return sizes[0], sizes[1]
 
 
@@ -157,22 +157,22 @@ def older_record(track_id: str, values: Any, tags: Sequence[str]) -> bytes:
 
 
 def ours(kind: str, folder: Path, *, times: int, shuffle_buffer: int):
-    """`orpheus.data.pipeline.training` on the shards of `folder`, each named `times` times."""
-    from orpheus.data import pipeline
+    """`orpheus.data.batches.epochs.training` on the shards of `folder`, each named `times` times."""
+    from orpheus.data.batches import epochs, windows
 
     named = part(kind, folder, times)
-    return pipeline.training(
-        named, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
+    return epochs.training(
+        named, windows.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
     )
 
 
 def part(kind: str, folder: Path, times: int):
     """The shards of `folder`, each named `times` times, with the most popular tags as classes."""
-    from orpheus.data import records
-    from orpheus.data.pipeline import Part
-    from orpheus.data.tags import TagTargets
+    from orpheus.data.batches.part import Part
+    from orpheus.data.records import format
+    from orpheus.data.tags.targets import TagTargets
 
-    catalogue = records.open_folder(folder, format=kind)
+    catalogue = format.open_folder(folder, format=kind)
     names = tuple(f"tag {index}" for index in range(CLASSES))
     targets = TagTargets(names, {name: index for index, name in enumerate(names)})
     return Part(catalogue, tuple(catalogue.shards) * times, targets)
@@ -198,7 +198,7 @@ def reference(kind: str, folder: Path, *, shuffle_buffer: int):
     """The reference's way: every record by itself, all of it, a hash lookup, a filter, then the window."""
     import tensorflow as tf
 
-    from orpheus.data.audio import AudioSpec
+    from orpheus.data.audio.spec import AudioSpec
 
     spec, auto = AudioSpec(kind), tf.data.AUTOTUNE
     window = spec.frames(WINDOW)
@@ -273,14 +273,14 @@ class Consumer:
 
 def memory(kind: str, folder: Path, times: int, shuffle_buffer: int, most: int) -> list[float]:
     """Resident megabytes at four points of an epoch, or of its first `most` batches."""
-    from orpheus.data import pipeline
+    from orpheus.data.batches import epochs, windows
 
     named = part(kind, folder, times)
-    steps = min(most, pipeline.steps_in_epoch(named, BATCH))
+    steps = min(most, epochs.steps_in_epoch(named, BATCH))
     marks = {max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4)}
     found = []
-    data = pipeline.training(
-        named, pipeline.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
+    data = epochs.training(
+        named, windows.Windows(WINDOW, random=True), batch_size=BATCH, seed=0, shuffle_buffer=shuffle_buffer
     )
     for number, _ in enumerate(data.take(steps), 1):
         if number in marks:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.preprocessing import by_librosa, stored, synthesise
-from orpheus import cli
+from orpheus.base import cli
 
 CLASSES = tuple(f"tag {index}" for index in range(50))
 
@@ -56,8 +56,8 @@ def ways(tagger, paths: Sequence[Path], batch_size: int) -> dict[str, Callable[[
     """Name → tagging all paths; ours first."""
     import numpy as np
 
-    from orpheus.data import audio
-    from orpheus.learning import inference
+    from orpheus.data.audio import reading
+    from orpheus.learning.engine import inference
 
     spec, window = tagger.spec, tagger.spec.frames(tagger.window_seconds)
     forward = inference.forward(tagger.model)
@@ -79,7 +79,7 @@ def ways(tagger, paths: Sequence[Path], batch_size: int) -> dict[str, Callable[[
 
     def decoding() -> None:
         for path in paths:
-            for _ in audio.stream(path, spec):
+            for _ in reading.stream(path, spec):
                 pass
 
     ready = [windows(path) for path in paths]
@@ -101,10 +101,10 @@ def ways(tagger, paths: Sequence[Path], batch_size: int) -> dict[str, Callable[[
 def untrained(folder: Path, window: float, filters: int):
     """A tagger as `orpheus.train` leaves it, not trained."""
     from orpheus import models
-    from orpheus.data.audio import AudioSpec
-    from orpheus.data.tags import TagTargets
-    from orpheus.run import Run
-    from orpheus.tasks.tagger import Tagger
+    from orpheus.data.audio.spec import AudioSpec
+    from orpheus.data.tags.targets import TagTargets
+    from orpheus.runs.folder import Run
+    from orpheus.tasks.tagging.tagger import Tagger
 
     spec = AudioSpec("log-mel-spectrogram")
     run = Run.create(folder, "untrained", command=["benchmarks.prediction"])
@@ -120,8 +120,8 @@ def memory(folder: str, paths: Sequence[str]) -> tuple[float, float]:
     """Peak megabytes of a fresh process after 100 s of audio, and after all of it."""
     import resource
 
-    from orpheus.run import Run
-    from orpheus.tasks.tagger import Tagger
+    from orpheus.runs.folder import Run
+    from orpheus.tasks.tagging.tagger import Tagger
 
     tagger = Tagger(Run(next(Path(folder).iterdir())))
     with tempfile.TemporaryDirectory() as temporary:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import DataError
 
 FORMATS = ("log-mel-spectrogram", "waveform")
@@ -56,15 +56,17 @@ def ways(kind: str) -> dict[str, Callable[[Path], object]]:
     import soundfile
 
     from benchmarks.pipeline import older_record
-    from orpheus.data import audio, records
+    from orpheus.data.audio import reading
+    from orpheus.data.audio.spec import AudioSpec
+    from orpheus.data.records import format
 
-    spec, tags = audio.AudioSpec(kind), ["rock", "female vocalists", "80s"]
+    spec, tags = AudioSpec(kind), ["rock", "female vocalists", "80s"]
     return {
-        "orpheus": lambda path: records.encode("TR", audio.load(path, spec), [tags]),
+        "orpheus": lambda path: format.encode("TR", reading.load(path, spec), [tags]),
         "reference's way (librosa, list of floats)": lambda path: older_record(
             "TR", by_librosa(path, spec).ravel(), tags
         ),
-        "librosa, our record": lambda path: records.encode("TR", stored(by_librosa(path, spec), spec), [tags]),
+        "librosa, our record": lambda path: format.encode("TR", stored(by_librosa(path, spec), spec), [tags]),
         "limit: decoding alone": lambda path: soundfile.read(path, dtype="float32"),
     }
 
@@ -86,7 +88,7 @@ def stored(values, spec):
     """The reference's values as our records store them."""
     import numpy as np
 
-    from orpheus.data.audio import DECIBEL_FLOOR
+    from orpheus.data.audio.spec import DECIBEL_FLOOR
 
     if spec.format == "waveform":
         return np.clip(np.rint(values * 32768), -32768, 32767).astype(spec.dtype)
@@ -105,7 +107,7 @@ def _found(folder: Path, count: int) -> list[Path]:
     """The first audio files of a folder that can be opened, in order of their names."""
     import soundfile
 
-    from orpheus.data.audio import AUDIO_SUFFIXES
+    from orpheus.data.audio.reading import AUDIO_SUFFIXES
 
     def readable(path: Path) -> bool:
         try:

@@ -10,7 +10,7 @@ import resource
 import sys
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 TARGET = 50.0  # times as fast as the loop
 
@@ -31,7 +31,7 @@ def measure(arguments: argparse.Namespace) -> list[common.Row]:
     import numpy as np
     import scipy.sparse
 
-    from orpheus.learning import ranking
+    from orpheus.learning.evaluation import lists
 
     rng = np.random.default_rng(0)
     users, items = (rng.normal(size=(n, 64)).astype(np.float32) for n in (arguments.users, arguments.items))
@@ -41,7 +41,7 @@ def measure(arguments: argparse.Namespace) -> list[common.Row]:
     k, few = arguments.k, min(arguments.loop_users, len(users))
 
     def ours():
-        return ranking.evaluate_factors(users, items, heard, k=k, cutoffs=(10,), roc=False)
+        return lists.evaluate_factors(users, items, heard, k=k, cutoffs=(10,), roc=False)
 
     def loop():
         return textbook(users[:few], items, [set(heard[row].indices.tolist()) for row in range(few)], k)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -67,16 +67,16 @@ def hetrec(source: Path, out: Path, arguments: argparse.Namespace) -> str:
     """Artists by factors of their listeners."""
     import numpy as np
 
-    from orpheus.data import hetrec as reader
-    from orpheus.data import tables
-    from orpheus.learning import factors
+    from orpheus.data.items import hetrec as reader
+    from orpheus.data.items import tables
+    from orpheus.learning.vectors import factorisation
 
     folder = out / "hetrec"
     split, lists, vectors = (folder / name for name in ("split.json", "train.jsonl", "vectors.txt"))
     if not (folder / "factors.npz").exists():
         data = reader.read(source)
         kept = data.interactions.filter(min_listeners=3, min_items=5)
-        found = factors.als(factors.confidence(kept.counts), 200, seed=0)
+        found = factorisation.als(factorisation.confidence(kept.counts), 200, seed=0)
         tables.write(folder / "factors.npz", tables.Table("factors", tuple(kept.items), np.asarray(found.items)))
         tagged = {artist: sorted(tags) for artist, tags in data.tags.items() if artist in set(kept.items)}
         _write_lists(folder / "tags.jsonl", tagged)
@@ -146,8 +146,8 @@ def _listeners(folder: Path) -> Path:
     import numpy as np
     from scipy import sparse
 
-    from orpheus.data import tables
-    from orpheus.learning import factors
+    from orpheus.data.items import tables
+    from orpheus.learning.vectors import factorisation
 
     path = folder / "listeners.npz"
     if path.exists():
@@ -160,7 +160,7 @@ def _listeners(folder: Path) -> Path:
         loved = set(rng.choice(tags, 3, replace=False))
         rates = np.array([0.02 + 0.4 * len(loved & rows[song]) for song in songs])
         listener[:] = rng.poisson(rates)
-    found = factors.als(factors.confidence(sparse.csr_matrix(counts)), 50, seed=0)
+    found = factorisation.als(factorisation.confidence(sparse.csr_matrix(counts)), 50, seed=0)
     tables.write(path, tables.Table("listeners", tuple(songs), np.asarray(found.items)))
     return path
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 
 class Benchmark(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ def _measure(kind: str, arguments: argparse.Namespace) -> list[common.Row]:
     import faiss
     import numpy as np
 
-    from orpheus.learning.nearest import Nearest
+    from orpheus.learning.vectors.nearest import Nearest
 
     songs, queries = made_up(kind, arguments.songs, arguments.queries, seed=arguments.seed)
     wanted = {name: exact(songs, rows, K) for name, rows in queries.items()}

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import common
-from orpheus import cli
+from orpheus.base import cli
 
 IMPORT = [sys.executable, "-c", "import tensorflow, keras"]
 
@@ -57,7 +57,7 @@ def called(command: list[str]) -> None:
 def tiny(folder: Path) -> list[str]:
     """Options of orpheus.train: records of 32 tracks, a small network, an epoch of one step."""
     from benchmarks.pipeline import write
-    from orpheus import files
+    from orpheus.base import files
 
     kind = "log-mel-spectrogram"
     write(kind, folder / "newer", folder / "older", tracks=32, shards=4)

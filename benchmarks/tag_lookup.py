@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 
 CLASSES, TAGS_PER_TRACK = 50, 20
 
@@ -64,8 +64,9 @@ def _pipelines(folder: Path, arguments: argparse.Namespace) -> dict:
 
     import tensorflow as tf
 
-    from orpheus.data import pipeline
-    from orpheus.data.tags import TagTargets
+    from orpheus.data.batches import epochs, windows
+    from orpheus.data.batches import part as batches_part
+    from orpheus.data.tags.targets import TagTargets
 
     catalogue, vocabulary = _records(folder, arguments.tracks, arguments.tags)
     classes = tuple(f"class {index}" for index in range(CLASSES))
@@ -77,14 +78,14 @@ def _pipelines(folder: Path, arguments: argparse.Namespace) -> dict:
 
     result = {}
     for name, targets in (("no lookup", few), (f"{CLASSES} tags", few), (f"{arguments.tags} tags", many)):
-        part = pipeline.Part(catalogue, tuple(catalogue.shards), targets)
+        part = batches_part.Part(catalogue, tuple(catalogue.shards), targets)
         bare = (
-            mock.patch.object(pipeline._Columns, "multi_hot", nothing)
+            mock.patch.object(windows._Columns, "multi_hot", nothing)
             if name == "no lookup"
             else contextlib.nullcontext()
         )
         with bare:
-            data = pipeline.training(part, pipeline.Windows(3.0, True), batch_size=arguments.batch_size, seed=0)
+            data = epochs.training(part, windows.Windows(3.0, True), batch_size=arguments.batch_size, seed=0)
             result[name] = data.take(arguments.batches)
     return result
 
@@ -93,9 +94,9 @@ def _records(folder: Path, tracks: int, tags: int):
     """Shards of noise whose tracks all have one of the first tags, and the vocabulary."""
     import numpy as np
 
-    from orpheus.data import records
-    from orpheus.data.audio import LOG_MEL, AudioSpec
-    from orpheus.data.records import Catalogue, Layout, Row
+    from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+    from orpheus.data.records import format
+    from orpheus.data.records.format import Catalogue, Layout, Row
 
     rng, spec = np.random.default_rng(0), AudioSpec(LOG_MEL)
     vocabulary = [f"tag number {index}" for index in range(tags)]
@@ -107,8 +108,8 @@ def _records(folder: Path, tracks: int, tags: int):
             others = rng.choice(tags, TAGS_PER_TRACK - 1, replace=False)
             mine = tuple(dict.fromkeys([vocabulary[number % CLASSES], *(vocabulary[other] for other in others)]))
             rows.append(Row(str(number), str(number), (mine,), 15.0, name))
-            written.append(records.encode(str(number), audio, [mine]))
-        records.write_shard(folder / name, written)
+            written.append(format.encode(str(number), audio, [mine]))
+        format.write_shard(folder / name, written)
         shards[name] = tuple(rows)
     return Catalogue(str(folder), spec, Layout(), shards), vocabulary
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from benchmarks import common
 from benchmarks.common import Candidate, Row, compared, interleaved
-from orpheus import cli
+from orpheus.base import cli
 
 SHAPES = {"log-mel-spectrogram": (469, 96), "waveform": (240_000,)}  # 15 s at 16 kHz, hop length 512
 CLASSES = 50

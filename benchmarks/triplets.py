@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from benchmarks import common
 from benchmarks.common import Candidate, Row, compared, interleaved
-from orpheus import cli
+from orpheus.base import cli
 
 SONGS, TAGS = 50_000, 500
 FRAMES, MELS, VECTOR = 173, 128, 300
@@ -36,7 +36,7 @@ def sampling(arguments) -> list[Row]:
     """Balanced draws of whole batches."""
     import numpy as np
 
-    from orpheus.data.sampling import Triplets
+    from orpheus.data.batches.triplets import Triplets
 
     rng = np.random.default_rng(0)
     labels = rng.random((SONGS, TAGS)) < 0.5 / np.arange(1, TAGS + 1)
@@ -96,7 +96,7 @@ def ours(arguments) -> Callable[[], float]:
     import keras
     import tensorflow as tf
 
-    from orpheus.learning.triplets import TripletLoss
+    from orpheus.learning.losses.triplet import TripletLoss
     from orpheus.models.towers import build_towers
 
     model = build_towers({"audio": (FRAMES, MELS)}, VECTOR, n_filters=arguments.filters)

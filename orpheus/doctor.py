@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 log = logging.getLogger("orpheus.evaluate")
@@ -70,16 +70,16 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.tasks import experiments
+    from orpheus.runs import finding
 
     if arguments.bootstrap is not None and arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap {arguments.bootstrap}: must be at least 0")
     if arguments.suspects_count < 1:
         raise ConfigError(f"--suspects-count {arguments.suspects_count}: must be at least 1")
-    run = experiments.find_run(arguments.run, arguments.data_dir)
+    run = finding.find_run(arguments.run, arguments.data_dir)
     if arguments.compare_tags:
-        return _compare(run, experiments.find_run(arguments.compare_tags), arguments)
-    if experiments.is_experiment(run):
+        return _compare(run, finding.find_run(arguments.compare_tags), arguments)
+    if finding.is_experiment(run):
         return _items(run, arguments)
     (_retrieval if run.read("run")["task"] == "retrieval" else _tagger)(run, arguments)
     run.publish()
@@ -88,15 +88,16 @@ def body(arguments: argparse.Namespace) -> int:
 
 def _retrieval(run, arguments: argparse.Namespace) -> None:
     """Tags that find songs, on one side of the split."""
-    from orpheus.tasks import retrieval, retrieval_checks, retrieval_job, retrieval_scores
+    from orpheus.tasks.retrieval import checks, job, metrics
+    from orpheus.tasks.retrieval.data import reopen_data
 
     for option, value in (("--suspects", arguments.suspects), ("--without-leaks", arguments.without_leaks), ("--csv", arguments.csv)):  # fmt: skip
         if value:
             raise ConfigError(f"{option}: an option of taggers, and {run.folder} is a retrieval run; leave it out")
     split = arguments.split
-    data = retrieval.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
-    retrieval_checks.check_reopened(run, data, different_splits=arguments.different_splits)
-    result = retrieval_job.evaluate(
+    data = reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    checks.check_reopened(run, data, different_splits=arguments.different_splits)
+    result = job.evaluate(
         run,
         data,
         split,
@@ -105,16 +106,17 @@ def _retrieval(run, arguments: argparse.Namespace) -> None:
     )
     stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
     run.write("metrics", {**stored, split: result})
-    print(retrieval_scores.table(result, split))
+    print(metrics.table(result, split))
 
 
 def _tagger(run, arguments: argparse.Namespace) -> None:
     """A tagger on one side of its records."""
-    from orpheus.tasks import evaluation, tagging
+    from orpheus.tasks.tagging import evaluation
+    from orpheus.tasks.tagging.data import reopen_data
 
     split = arguments.split
     leaks = evaluation.read_leaks(arguments.without_leaks, split) if arguments.without_leaks else None
-    data = tagging.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
+    data = reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     evaluation.check_hashes(run, data, different_splits=arguments.different_splits)
     result, scores = evaluation.evaluate(
         run,
@@ -137,8 +139,8 @@ def _tagger(run, arguments: argparse.Namespace) -> None:
 
 def _write_suspects(scores, arguments: argparse.Namespace) -> None:
     """The most doubted annotations, for people."""
-    from orpheus.data import leaks
-    from orpheus.tasks import suspects
+    from orpheus.data.splits import leaks
+    from orpheus.tasks.tagging import suspects
 
     if arguments.split == "train":
         log.warning("--suspects of the train side: the model has learned these annotations, errors included")
@@ -151,9 +153,9 @@ def _write_suspects(scores, arguments: argparse.Namespace) -> None:
 
 def _compare(run, tag_run, arguments: argparse.Namespace) -> int:
     """A cluster run against a tag run."""
-    from orpheus.tasks import comparison
+    from orpheus.tasks.tagging import cluster_comparison
 
-    result = comparison.compare(
+    result = cluster_comparison.compare(
         run,
         tag_run,
         arguments.split,
@@ -164,24 +166,23 @@ def _compare(run, tag_run, arguments: argparse.Namespace) -> int:
         progress=lambda items: cli.progress(items, desc=f"evaluate {arguments.split}", unit="batch"),
     )
     run.write("comparison", result)
-    print(comparison.table(result))
+    print(cluster_comparison.table(result))
     return 0
 
 
 def _items(run, arguments: argparse.Namespace) -> int:
     """An experiment's run on a set of its data folder."""
-    from orpheus import experiment
-    from orpheus.tasks import experiments
+    from orpheus.tasks.recommendation import run_table, steps
 
     subset = "val" if arguments.split == "valid" else arguments.split
     replicates = 1000 if arguments.bootstrap is None else arguments.bootstrap
-    shown = experiment.evaluate(
+    shown = steps.evaluate(
         run, subset, k=arguments.k, replicates=replicates, with_baselines=arguments.baselines,
         data_dir=arguments.data_dir,
     )  # fmt: skip
     print(shown)
     if run.folder.parent.name == "models":
-        experiments.write_table(run.folder.parent)
+        run_table.write_table(run.folder.parent)
     return 0
 
 

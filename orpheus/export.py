@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 
 FORMATS = ("savedmodel", "tflite", "onnx")
 
@@ -38,8 +38,8 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.remote import open_run
-    from orpheus.tasks import export
+    from orpheus.runs.remote import open_run
+    from orpheus.tasks.tagging import export
 
     written = export.export(
         open_run(arguments.run),

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orpheus import cli, files
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
+from orpheus.tasks.tagging.taggram import taggram
 
 log = logging.getLogger("orpheus.predict")
 
@@ -69,14 +70,14 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError("--top and --batch-size must be at least 1")
     if arguments.embed_audio and not arguments.timeline:
         raise ConfigError("--embed-audio: goes with --timeline")
-    from orpheus.tasks import experiments
+    from orpheus.runs import finding
 
-    run = experiments.find_run(arguments.run, arguments.data_dir)
-    if experiments.is_experiment(run):
+    run = finding.find_run(arguments.run, arguments.data_dir)
+    if finding.is_experiment(run):
         return _items(run, arguments)
     if not arguments.inputs or arguments.layer or arguments.patches:
         raise ConfigError(f"{run.folder}: a tagger takes audio files, and neither -l nor -p")
-    from orpheus.tasks.tagger import Tagger
+    from orpheus.tasks.tagging.tagger import Tagger
 
     paths = audio_files(arguments.inputs)
     tagger = Tagger(run)
@@ -99,7 +100,7 @@ def body(arguments: argparse.Namespace) -> int:
         for target, name, prediction in _targets(Path(arguments.taggram), predictions):
             taggram(prediction, target, title=Path(name).name, top=arguments.top)
     if arguments.timeline:
-        from orpheus.tasks import timeline
+        from orpheus.tasks.tagging import timeline
 
         for target, name, prediction in _targets(Path(arguments.timeline), predictions):
             timeline.write(target, prediction, name, top=arguments.top, embed=arguments.embed_audio)
@@ -110,17 +111,16 @@ def body(arguments: argparse.Namespace) -> int:
 
 def _items(run, arguments: argparse.Namespace) -> int:
     """Items of a set by an experiment's run."""
-    from orpheus import experiment
-    from orpheus.tasks import recommendation
+    from orpheus.tasks.recommendation import data, steps
 
     if arguments.inputs:
         raise ConfigError(
             f"{run.folder}: an experiment predicts its sets (-s); for new files see orpheus.recommend --new"
         )
-    kinds = {value.kind for value in recommendation.load_config(run).inputs.values()}
+    kinds = {value.kind for value in data.load_config(run).inputs.values()}
     if arguments.patches and "patches" not in kinds:
         raise ConfigError(f"-p: the inputs of {run.folder} are {', '.join(sorted(kinds))}, not patches; leave it out")
-    for path in experiment.predict(run, arguments.set, layer=arguments.layer, data_dir=arguments.data_dir):
+    for path in steps.predict(run, arguments.set, layer=arguments.layer, data_dir=arguments.data_dir):
         print(path)
     return cli.EXIT_OK
 
@@ -131,7 +131,7 @@ def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:
     Raises:
         DataError: an input does not exist, or there is no audio file in a folder.
     """
-    from orpheus.data.audio import AUDIO_SUFFIXES
+    from orpheus.data.audio.reading import AUDIO_SUFFIXES
 
     found: list[str] = []
     for given in map(Path, inputs):
@@ -181,40 +181,6 @@ def _targets(path: Path, predictions: dict) -> Iterator[tuple[Path, str, Any]]:
             target, number = path.with_name(f"{path.stem}_{Path(name).stem}{more}{path.suffix}"), number + 1
         taken.add(target)
         yield target, name, prediction
-
-
-def taggram(prediction, path: str | os.PathLike, *, title: str = "", top: int = 10) -> None:
-    """Draw the strongest tags of a file over time.
-
-    Args:
-        prediction: `Tagger.predict`'s.
-        path: PNG (or another format that matplotlib knows by suffix).
-        title: Above the picture.
-        top: Tags shown, those with the highest score in any window.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    order = np.argsort(-prediction.scores.max(axis=0), kind="stable")[:top]
-    edges = np.append(prediction.starts, prediction.starts[-1] + prediction.window_seconds)
-    if len(edges) > 2:  # a last window that ends with the file starts before the one before it ends
-        edges[1:-1] = np.maximum.accumulate(edges[1:-1])
-    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.32 * len(order)), layout="constrained")
-    mesh = axes.pcolormesh(
-        edges, np.arange(len(order) + 1), prediction.scores[:, order].T, vmin=0, vmax=1, cmap="magma"
-    )
-    axes.set_yticks(np.arange(len(order)) + 0.5, [prediction.classes[i] for i in order])
-    axes.invert_yaxis()
-    minutes = edges[-1] > 180
-    axes.xaxis.set_major_formatter(lambda x, _: f"{int(x) // 60}:{int(x) % 60:02d}" if minutes else f"{x:g}")
-    axes.set_xlabel("time (min:s)" if minutes else "time (s)")
-    axes.set_title(title)
-    figure.colorbar(mesh, ax=axes, label="score")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError("give one of --user, --item and --new")
     if not arguments.run and any(asked):
         raise ConfigError("RUN is missing; it goes before --user, --item and --new")
-    from orpheus.tasks.recommender import MusicRecommender
+    from orpheus.tasks.recommendation.recommender import MusicRecommender
 
     recommender = MusicRecommender(arguments.run, data_dir=arguments.data_dir, among=arguments.among)
     if not arguments.run:

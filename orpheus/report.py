@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 
@@ -50,12 +50,13 @@ def body(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{len(arguments.runs)} runs: a report shows six at most")
     if arguments.count < 0 or not arguments.seconds > 0:
         raise ConfigError(f"--count {arguments.count}, --seconds {arguments.seconds:g}: must be at least 0 and above 0")
-    from orpheus import files
-    from orpheus.data import leaks
-    from orpheus.tasks import experiments, report
+    from orpheus.base import files
+    from orpheus.data.splits import leaks
+    from orpheus.runs import finding
+    from orpheus.tasks.report import page as report_page
 
-    runs = [experiments.find_run(name, arguments.data_dir) for name in arguments.runs]
-    page = report.build(
+    runs = [finding.find_run(name, arguments.data_dir) for name in arguments.runs]
+    page = report_page.build(
         runs,
         split=arguments.split,
         groups=arguments.groups,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 
@@ -101,18 +101,16 @@ def body(arguments: argparse.Namespace) -> int:
     if arguments.action == "index":
         return _add(arguments)
     if arguments.action == "runs":
-        from orpheus.run import Run
-        from orpheus.tasks import retrieval_table
+        from orpheus.runs.folder import Run
+        from orpheus.tasks.retrieval import run_table
 
         runs = [Run.open(run) for run in arguments.runs]
-        _show(
-            retrieval_table.beside(runs, arguments.side, different_splits=arguments.different_splits), arguments.format
-        )
+        _show(run_table.beside(runs, arguments.side, different_splits=arguments.different_splits), arguments.format)
         return cli.EXIT_OK
-    from orpheus.tasks.search import SongIndex, neighbours
+    from orpheus.tasks.search.song_index import SongIndex, neighbours
 
     if arguments.action == "neighbours":
-        from orpheus.tasks.retriever import Retriever
+        from orpheus.tasks.retrieval.retriever import Retriever
 
         run = Retriever.load(arguments.run)
         found = neighbours(run, arguments.tag, arguments.k, among=arguments.among)
@@ -144,10 +142,11 @@ def _add(arguments: argparse.Namespace) -> int:
     for song in arguments.songs:  # before a model is loaded and a folder made
         if not Path(song).expanduser().exists():
             raise DataError(f"{song}: no such file or folder")
-    from orpheus.data import tables, tagsources
-    from orpheus.tasks.search import SongIndex
+    from orpheus.data.items import tables
+    from orpheus.data.tags import sources
+    from orpheus.tasks.search.song_index import SongIndex
 
-    tags = tagsources.read(arguments.tags, min_val=arguments.min_val)[0] if arguments.tags else None
+    tags = sources.read(arguments.tags, min_val=arguments.min_val)[0] if arguments.tags else None
     factors = tables.read(arguments.factors) if arguments.factors else None
     index = SongIndex.create(arguments.out, arguments.run)
     gone = index.remove(arguments.remove) if arguments.remove else []
@@ -171,7 +170,7 @@ def _show(rows: Sequence[dict], form: str) -> None:
     """Rows on standard output; the table leaves out what is long."""
     import json
 
-    from tools._table import show
+    from orpheus.base.text_table import show
 
     if form == "json":
         print(json.dumps(rows, ensure_ascii=False, indent=1))

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 log = logging.getLogger("orpheus.train")
@@ -144,23 +144,25 @@ def parser() -> cli.Parser:
 def body(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from orpheus import config as config_module
-    from orpheus import config_retrieval, plans
-    from orpheus.learning import fit
-    from orpheus.tasks import experiments
+    from orpheus.config.retrieval import is_retrieval
+    from orpheus.learning.engine import fit
+    from orpheus.runs import finding
+    from orpheus.tasks.retrieval import plan as retrieval_plan
+    from orpheus.tasks.tagging.plan import tagging
 
     if arguments.resume:
-        run = experiments.find_run(arguments.resume)
-        if experiments.is_experiment(run):
+        run = finding.find_run(arguments.resume)
+        if finding.is_experiment(run):
             return _resume_experiment(run, arguments)
         strategy = fit.strategy(arguments.cuda, arguments.strategy)
-        plan = (plans.retrieval if run.read("run")["task"] == "retrieval" else plans.tagging)(arguments, run, {}, "")
+        plan = (retrieval_plan.retrieval if run.read("run")["task"] == "retrieval" else tagging)(arguments, run, {}, "")
     else:
         run = None
         values, source = config_module.read(arguments.config)
-        retrieval = config_retrieval.is_retrieval(values)
+        retrieval = is_retrieval(values)
         _check_task(arguments, retrieval)
         strategy = fit.strategy(arguments.cuda, arguments.strategy)
-        plan = (plans.retrieval if retrieval else plans.tagging)(arguments, None, values, source)
+        plan = (retrieval_plan.retrieval if retrieval else tagging)(arguments, None, values, source)
     if arguments.epochs:
         plan.settings["epochs"] = arguments.epochs
     return _train(arguments, run, plan, strategy)
@@ -168,12 +170,12 @@ def body(arguments: argparse.Namespace) -> int:
 
 def _resume_experiment(run, arguments: argparse.Namespace) -> int:
     """Go on with a run of orpheus.experiment."""
-    from orpheus import experiment
+    from orpheus.tasks.recommendation import steps as recommendation_steps
 
     for option in ("tfrecords_dir", "dry_run", "steps_per_epoch", "strategy", "data_service"):
         if getattr(arguments, option):
             raise ConfigError(f"--{option.replace('_', '-')}: {run.folder} is an experiment's, which has no such thing")
-    experiment.train(run, epochs=arguments.epochs, cuda=arguments.cuda)
+    recommendation_steps.train(run, epochs=arguments.epochs, cuda=arguments.cuda)
     print(run.folder)
     return 0
 
@@ -247,11 +249,11 @@ def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
 
 
 def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
-    from orpheus import remote
-    from orpheus.learning import cluster, fit
+    from orpheus.learning.engine import fit, multi_worker
+    from orpheus.runs import remote
 
     config, settings = plan.config, plan.settings
-    me = cluster.member(strategy)
+    me = multi_worker.member(strategy)
     if run is None:
         # The order of the data is theirs, on however many machines a run goes on. A data service is one reader.
         settings["readers"] = 1 if arguments.data_service else me.workers
@@ -300,7 +302,7 @@ def _array_paths(arguments: argparse.Namespace, run, classes) -> dict[str, Path]
     """Files for --save-*; their names say frontend and time, as the run's does. Writes the classes at once."""
     import numpy as np
 
-    from orpheus import files
+    from orpheus.base import files
 
     name = run.folder.name
     wanted = {"roc": ("ROC", arguments.save_ROC), "pr": ("PR", arguments.save_PR), "confusion": ("confusion-matrix", arguments.save_confusion_matrix)}  # fmt: skip
@@ -317,7 +319,7 @@ def _dry_run(job, options, strategy, plan) -> int:
     """One batch through the whole machine, and what a run would do."""
     import tensorflow as tf
 
-    from orpheus.learning import fit
+    from orpheus.learning.engine import fit
 
     model, _ = fit.prepare(job, strategy, options)
     inputs, targets = next(iter(job.train(0)))

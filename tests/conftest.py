@@ -56,7 +56,7 @@ def command():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Path:
     """A small demo dataset: data/ with audio and tags of 24 tracks, mel/ and wave/ with their records."""
-    from orpheus.data import demo as dataset
+    from orpheus.data.demo import tracks as dataset
     from tools import preprocess
 
     folder = tmp_path_factory.mktemp("demo")

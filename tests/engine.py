@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from orpheus.config import ModelTraining
-from orpheus.learning import cluster, fit
-from orpheus.learning.job import Job
-from orpheus.learning.metrics import TagAUC
-from orpheus.run import Run
+from orpheus.config.tagging import ModelTraining
+from orpheus.learning.engine import fit, multi_worker
+from orpheus.learning.engine.job import Job
+from orpheus.learning.evaluation.tag_auc import TagAUC
+from orpheus.runs.folder import Run
 
 CLASSES, FEATURES, BATCH, STEPS = 3, 8, 12, 6
 
@@ -95,10 +95,10 @@ def main() -> None:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
         on = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
     if settings.get("workers"):
-        on = cluster.connect(seconds=60)
+        on = multi_worker.connect(seconds=60)
     options = fit.Options(**settings.get("options", {"epochs": 2}))
     run = Run(folder)
-    chief = cluster.member(on).index == 0
+    chief = multi_worker.member(on).index == 0
     fit.train(
         job(**settings.get("job", {})),
         run if chief or run.checkpoints() else None,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from orpheus import files
-from orpheus.data import records
-from orpheus.data.audio import LOG_MEL, AudioSpec
+from orpheus.base import files
+from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+from orpheus.data.records import format
 
 MEL = AudioSpec(LOG_MEL, sample_rate=1000, n_fft=64, hop_length=10, n_mels=4)  # 100 frames a second
 
@@ -46,14 +46,14 @@ def write(folder: Path, shards: Sequence[Sequence[Clip]], spec: AudioSpec = MEL,
     names = names or [f"{spec.format}-{index:05d}-of-{len(shards):05d}.tfrecord" for index in range(len(shards))]
     rows = []
     for name, content in zip(names, shards, strict=True):
-        encoded = [records.encode(clip.track_id, clip.audio, fields(clip.tags)) for clip in content]
-        records.write_shard(folder / name, encoded)
+        encoded = [format.encode(clip.track_id, clip.audio, fields(clip.tags)) for clip in content]
+        format.write_shard(folder / name, encoded)
         for clip, record in zip(content, encoded, strict=True):
             tags = tuple(tuple(each) for each in fields(clip.tags))
             seconds = round(spec.seconds(len(clip.audio)), 3)
-            rows.append(records.row_to_json(records.Row(clip.track_id, "", tags, seconds, name, len(record))))
-    records.write_spec(folder, spec, len(fields(shards[0][0].tags)))
-    files.write_jsonl(folder / records.MANIFEST, rows)
+            rows.append(format.row_to_json(format.Row(clip.track_id, "", tags, seconds, name, len(record))))
+    format.write_spec(folder, spec, len(fields(shards[0][0].tags)))
+    files.write_jsonl(folder / format.MANIFEST, rows)
     return names
 
 
@@ -73,7 +73,7 @@ def write_older(
                     "tid": tf.train.Feature(bytes_list=tf.train.BytesList(value=[clip.track_id.encode()])),
                 }
                 given = fields(clip.tags)
-                for name, tags in zip(records.tag_fields(len(given)), given, strict=True):
+                for name, tags in zip(format.tag_fields(len(given)), given, strict=True):
                     if positions:
                         hot = [int(position in tags) for position in positions]
                         feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=hot))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.data import records
-from orpheus.data.tables import Table
+from orpheus.data.items.tables import Table
+from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
-from orpheus.run import Run
+from orpheus.runs.folder import Run
 from orpheus.semantics.words import tokens
 
 WORDS = ("sad", "happy", "piano", "guitar", "vocals", "rock", "jazz", "eighties")
@@ -22,7 +22,7 @@ def vector(text: str) -> np.ndarray | None:
 
 
 class FakeRetriever:
-    """The methods of `orpheus.tasks.retriever.Retriever`; counts what it embeds."""
+    """The methods of `orpheus.tasks.retrieval.retriever.Retriever`; counts what it embeds."""
 
     dimension, input_type = len(WORDS), "spec"
     training_tags = ("sad", "Piano", "rock", "80s")
@@ -55,9 +55,9 @@ class FakeRetriever:
             yield path, found if found is not None else DataError(f"{path}: silent")
 
     def records(self, folder, *, only: Container[str] | None = None, factors: Table | None = None):
-        for name in records.shard_names(folder):
-            for record in records.read_shard(Path(folder) / name):
-                fields = records.decode(record)
+        for name in format.shard_names(folder):
+            for record in format.read_shard(Path(folder) / name):
+                fields = format.decode(record)
                 song, words = fields["tid"][0].decode(), fields["audio"][0].decode().strip("\0")
                 if only is None or song in only:
                     self.embedded.append(song)

@@ -12,7 +12,7 @@ import soundfile
 
 import orpheus
 from orpheus import evaluate, predict, report, train
-from orpheus.run import Run
+from orpheus.runs.folder import Run
 from tests.conftest import ROOT
 
 MEL = "log-mel-spectrogram"
@@ -100,9 +100,9 @@ def test_evaluate_gives_scikit_learns_values(trained, demo, tmp_path, capsys):
     # The same numbers from files instead of records, through predict, and scikit-learn.
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from orpheus.tasks import tagging
+    from orpheus.tasks.tagging import data
 
-    part = tagging.reopen_data(Run.open(run)).part("train")
+    part = data.reopen_data(Run.open(run)).part("train")
     with open(demo / "data/tracks.csv", encoding="utf-8") as file:
         paths = {row["track_id"]: demo / "data" / row["audio_path"] for row in csv.DictReader(file)}
     tagger = orpheus.load(run)
@@ -158,10 +158,9 @@ def test_an_hour_of_audio_stays_under_a_gigabyte(trained, tmp_path):
             file.write(minute)
     code = (
         "import orpheus, re, sys\n"
-        "from orpheus import predict\n"
-        "from orpheus.tasks import timeline\n"
+        "from orpheus.tasks.tagging import taggram, timeline\n"
         "prediction = orpheus.load(sys.argv[1]).predict(sys.argv[2])\n"
-        "predict.taggram(prediction, sys.argv[3] + '.png', title='hour.wav', top=10)\n"
+        "taggram.taggram(prediction, sys.argv[3] + '.png', title='hour.wav', top=10)\n"
         "timeline.write(sys.argv[3] + '.html', prediction, sys.argv[2], top=12)\n"
         # Not ru_maxrss: a child starts with that of the process it was forked from.
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orpheus import cli
+from orpheus.base import cli
 from tests.test_structure import COMMANDS
 
 

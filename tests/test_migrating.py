@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from orpheus import config, config_retrieval
+from orpheus import config
+from orpheus.config import retrieval
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/MIGRATING.md").read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def test_what_has_no_counterpart_says_why():
 def test_keys_of_configs_exist():
     known: dict[str, set] = {}
     checked = 0
-    for model in (config.Config, config_retrieval.RetrievalConfig):
+    for model in (config.Config, retrieval.RetrievalConfig):
         for name, field in model.model_fields.items():
             known.setdefault(field.alias or name, set()).update(field.annotation.model_fields)
     for section, key in re.findall(r"`([a-z-]+)\.([a-z_]+)(?:\.[a-z_]+)?`", PAGE):

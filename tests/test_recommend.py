@@ -5,21 +5,26 @@ import pytest
 import soundfile
 
 import orpheus
-from orpheus import config_experiment, experiment, recommend
-from orpheus.data import layout, patches, tables, texts
+from orpheus import experiment, recommend
+from orpheus.config import experiment as config_experiment
+from orpheus.data.items import layout, patches, tables, texts
 from orpheus.errors import ConfigError, DataError
-from orpheus.run import Run
-from orpheus.tasks import listening, recommendation, scores
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.tasks.recommendation import demo as listening_demo
+from orpheus.tasks.recommendation import job, metrics
+from orpheus.tasks.recommendation.data import describe, open_data
+from orpheus.tasks.recommendation.steps import predict
 
 SETS = [
-    part for one in ("data.dataset=DEMO", f"data.dim={listening.DIM}", "model-training.epochs=8", "inputs.biography.dense=[32]", "network.hidden=[32]")
+    part for one in ("data.dataset=DEMO", f"data.dim={listening_demo.DIM}", "model-training.epochs=8", "inputs.biography.dense=[32]", "network.hidden=[32]")
     for part in ("--set", one)
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    folder = listening.write(tmp_path_factory.mktemp("demo"), users=80, artists=150)
+    folder = listening_demo.write(tmp_path_factory.mktemp("demo"), users=80, artists=150)
     arguments = ["music_recommender", "bio", "audio-emb", *SETS, "--data-dir", str(folder.root), "--only", "train"]
     assert experiment.main(arguments) == 0
     return folder
@@ -33,7 +38,7 @@ def recommender(demo):
 def test_a_users_list_is_the_ranking_of_the_evaluation(recommender, demo):
     user = layout.read_ids(demo.users_index())[5]
     found = recommender.recommend(user=user, k=4)
-    values = recommender.vectors @ scores.user_factors(recommender.data)[5]
+    values = recommender.vectors @ metrics.user_factors(recommender.data)[5]
     assert [one.id for one in found] == [demo.items("test")[n] for n in np.argsort(-values, kind="stable")[:4]]
     assert found[0].name == layout.read_pairs(demo.names())[found[0].id] and found[0].score == pytest.approx(
         values.max()
@@ -57,7 +62,7 @@ def test_new_items_by_the_files_of_their_inputs(recommender, demo, tmp_path):
     (tmp_path / "bio.txt").write_text(layout.read_pairs(demo.texts_index())[item])
     np.save(tmp_path / "sound.npy", tables.features(demo, "test", "audio-emb").dense([item])[0])
     found = recommender.recommend(new=[tmp_path / "bio.txt", tmp_path / "sound.npy"], k=5)
-    values = scores.user_factors(recommender.data) @ recommender.vectors[number]
+    values = metrics.user_factors(recommender.data) @ recommender.vectors[number]
     users = layout.read_ids(demo.users_index())
     assert [one.id for one in found] == [users[n] for n in np.argsort(-values, kind="stable")[:5]]
     with pytest.raises(ConfigError, match="input biography needs a file of text for each item"):
@@ -91,22 +96,22 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
 
     def make(name, inputs):
         values = {
-            "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening.DIM},
+            "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening_demo.DIM},
             "inputs": inputs, "model-training": {"epochs": 1},
         }  # fmt: skip
-        data = recommendation.open_data(folder.root, config_experiment.parse(values))
+        data = open_data(folder.root, config_experiment.parse(values))
         run = Run(folder.models / name)
         run.folder.mkdir(parents=True)
         run.write("config", data.config.to_json())
-        run.write("run", recommendation.describe(data, name, seed=0, built_in=False))
-        recommendation.build(data).save(run.model_path)
+        run.write("run", describe(data, name, seed=0, built_in=False))
+        job.build(data).save(run.model_path)
         return run, data
 
     convolution = {"filters": 3, "kernel": [2, 12], "pool": [2, 1]}
     sound = {"kind": "patches", "count": 2, "seconds": 1, "convolutions": [convolution]}
     audio_run, _ = make("sound_1", {"audio": sound})
     for subset in layout.SETS:
-        experiment.predict(audio_run, subset, layer="unit")
+        predict(audio_run, subset, layer="unit")
     both, data = make(
         "both_1",
         {
@@ -114,20 +119,20 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
             "words": {"kind": "text", "setting": "seq", "filters": 2},
         },
     )
-    names, vectors = recommendation.job(data, epochs=1).vectors(recommendation.load_model(both))  # for the projector
+    names, vectors = job.job(data, epochs=1).vectors(load_model(both))  # for the projector
     words = list(texts.load_model(folder.text_model("seq")).words)
     assert list(names) == words
     np.testing.assert_array_equal(vectors, data.embeddings["words"][2 : 2 + len(words)])
     number = 1
     item = folder.items("test")[number]
     (tmp_path / "new.txt").write_text(read[item])
-    expected = recommendation.outputs(recommendation.load_model(both), data.examples("test"))[number]
+    expected = job.outputs(load_model(both), data.examples("test"))[number]
     by_files = orpheus.MusicRecommender(both.folder)
     # A file's patches are cut where its name says: that of the item, so that both are the same.
     renamed = tmp_path / item
     renamed.write_bytes(paths[item].read_bytes())
     found = by_files.recommend(new=[renamed, tmp_path / "new.txt"], k=3)
-    values = scores.user_factors(data) @ (expected / np.linalg.norm(expected))
+    values = metrics.user_factors(data) @ (expected / np.linalg.norm(expected))
     np.testing.assert_allclose([one.score for one in found], np.sort(values)[::-1][:3], atol=1e-3)
 
 

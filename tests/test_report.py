@@ -15,10 +15,13 @@ from scipy import stats
 
 from orpheus import report as command
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning import bootstrap, ranking
-from orpheus.run import Run
-from orpheus.tasks import report, report_material, report_svg, report_tagging, report_tracks
-from orpheus.tasks.trackscores import Scores
+from orpheus.learning.evaluation import bootstrap
+from orpheus.learning.evaluation.areas import average_precision, summarise
+from orpheus.runs.folder import Run
+from orpheus.tasks.report import material as report_material
+from orpheus.tasks.report import page as report_page
+from orpheus.tasks.report import svg, tagging, tracks
+from orpheus.tasks.tagging.scores import Scores
 from tests.conftest import ROOT
 
 CLASSES = ("rock", "Jazz & <Blues>", "never", "sad")
@@ -34,7 +37,7 @@ def made_up_run(folder, *, seed=0, skill=1.5, split="s", classes=CLASSES, **abou
     ids, groups = tuple(f"T{i:03d}" for i in range(80)), tuple(f"A{i // 5}" for i in range(80))
     run = Run(folder)
     Scores(ids, groups, tuple(classes), truth, scores, "artist").save(run, "test")
-    areas = ranking.summarise(truth, scores, classes)
+    areas = summarise(truth, scores, classes)
     areas["intervals"] = bootstrap.area_intervals(truth, scores, groups, classes, n=50)
     hashes = {"split": split * 64, "records": "r" * 64}
     judged = {"hashes": hashes, "tracks": 80, "windows": 80, "unit": "artist", "mean_of_windows": areas, "single_windows": areas}  # fmt: skip
@@ -81,7 +84,7 @@ def check_page(page):
 
 
 def test_a_run(runs):
-    page = report.build(runs[:1])
+    page = report_page.build(runs[:1])
     check_page(page)
     for title in ("Means over the test side", "Training", "Classes", "Distributions", "Confusion", "Tracks", "Configuration"):  # fmt: skip
         assert f"<h2>{title}" in page
@@ -95,7 +98,7 @@ def test_a_run(runs):
 
 
 def test_two_runs_are_compared_on_the_same_draws(runs):
-    page = report.build(runs)
+    page = report_page.build(runs)
     check_page(page)
     assert "model.n_filters" in page and "Differences between runs" in page and "PR-AUC of each class" in page
     first, second = (Scores.load(run, "test") for run in runs)
@@ -110,7 +113,7 @@ def test_two_runs_are_compared_on_the_same_draws(runs):
 
 def test_other_classes_and_more_runs_are_said_and_shown(runs, tmp_path):
     third = made_up_run(tmp_path / "third", seed=2, classes=("sad", "never", "rock"))
-    page = report.build([*runs, third])
+    page = report_page.build([*runs, third])
     check_page(page)
     assert "first: 0 tracks and 1 classes are not in all runs and not compared" in page
     assert "third − first" in page
@@ -119,19 +122,19 @@ def test_other_classes_and_more_runs_are_said_and_shown(runs, tmp_path):
 def test_different_splits_and_tasks_are_refused(runs, tmp_path):
     other = made_up_run(tmp_path / "other", split="t")
     with pytest.raises(DataError, match=r"first and other are of different split: ssssssss and tttttttt"):
-        report.build([runs[0], other])
-    page = report.build([runs[0], other], different_splits=True)
+        report_page.build([runs[0], other])
+    page = report_page.build([runs[0], other], different_splits=True)
     assert "are of different split" in page
     made_up_run(tmp_path / "rec", task="recommendation")
     with pytest.raises(ConfigError, match="a report compares runs of one task"):
-        report.build([runs[0], Run(tmp_path / "rec")])
+        report_page.build([runs[0], Run(tmp_path / "rec")])
 
 
 def test_a_run_that_was_not_judged_shows_its_curves(tmp_path, caplog):
     run = made_up_run(tmp_path / "new")
     (run.folder / "metrics.json").unlink()
     (run.folder / "scores_test.npz").unlink()
-    page = report.build([run])
+    page = report_page.build([run])
     check_page(page)
     assert "not judged yet" in page and "<h2>Training" in page and "<h2>Classes" not in page
     assert "python -m orpheus.evaluate" in caplog.text
@@ -146,7 +149,7 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
              "baselines": {"random": {"mean": {"MAP@5": 0.01}, "intervals": {"MAP@5": [0.0, 0.02]}},
                            "popularity": {"mean": {"MAP@5": 0.02}}}}  # fmt: skip
     run.write("metrics", {"test": lists})
-    page = report.build([run])
+    page = report_page.build([run])
     check_page(page)
     assert "0.2500 [0.2000, 0.3000]" in page and "-0.1000 [-0.2000, 0.1000]" in page
     assert "0.010 [0.000, 0.020]" in page and "popularity" in page and "0.7500" in page
@@ -157,7 +160,7 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
                  "intervals": {"macro": {"MAP": [0.35, 0.45], "P@10": None}, "zero_shot": None,
                                "per_class": {"rock": {"MAP": [0.5, 0.7]}}}}  # fmt: skip
     run.write("metrics", {"test": retrieval})
-    page = report.build([run])
+    page = report_page.build([run])
     assert "0.4000 [0.3500, 0.4500]" in page and "0.600 [0.500, 0.700]" in page
     assert page.index(">jazz<") < page.index(">rock<")  # sorted by MAP
 
@@ -178,7 +181,7 @@ def test_recommendation_is_compared_user_by_user(tmp_path):
             run.folder / "per_user_test.npz", **{"MAP@5": np.append(values, np.nan)}
         )  # the last has nothing to find
         runs.append(run)
-    page = report.build(runs)
+    page = report_page.build(runs)
     check_page(page)
     _, counts = bootstrap.draws(range(41), n=1000, seed=0)
     change, there = np.append(users[1] - users[0], 0), np.append(np.ones(40), 0)
@@ -206,11 +209,11 @@ def test_groups_are_found_by_the_classes_and_their_means_shown(runs, tmp_path):
     assert report_material.read_groups(None, ["guitar", "loud", "quiet"])["loudness"] == ["loud", "quiet"]
     assert report_material.read_groups(None, ["x", "y", "rock"]) == {}
     (tmp_path / "g.json").write_text('{"groups": {"mine": ["ROCK", "sad"], "none": ["z"]}}')
-    page = report.build(runs[:1], groups=tmp_path / "g.json")
+    page = report_page.build(runs[:1], groups=tmp_path / "g.json")
     found = Scores.load(runs[0], "test")
     drawn = bootstrap.replicate_areas(found.truth, found.scores, found.groups, n=1000).pr
     low, high = np.percentile(drawn[:, [0, 3]].mean(axis=1), [2.5, 97.5])
-    mean = np.mean(ranking.average_precision(found.truth, found.scores)[[0, 3]])
+    mean = np.mean(average_precision(found.truth, found.scores)[[0, 3]])
     assert f"{mean:.3f} [{low:.3f}, {high:.3f}]" in page
     with pytest.raises(DataError, match="none of the 1 classes is in a group"):
         report_material.read_groups(tmp_path / "g.json", ["jazz"])
@@ -222,9 +225,9 @@ def test_groups_are_found_by_the_classes_and_their_means_shown(runs, tmp_path):
 def test_density_is_scipys_and_histograms_have_area_one():
     values = np.random.default_rng(0).beta(2, 5, 60)
     grid = np.linspace(0, 1, 50)
-    np.testing.assert_allclose(report_tagging.density(values, grid), stats.gaussian_kde(values)(grid), rtol=1e-9)
-    assert np.isfinite(report_tagging.density(np.full(5, 0.5), grid)).all()
-    drawn = report_tagging.histogram([values, values[:7]], ["a", "b"], "PR-AUC")
+    np.testing.assert_allclose(tagging.density(values, grid), stats.gaussian_kde(values)(grid), rtol=1e-9)
+    assert np.isfinite(tagging.density(np.full(5, 0.5), grid)).all()
+    drawn = tagging.histogram([values, values[:7]], ["a", "b"], "PR-AUC")
     bars = re.findall(r'width="([\d.]+)" height="([\d.]+)" style="fill:var\(--c(\d)\)"', drawn)
     heights = [sum(float(height) for _, height, run in bars if run == wanted) for wanted in "01"]
     assert heights[0] == pytest.approx(heights[1], rel=0.01)  # 60 classes and 7: the same area of ink
@@ -233,11 +236,11 @@ def test_density_is_scipys_and_histograms_have_area_one():
 def test_confusion_counts_and_thresholds(runs):
     found = Scores.load(runs[0], "test")
     (material,) = report_material.read(runs[:1], "test")
-    limits, by_validation = report_tagging.thresholds(material)
+    limits, by_validation = tagging.thresholds(material)
     assert not by_validation
     said = found.scores[:, 0] >= limits[0]
     counts = [int(x.sum()) for x in (found.truth[:, 0] & said, ~found.truth[:, 0] & said, found.truth[:, 0] & ~said)]
-    body = report_tagging.confusion(material).body
+    body = tagging.confusion(material).body
     row = next(line for line in body.split("<tr>") if line.startswith("<td>rock</td>"))
     assert [int(n) for n in re.findall(r"<td class=n>(\d+)</td>", row)] == [*counts, 80 - sum(counts)]
 
@@ -245,16 +248,16 @@ def test_confusion_counts_and_thresholds(runs):
 def test_thresholds_come_from_validation_tracks_where_they_were_judged(tmp_path):
     run = made_up_run(tmp_path / "a")
     Scores.load(run, "test").save(run, "valid")
-    assert "chosen on the validation tracks" in report.build([run])
+    assert "chosen on the validation tracks" in report_page.build([run])
     run.write("metrics", {"valid": run.read("metrics")["test"]})
-    assert "chosen on these very tracks" in report.build([run], split="valid")
+    assert "chosen on these very tracks" in report_page.build([run], split="valid")
 
 
 def test_clusters_are_shown_with_their_members(tmp_path):
     run = made_up_run(tmp_path / "a")
     columns = {"rock": 0, "rock and roll": 0, "bebop": 1, "never": 2, "blue": 3}
     run.write("classes", {"kind": "clusters", "classes": list(CLASSES), "columns": columns})
-    page = report.build([run])
+    page = report_page.build([run])
     check_page(page)
     assert "<h2>Clusters and co-occurrence" in page and "<td>rock, rock and roll</td>" in page
 
@@ -264,18 +267,18 @@ def test_clusters_are_shown_with_their_members(tmp_path):
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 40, [10, 20, 30, 40]), (0, 0.0021, [0, 5e-4, 0.001, 0.0015, 0.002]), (3, 3, [3])],
 )  # fmt: skip
 def test_ticks_are_round(low, high, expected):
-    assert report_svg.ticks(low, high) == pytest.approx(expected)
+    assert svg.ticks(low, high) == pytest.approx(expected)
 
 
 def test_tracks_go_from_best_to_worst_and_prefer_those_with_audio(tmp_path):
     truth = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], bool)
     scores = np.array([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5], [0.8, 0.1]], np.float32)
     found = Scores(("a", "b", "c", "d"), ("a", "b", "c", "d"), ("x", "y"), truth, scores, "track")
-    assert report_tracks.choose(found, {}, 3) == [0, 2, 1] or report_tracks.choose(found, {}, 3) == [0, 3, 1]
+    assert tracks.choose(found, {}, 3) == [0, 2, 1] or tracks.choose(found, {}, 3) == [0, 3, 1]
     for name in "bc":
         (tmp_path / name).write_bytes(b"")
-    assert report_tracks.choose(found, {name: str(tmp_path / name) for name in "bcd"}, 4) == [2, 1]
-    shown = report_tracks.chips(found, 1, np.array([0.5, 0.5]))
+    assert tracks.choose(found, {name: str(tmp_path / name) for name in "bcd"}, 4) == [2, 1]
+    shown = tracks.chips(found, 1, np.array([0.5, 0.5]))
     assert 'miss">x 0.10' in shown and 'false">y 0.90' in shown
 
 
@@ -286,9 +289,9 @@ def test_sound_in_the_page_is_the_start_of_the_file(tmp_path):
         np.int16
     )  # low frequencies, which mp3 keeps
     soundfile.write(tmp_path / "a.wav", noise, rate)
-    samples, found = report_tracks.excerpt(str(tmp_path / "a.wav"), rate, 1.5)
+    samples, found = tracks.excerpt(str(tmp_path / "a.wav"), rate, 1.5)
     assert found == rate and np.array_equal(samples, noise[: len(samples)]) and len(samples) == 1.5 * rate
-    head, encoded = report_tracks.encode(samples, rate).split(",")
+    head, encoded = tracks.encode(samples, rate).split(",")
     assert head in ("data:audio/mpeg;base64", "data:audio/ogg;base64")
     (tmp_path / "b.mp3").write_bytes(base64.b64decode(encoded))
     back = soundfile.read(tmp_path / "b.mp3")[0]
@@ -319,7 +322,7 @@ def test_a_browser_sorts_the_table_and_loads_nothing(runs, tmp_path):
         "const pre = document.createElement('pre'); pre.textContent = seen.join('|');"
         "document.body.replaceChildren(pre);</script>"
     )
-    page = report.build(runs)
+    page = report_page.build(runs)
     (tmp_path / "page.html").write_text(page.replace("</body>", asked + "</body>"), encoding="utf-8")
     done = subprocess.run(
         [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{tmp_path}/page.html"],

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import orpheus
-from orpheus import files, retrieve, train
+from orpheus import retrieve, train
+from orpheus.base import files
 from orpheus.semantics.words import tokens
-from orpheus.tasks import retriever as real
+from orpheus.tasks.retrieval import retriever as real
 from tests.retriever import FakeRetriever
 
 

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from orpheus.run import Run
+from orpheus.runs.folder import Run
 from tests.conftest import ROOT
-from tests.test_learning_cluster import finish, start
+from tests.learning.engine.test_multi_worker import finish, start
 
 # Without dropout, whose masks differ per replica; with momentum, since Adam divides rounding errors by their own size.
 SETTINGS = ["model.dropout=0", 'model-training.optimizer={"name":"SGD","learning_rate":0.02,"momentum":0.9}']

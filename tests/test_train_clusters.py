@@ -12,11 +12,14 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from orpheus import evaluate, predict, train
-from orpheus.data.tags import TagTargets
-from orpheus.learning import losses
-from orpheus.run import Run
+from orpheus.data.tags.targets import TagTargets
+from orpheus.learning.losses import pointwise
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
 from orpheus.semantics import dictionary, genres, words
-from orpheus.tasks import comparison, tagger, tagging, targets
+from orpheus.tasks.tagging import cluster_comparison, job, similarity_loss
+from orpheus.tasks.tagging.clusters import cluster_targets, read_clusters
+from orpheus.tasks.tagging.data import load_config, reopen_data
 
 CLUSTERS = {  # in this order the clusters' most frequent tags; 3 and 6 are absent, 7 occurs nowhere
     0: ("loud", "energetic", "Loud"),
@@ -96,31 +99,31 @@ def by_hand(tags):
 
 def test_cluster_targets_by_hand(place, demo, caplog):
     tracks, _ = tags_of(demo)
-    clusters = targets.read_clusters(place / "dictionary")
+    clusters = read_clusters(place / "dictionary")
     with caplog.at_level(logging.INFO, "orpheus"):
-        found = targets.cluster_targets(clusters, {tag for tags in tracks.values() for tag in tags})
+        found = cluster_targets(clusters, {tag for tags in tracks.values() for tag in tags})
     assert found.kind == "clusters" and len(found.classes) == 5
     assert found.classes[0] == "loud, energetic, Loud" and found.classes[4] == "strings, violins"
     assert "1 of 6 clusters" in caplog.text and "polka, mazurka" in caplog.text
     for tags in tracks.values():
         assert found.multi_hot(tags).tolist() == by_hand(tags)
     # A filter takes tags, and a cluster with them where nothing is left.
-    fewer = targets.cluster_targets(clusters, {"loud", "quiet", "soft"}, without=["quiet", "loud", "Loud", "energetic"])
+    fewer = cluster_targets(clusters, {"loud", "quiet", "soft"}, without=["quiet", "loud", "Loud", "energetic"])
     assert fewer.columns == {"soft": 0, "Quiet": 0}
 
 
 def test_genres_keep_and_merge(place):
-    reduced = targets.read_clusters(place / "dictionary", place / "genres")
+    reduced = read_clusters(place / "dictionary", place / "genres")
     # Positions 0, 1 and 4 of (0, 1, 2, 4, 5, 7), 1 and 4 merged; the pair (2, 3) holds no genre.
     assert set(reduced.clusters) == {0, 1}
     assert set(reduced.clusters[1]) == {*CLUSTERS[1], *CLUSTERS[5]}
-    found = targets.cluster_targets(reduced, ["loud", "violins", "fast"])
+    found = cluster_targets(reduced, ["loud", "violins", "fast"])
     assert found.multi_hot(["violins"]).tolist() == [0, 1] and not found.any(["fast"])
 
 
 def test_cluster_run_folder(cluster_run, place, demo):
     tracks, shards = tags_of(demo)
-    data = tagging.reopen_data(cluster_run)
+    data = reopen_data(cluster_run)
     assert data.targets.kind == "clusters"
     settings = cluster_run.read("run")
     assert settings["dictionary"]["file"].endswith("tags_dict_8.json") and len(settings["dictionary"]["sha256"]) == 64
@@ -133,15 +136,15 @@ def test_cluster_run_folder(cluster_run, place, demo):
             row.track_id: row_truth.tolist() for row, row_truth in zip(rows, data.part(side).truth(), strict=True)
         } == expected
     # The graph's lookup gives the same as the table.
-    _, batch = next(iter(tagging.job(data, tagging.load_config(cluster_run), epochs=1).valid))
+    _, batch = next(iter(job.job(data, load_config(cluster_run), epochs=1).valid))
     assert np.array_equal(batch.numpy(), data.part("valid").truth()[: len(batch)])
 
 
 def test_cooccurrence_against_a_loop(cluster_run, place):
     matrix = np.load(place / "cooccurrence" / f"cooccurrence_{cluster_run.folder.name}.npy")
     names = np.load(place / "cooccurrence" / f"cooccurrence_{cluster_run.folder.name}_names.npy")
-    truth = tagging.reopen_data(cluster_run).part("train").truth()
-    assert names.tolist() == list(tagging.reopen_data(cluster_run).targets.classes)
+    truth = reopen_data(cluster_run).part("train").truth()
+    assert names.tolist() == list(reopen_data(cluster_run).targets.classes)
     expected = np.zeros((5, 5), int)
     for row in truth:
         for i in np.flatnonzero(row):
@@ -175,15 +178,15 @@ def test_similarity_of_clusters_by_hand(cluster_run):
 def test_similarity_of_tags_is_that_of_words(place):
     vectors = words.load(place / "glove.txt")
     classes = ("quiet", "soft", "guitar", "fast", "slow")
-    found = targets.class_similarity(TagTargets(classes, {tag: i for i, tag in enumerate(classes)}), vectors)
+    found = similarity_loss.class_similarity(TagTargets(classes, {tag: i for i, tag in enumerate(classes)}), vectors)
     np.testing.assert_allclose(found, words.similarity(classes, vectors), atol=1e-6)
 
 
 def test_loss_is_kept_for_resume_and_in_the_model(cluster_run):
-    restored = targets.load_loss(cluster_run)
+    restored = similarity_loss.load_loss(cluster_run)
     saved = keras.saving.load_model(cluster_run.model_path).loss
     for loss in (restored, saved):
-        assert isinstance(loss, losses.EmbeddingAwareCrossentropy) and loss.gamma == 0.5
+        assert isinstance(loss, pointwise.EmbeddingAwareCrossentropy) and loss.gamma == 0.5
         np.testing.assert_array_equal(loss.similarity, np.load(cluster_run.folder / "similarity.npy"))
     assert [row["epoch"] for row in cluster_run.read("history")] == [1, 2]
 
@@ -302,11 +305,13 @@ def test_dictionary_overrules_section_tags_and_says_so(place, demo, caplog, caps
 
 
 def test_compare_tags_against_scikit_learn(cluster_run, tag_run, capsys, monkeypatch):
-    outputs, real = {}, comparison.track_scores
-    monkeypatch.setattr(comparison, "track_scores", lambda run, *a, **k: outputs.setdefault(run, real(run, *a, **k)))
+    outputs, real = {}, cluster_comparison.track_scores
+    monkeypatch.setattr(
+        cluster_comparison, "track_scores", lambda run, *a, **k: outputs.setdefault(run, real(run, *a, **k))
+    )
     assert evaluate.main([str(cluster_run.folder), "--compare-tags", str(tag_run.folder), "--split", "valid"]) == 0
     text, result = capsys.readouterr().out, cluster_run.read("comparison")
-    mine, other = tagging.reopen_data(cluster_run), tagging.reopen_data(tag_run)
+    mine, other = reopen_data(cluster_run), reopen_data(tag_run)
     rows = mine.part("valid").rows()
     truth = np.array([by_hand(row.tags[0]) for row in rows])
     assert result["tracks"] == len(rows) and result["split"] == "valid"
@@ -332,16 +337,16 @@ def test_compare_tags_against_scikit_learn(cluster_run, tag_run, capsys, monkeyp
 
 def test_track_scores_are_those_of_the_stored_model(tag_run):
     """The mean over windows against one forward pass per window, written out."""
-    from orpheus.data import records
+    from orpheus.data.records import format
 
-    data = tagging.reopen_data(tag_run)
-    part, model = data.part("test"), tagger.load_model(tag_run)
+    data = reopen_data(tag_run)
+    part, model = data.part("test"), load_model(tag_run)
     window = data.catalogue.spec.frames(1.5)
-    found = comparison.track_scores(tag_run, part)
+    found = cluster_comparison.track_scores(tag_run, part)
     at = 0
     for path in data.catalogue.paths(part.shards):
-        for record in records.read_shard(path):
-            fields = records.decode(record)
+        for record in format.read_shard(path):
+            fields = format.decode(record)
             if not data.targets.any(tag.decode() for tag in fields["tags"]):
                 continue
             frames = np.frombuffer(fields["audio"][0], np.float16).reshape(-1, 32)
@@ -388,6 +393,6 @@ def test_trains_with_a_converted_dictionary(shared, place, demo, tmp_path):
     present = Counter(
         cluster for tags in tracks.values() for cluster in {mapping[tag] for tag in tags if tag in mapping}
     )
-    data = tagging.reopen_data(run)
+    data = reopen_data(run)
     assert len(data.targets.classes) == len(present) > 10
     assert sum(data.part(side).truth().sum() for side in data.split) == sum(present.values())

@@ -7,10 +7,13 @@ import pytest
 
 from orpheus import config as config_module
 from orpheus import train
-from orpheus.data.audio import AudioSpec
+from orpheus.data.audio.spec import AudioSpec
 from orpheus.errors import ConfigError, DataError
-from orpheus.run import Run
-from orpheus.tasks import fine_tuning, tagger, tagging
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.tasks.tagging import data as tagging_data
+from orpheus.tasks.tagging import fine_tuning
+from orpheus.tasks.tagging import job as tagging_job
 from tests.untrained import make_run
 
 VECTORS = {  # quiet is nearest to soft, then slow, then loud; flute to organ, slow, soft; happy has none
@@ -49,9 +52,9 @@ def origin(place, demo) -> Run:
 def new(place, demo):
     """(config, data) of the new run, whose classes are NEW."""
     config = config_module.load(place / "config.json")
-    data = tagging.open_data("log-mel-spectrogram", config, tagging.Choices(demo / "mel"))
+    data = tagging_data.open_data("log-mel-spectrogram", config, tagging_data.Choices(demo / "mel"))
     targets = data.targets.__class__(tuple(NEW), {name: index for index, name in enumerate(NEW)})
-    return config, tagging.Data(data.catalogue, targets, data.database, data.split)
+    return config, tagging_data.Data(data.catalogue, targets, data.database, data.split)
 
 
 def test_weights_are_kept_and_rows_come_from_the_nearest(origin, new, place, caplog):
@@ -65,8 +68,8 @@ def test_weights_are_kept_and_rows_come_from_the_nearest(origin, new, place, cap
     assert "happy" in caplog.text.split("start fresh")[1]
     assert "flute starts from organ, slow, soft" in caplog.text
 
-    job = tagging.job(data, config, epochs=1)
-    fresh, model, old = job.build(), start.job(job).build(), tagger.load_model(origin)
+    job = tagging_job.job(data, config, epochs=1)
+    fresh, model, old = job.build(), start.job(job).build(), load_model(origin)
     assert model.input_shape != old.input_shape
     compared = 0
     for layer in model.layers:
@@ -98,7 +101,7 @@ def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
         catalogue = data.catalogue.__class__(
             data.catalogue.folder, spec or data.catalogue.spec, data.catalogue.layout, data.catalogue.shards
         )
-        other = tagging.Data(catalogue, data.targets, data.database, data.split)
+        other = tagging_data.Data(catalogue, data.targets, data.database, data.split)
         with pytest.raises(error, match=match):
             fine_tuning.start(run.folder, other, changed)
 
@@ -132,7 +135,7 @@ def test_a_run_starts_so_and_resumes_before_its_first_checkpoint(command, demo, 
     assert described["rows"]["loud"] == ["loud"]
     assert described["embeddings"] == "glove.txt"
     before = run.model_path.read_bytes()
-    weights = [w.copy() for w in tagger.load_model(run).get_weights()]
+    weights = [w.copy() for w in load_model(run).get_weights()]
 
     # killed before the first checkpoint: the same weights are its start again
     import shutil
@@ -141,7 +144,7 @@ def test_a_run_starts_so_and_resumes_before_its_first_checkpoint(command, demo, 
     run.model_path.unlink()
     done = command("orpheus.train", "--resume", run.folder)
     assert done.returncode == 0, done.stderr
-    for mine, theirs in zip(tagger.load_model(run).get_weights(), weights, strict=True):
+    for mine, theirs in zip(load_model(run).get_weights(), weights, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
     assert before
 

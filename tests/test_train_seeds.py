@@ -6,15 +6,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from orpheus.run import Run
-from orpheus.tasks import tagger
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
 
 
 def outcome(folder: str) -> tuple[list[bytes], list[dict]]:
     """(bytes of every weight, numbers of every epoch) of a run."""
     run = Run.open(folder)
     assert "model.weights.h5" in zipfile.ZipFile(run.model_path).namelist()
-    weights = [np.ascontiguousarray(w).tobytes() for w in tagger.load_model(run).get_weights()]
+    weights = [np.ascontiguousarray(w).tobytes() for w in load_model(run).get_weights()]
     timings = ("seconds", "examples_per_second", "time")
     epochs = [{k: v for k, v in row.items() if not any(t in k for t in timings)} for row in run.read("history")]
     return weights, epochs

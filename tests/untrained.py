@@ -3,9 +3,9 @@
 import numpy as np
 
 from orpheus import models
-from orpheus.data.audio import AudioSpec
-from orpheus.data.tags import TagTargets
-from orpheus.run import Run
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.tags.targets import TagTargets
+from orpheus.runs.folder import Run
 
 CLASSES = ("guitar", "drum & bass", "été", "slow")
 

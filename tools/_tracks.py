@@ -35,13 +35,13 @@ def read(arguments: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str,
     Raises:
         DataError: a source is missing, unreadable, or of no known kind.
     """
-    from orpheus.data import tagsources
+    from orpheus.data.tags import sources
 
-    return tagsources.read(arguments.tags, min_val=arguments.min_val, database=arguments.multi_db_default)
+    return sources.read(arguments.tags, min_val=arguments.min_val, database=arguments.multi_db_default)
 
 
 def popularity(tracks: dict[str, list[str]]) -> dict[str, int]:
     """Tag → number of tracks, most frequent first, ties by tag."""
-    from orpheus.data.tags import popularity
+    from orpheus.data.tags.targets import popularity
 
     return dict(popularity(tracks.values()))

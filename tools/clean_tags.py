@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
+from orpheus.base.text_table import show
 from orpheus.errors import DataError
-from tools._table import show
 
 
 def parser() -> cli.Parser:
@@ -52,11 +52,12 @@ def parser() -> cli.Parser:
 
 def body(arguments: argparse.Namespace) -> None:
     """Clean, write, print the counts and the groups."""
-    from orpheus.data import cleaning, layout
+    from orpheus.data.items import layout
+    from orpheus.data.tags import annotations as tags_annotations
 
     if arguments.out.exists() and not arguments.force:
         raise DataError(f"{arguments.out}: exists already; give another name, or --force to replace it")
-    steps = cleaning.Steps(
+    steps = tags_annotations.Steps(
         songs=frozenset(layout.read_ids(arguments.songs)) if arguments.songs else None,
         min_score=arguments.min_score,
         max_tags=arguments.max_tags,
@@ -66,9 +67,9 @@ def body(arguments: argparse.Namespace) -> None:
         min_songs=arguments.min_songs,
     )
     categories = layout.read_pairs(arguments.categories) if arguments.categories else None
-    annotations = cli.progress(cleaning.read(arguments.source), desc="Reading", unit=" annotations")
-    result = cleaning.clean(annotations, steps, categories=categories)
-    cleaning.write(arguments.out, result.rows)
+    annotations = cli.progress(tags_annotations.read(arguments.source), desc="Reading", unit=" annotations")
+    result = tags_annotations.clean(annotations, steps, categories=categories)
+    tags_annotations.write(arguments.out, result.rows)
     show(("after", "songs", "tags", "annotations"), [(c.step, c.songs, c.tags, c.annotations) for c in result.counts])
     several = [(name, tags) for name, tags in result.groups.items() if len(tags) > 1]
     if several and arguments.shown:

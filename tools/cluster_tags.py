@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
 
@@ -139,7 +139,7 @@ def filtered_tags(arguments: argparse.Namespace, counts: dict[str, int]) -> list
 
     Case does not matter for the removal: Last.fm has `Awesome`, a cleaned database `awesome`.
     """
-    from orpheus.data.tags import read_filter
+    from orpheus.data.tags.targets import read_filter
 
     if arguments.keep_tags:
         return read_filter(arguments.keep_tags)
@@ -148,7 +148,7 @@ def filtered_tags(arguments: argparse.Namespace, counts: dict[str, int]) -> list
 
 
 def _subgenres(arguments: argparse.Namespace) -> None:
-    from orpheus.files import content_hash
+    from orpheus.base.files import content_hash
     from orpheus.semantics import cooccurrence, dictionary, genres, subgenres
 
     base = dictionary.load(arguments.dictionary)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import DataError
 
 
@@ -33,7 +33,7 @@ def convert(old: Path, new: Path, *, counts: dict[str, int] | None = None) -> st
     Raises:
         DataError: the pickle is refused, broken, or holds something else.
     """
-    from orpheus.files import content_hash
+    from orpheus.base.files import content_hash
     from orpheus.semantics import dictionary, pickles
 
     source = {"name": old.name, "sha256": content_hash(old) if old.is_file() else None}
@@ -83,7 +83,7 @@ def write_estimator(new: Path, estimator, source: dict) -> str:
     """The attributes of a fitted k-means as JSON; returns a sentence about it."""
     import numpy as np
 
-    from orpheus.files import write_json
+    from orpheus.base.files import write_json
 
     state = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in vars(estimator).items()}
     write_json(new, {"format": "orpheus-kmeans", "version": 1, "from": source, "state": state})
@@ -94,7 +94,7 @@ def body(arguments) -> None:
     """Convert and say what came out."""
     counts = None
     if arguments.lastfm:
-        from orpheus.data.lastfm import TagDatabase
+        from orpheus.data.tags.database import TagDatabase
 
         counts = dict(TagDatabase(arguments.lastfm).popularity())
     print(convert(arguments.old, arguments.new, counts=counts))

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
 
@@ -88,7 +88,7 @@ def write_matrix(folder: Path, together, matrix, *, large: bool) -> None:
     """The matrix (int64, counts on the diagonal) and labels.tsv: position, name, number of tracks."""
     import numpy as np
 
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     if large:
         from scipy import sparse
@@ -106,7 +106,7 @@ def write_matrix(folder: Path, together, matrix, *, large: bool) -> None:
 
 def write_pairs(folder: Path, pairs, names) -> None:
     """pairs.tsv: both names, the two measures, and which criterion each pair fulfils."""
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     with atomic(folder / "pairs.tsv") as file:
         file.write("first\tsecond\tcosine\tshare_of_rarer\tby_cosine\tby_share\n")
@@ -125,7 +125,7 @@ def heat_map(path: Path, together, names, *, shown: int) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
     from orpheus.semantics.cooccurrence import normalise
 
     order = np.argsort(-np.diagonal(together), kind="stable")[:shown]

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 
 log = logging.getLogger("tools.data_service")
@@ -51,9 +51,9 @@ def body(arguments: argparse.Namespace) -> int:
             server = service.DispatchServer(service.DispatcherConfig(port=arguments.port))
             print(f"--data-service {server.target}", flush=True)
         else:
-            from orpheus.learning import cluster
+            from orpheus.learning.engine import multi_worker
 
-            cluster.check_service(f"grpc://{arguments.dispatcher}", "--dispatcher")
+            multi_worker.check_service(f"grpc://{arguments.dispatcher}", "--dispatcher")
             port = int(arguments.address.rpartition(":")[2]) if arguments.address else 0
             server = service.WorkerServer(
                 service.WorkerConfig(

@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 log = logging.getLogger("tools.factorize")
@@ -65,8 +65,8 @@ def factorize_counts(
     """
     import scipy.sparse
 
-    from orpheus.data import layout, tables
-    from orpheus.learning import factors
+    from orpheus.data.items import layout, tables
+    from orpheus.learning.vectors import factorisation
 
     folder.sets()
     if counts is not None:
@@ -75,12 +75,13 @@ def factorize_counts(
     by_set = {subset: tables.counts(folder, subset) for subset in (*seen, "test")}
     users = _check_users(folder, by_set)
     weights = {
-        subset: factors.confidence(table.matrix, weighting=weighting, alpha=alpha) for subset, table in by_set.items()
+        subset: factorisation.confidence(table.matrix, weighting=weighting, alpha=alpha)
+        for subset, table in by_set.items()
     }
 
     def fit(subsets, callback=None):
         matrix = scipy.sparse.vstack([weights[subset] for subset in subsets]).T.tocsr()
-        return factors.als(
+        return factorisation.als(
             matrix, dim, regularization=regularization, iterations=iterations, seed=seed, threads=threads,
             callback=callback,
         )  # fmt: skip
@@ -89,7 +90,7 @@ def factorize_counts(
     ids = [item for subset in seen for item in by_set[subset].ids]
     layout.check_disjoint(ids, folder.items("test"), where=f"{folder.items_index('test')}: leak into the factorisation")
     written = _write_items(folder, "als", dim, result.items, ids, {subset: by_set[subset].ids for subset in seen})
-    unheard = factors.fold_in(result.others, weights["test"], regularization=regularization)
+    unheard = factorisation.fold_in(result.others, weights["test"], regularization=regularization)
     written += _save({folder.targets("test", "als", dim): unheard, folder.user_factors("als", dim): result.others})
     if upper_bound:
         whole = fit([*seen, "test"])
@@ -114,8 +115,8 @@ def factorize_classes(
     """
     import numpy as np
 
-    from orpheus.data import layout
-    from orpheus.learning import factors
+    from orpheus.data.items import layout
+    from orpheus.learning.vectors import factorisation
 
     folder.sets()
     present = {subset: folder.items(subset) for subset in layout.SETS if folder.source(subset) == subset}
@@ -135,10 +136,10 @@ def factorize_classes(
         raise ConfigError(
             f"dim={dim}: {len(learned)} items and {len(names)} classes have at most {min(learned.shape)} factors"
         )
-    result = factors.pmi_factors(learned, dim, seed=seed)
+    result = factorisation.pmi_factors(learned, dim, seed=seed)
     ids = [item for subset in seen for item in present[subset]]
     written = _write_items(folder, "pmi", dim, result.items, ids, {subset: present[subset] for subset in seen})
-    unseen = factors.pmi_fold_in(result.others, matrices["test"], marginals=(learned.sum(axis=0), learned.sum()))
+    unseen = factorisation.pmi_fold_in(result.others, matrices["test"], marginals=(learned.sum(axis=0), learned.sum()))
     return written + _save(
         {folder.targets("test", "pmi", dim): unseen, folder.class_factors("pmi", dim): result.others}
     )
@@ -152,7 +153,7 @@ def read_labels(folder, path: Path | None = None):
     """
     import numpy as np
 
-    from orpheus.data import layout
+    from orpheus.data.items import layout
 
     if path is None:
         known = [folder.items_labels(), folder.index / f"y_{folder.dataset}.tsv"]
@@ -200,7 +201,7 @@ def _vector(path, item: str, text: str):
 
 def _write_matrices(folder, path: Path) -> None:
     """Counts of a file to the matrices of the sets. Users who heard nothing to learn from are left out."""
-    from orpheus.data import interactions, layout, tables
+    from orpheus.data.items import interactions, layout, tables
 
     data = interactions.read(path)
     present = {subset: folder.items(subset) for subset in layout.SETS if folder.source(subset) == subset}
@@ -220,7 +221,7 @@ def _write_matrices(folder, path: Path) -> None:
 
 def _check_users(folder, by_set) -> int:
     """All matrices have the same users; returns their number."""
-    from orpheus.data import layout
+    from orpheus.data.items import layout
 
     expected = by_set["train"].dim
     for subset, table in by_set.items():
@@ -237,7 +238,7 @@ def _check_users(folder, by_set) -> int:
 
 def _write_items(folder, fact: str, dim: int, matrix, ids, by_set) -> list[Path]:
     """The factors of all items seen, the list of them, and each set's part as targets."""
-    from orpheus.data import layout
+    from orpheus.data.items import layout
 
     path = folder.factors_index(fact, dim)
     layout.write_ids(path, ids)
@@ -249,7 +250,7 @@ def _write_items(folder, fact: str, dim: int, matrix, ids, by_set) -> list[Path]
 
 
 def _save(matrices) -> list[Path]:
-    from orpheus.data import tables
+    from orpheus.data.items import tables
 
     for path, matrix in matrices.items():
         tables.save_matrix(path, matrix)
@@ -257,7 +258,7 @@ def _save(matrices) -> list[Path]:
 
 
 def body(arguments: argparse.Namespace) -> None:
-    from orpheus.data import layout
+    from orpheus.data.items import layout
 
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     if arguments.fact == "als":

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:
@@ -28,7 +28,7 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> None:
-    from orpheus.data import hetrec, layout
+    from orpheus.data.items import hetrec, layout
 
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     report = hetrec.convert(

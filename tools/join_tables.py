@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
+from orpheus.base.text_table import show
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
-from tools._table import show
 
 _NAMED = 10  # of the missing ones, on standard output
 
@@ -41,12 +41,13 @@ def body(arguments: argparse.Namespace) -> None:
         raise ConfigError("give --word-vectors, --factors or both: there is nothing to join the tags with")
     import numpy as np
 
-    from orpheus import files
-    from orpheus.data import splits, tables
+    from orpheus.base import files
+    from orpheus.data.items import tables
+    from orpheus.data.splits import search
 
     tracks, _ = _tracks.read(arguments)
     if arguments.split:
-        parts, wanted = splits.load(arguments.split)
+        parts, wanted = search.load(arguments.split)
         tracks = {song: tracks.get(song, []) for ids in parts.values() for song in ids}
         if wanted:
             tracks = {song: [tag for tag in tags if tag in set(wanted)] for song, tags in tracks.items()}

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
+from orpheus.base.text_table import show
 from orpheus.errors import ConfigError, DataError
-from tools._table import show
 
 
 def parser() -> cli.Parser:
@@ -57,7 +57,7 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int | None:
-    from orpheus.data.tagfiles import open_tags
+    from orpheus.data.tags.files import open_tags
 
     source = open_tags(arguments.source)
     {"top": _top, "tags": _tags, "tracks": _tracks, "spellings": _spellings, "clean": _clean}[arguments.action](
@@ -104,7 +104,7 @@ def _nearest(source, tag: str) -> str:
     """What the user may have meant: another spelling, or else similar letters among the frequent tags."""
     import difflib
 
-    from orpheus.data.spelling import spelling_key
+    from orpheus.data.tags.spelling import spelling_key
 
     names = [name for name, _ in source.popularity()]
     same = [name for name in names if spelling_key(name) == spelling_key(tag)]
@@ -133,7 +133,7 @@ def _clean(source, arguments: argparse.Namespace) -> None:
 
 
 def _cleaning(source, arguments: argparse.Namespace):
-    from orpheus.data.lastfm import clean
+    from orpheus.data.tags.database import clean
 
     drop = _lines(arguments.drop)
     combine = [line.split("\t") for line in _lines(arguments.combine)]

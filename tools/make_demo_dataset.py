@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:
@@ -23,9 +23,9 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int | None:
-    from orpheus.data import demo
+    from orpheus.data.demo import tracks as demo_tracks
 
-    summary = demo.make(
+    summary = demo_tracks.make(
         arguments.out,
         tracks=arguments.tracks,
         seconds=arguments.seconds,

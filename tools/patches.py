@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:
@@ -38,7 +38,7 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.data import layout, patches
+    from orpheus.data.items import layout, patches
 
     spec = patches.PatchSpec(
         arguments.kind, sample_rate=arguments.sr, hop_length=arguments.hop_length, bins=arguments.bins,

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 
@@ -92,8 +92,8 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int:
-    from orpheus.data import preprocess
-    from orpheus.data.audio import AudioSpec
+    from orpheus.data.audio.spec import AudioSpec
+    from orpheus.data.records import writing
 
     if beam_options and arguments.runner != "beam":
         raise ConfigError(f"{beam_options[0]}: options behind -- are Beam's; give --runner beam too")
@@ -108,14 +108,14 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
         dtype=arguments.dtype or "",
     )
     tracks = _tracks(arguments)
-    plan = preprocess.deal(
+    plan = writing.deal(
         tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split
     )
     workers = arguments.workers
     if workers is None:
         workers = 0 if arguments.runner == "beam" else os.cpu_count() or 1
     with cli.progress(total=len(tracks), desc="preprocess", unit="track") as bar:
-        summary = preprocess.make(
+        summary = writing.make(
             arguments.output,
             plan,
             spec,
@@ -139,40 +139,36 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
 
 def _tracks(arguments: argparse.Namespace) -> list:
     """Tracks with tags from whichever sources were given."""
-    from orpheus.data import preprocess, tagfiles
+    from orpheus.data.records.tracks import Track, read_tracks, with_tags
+    from orpheus.data.tags import files
 
     given = [name for name in ("tag_path", "tag_path_multi", "tags_tsv") if getattr(arguments, name)]
-    if not given and arguments.csv_path and tagfiles.is_csv(arguments.csv_path):
+    if not given and arguments.csv_path and files.is_csv(arguments.csv_path):
         arguments.tag_path, given = arguments.csv_path, ["tag_path"]
     if len(given) != 1:
         raise ConfigError(
             "give one source of tags: --tag-path, --tag-path-multi or --tags-tsv, or a column tags (a; b) in --csv-path"
         )
     if arguments.tags_tsv:
-        listed = tagfiles.read_tags(arguments.tags_tsv)
+        listed = files.read_tags(arguments.tags_tsv)
         sources = [{track_id: list(track.tags) for track_id, track in listed.items()}]
     if arguments.csv_path:
-        tracks = preprocess.read_tracks(
-            arguments.csv_path, root=arguments.root_dir, group_column=arguments.group_column
-        )
+        tracks = read_tracks(arguments.csv_path, root=arguments.root_dir, group_column=arguments.group_column)
     elif arguments.tags_tsv:
         base = os.path.expanduser(arguments.root_dir or os.path.dirname(arguments.tags_tsv))
-        tracks = [
-            preprocess.Track(track_id, os.path.join(base, track.path), track.artist)
-            for track_id, track in listed.items()
-        ]
+        tracks = [Track(track_id, os.path.join(base, track.path), track.artist) for track_id, track in listed.items()]
     else:
         raise ConfigError("give the list of tracks: --csv-path (or --tags-tsv, which holds paths too)")
     if not arguments.tags_tsv:
         ids, paths = [track.track_id for track in tracks], arguments.tag_path_multi or [arguments.tag_path]
-        sources = [tagfiles.open_tags(path).tags_of_all(ids) for path in paths]
-    return preprocess.with_tags(tracks, sources)
+        sources = [files.open_tags(path).tags_of_all(ids) for path in paths]
+    return with_tags(tracks, sources)
 
 
 def _check(output: str) -> int:
-    from orpheus.data import preprocess
+    from orpheus.data.records import writing
 
-    found = preprocess.check(output, progress=lambda names: cli.progress(names, desc="check", unit="shard"))
+    found = writing.check(output, progress=lambda names: cli.progress(names, desc="check", unit="shard"))
     for kind, entries in found.items():
         print(f"{kind}: {len(entries)}")
         for entry in entries:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import DataError
 from tools import _tracks
 from tools.cooccurrence import plain
@@ -103,7 +103,7 @@ def write_projector(
         cluster: Tag → column; empty without a dictionary.
         names: Names of the columns.
     """
-    from orpheus.learning import projector
+    from orpheus.learning.tensorboard import projector
 
     columns = [cluster.get(tag) for tag in tags]
     more = {
@@ -154,7 +154,7 @@ def pictures(folder: Path, name: str, tags: Sequence[str], distances, labels, kn
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_samples
 
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     labels = np.asarray(labels)
     several = 2 <= len(set(labels.tolist())) < len(labels)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 
@@ -53,7 +53,7 @@ def body(arguments: argparse.Namespace) -> int | None:
 
     from dataclasses import fields
 
-    from orpheus.data import scan
+    from orpheus.data.collection import scan
 
     limits = scan.Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(scan.Limits)})
     result = scan.scan(

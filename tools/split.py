@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
+from orpheus.base.text_table import show
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
-from tools._table import show
 
 
 def parser() -> cli.Parser:
@@ -84,12 +84,13 @@ def body(arguments: argparse.Namespace) -> int | None:
 
 
 def _split(arguments: argparse.Namespace) -> None:
-    from orpheus.data import layout, splits
+    from orpheus.data.items import layout
+    from orpheus.data.splits import search
 
     tracks, data = _tracks.read(arguments)
     groups = _groups(arguments, tracks)
     with cli.progress(desc="Searching", unit=" starts") as bar:
-        found = splits.find(
+        found = search.find(
             tracks, groups, top=arguments.top, min_tracks=arguments.min_tracks, shares=arguments.shares,
             tolerance=arguments.tolerance, seed=arguments.seed, starts=arguments.starts, moves=arguments.moves,
             on_start=bar.update,
@@ -100,10 +101,10 @@ def _split(arguments: argparse.Namespace) -> None:
         "data": data, "by": arguments.by, "top": arguments.top, "min_tracks": arguments.min_tracks,
         "shares": list(arguments.shares), "tolerance": arguments.tolerance, "seed": arguments.seed,
     }  # fmt: skip
-    splits.save(arguments.out, found, made=made)
+    search.save(arguments.out, found, made=made)
     if arguments.items_index:
         folder = layout.DataFolder(Path(arguments.items_index[0]).expanduser(), arguments.items_index[1])
-        for part, name in zip(splits.PARTS, layout.SETS, strict=True):
+        for part, name in zip(search.PARTS, layout.SETS, strict=True):
             layout.write_ids(folder.items_index(name), found.parts[part])
     total = sum(map(len, found.parts.values()))
     each = [(part, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min()) for row, (part, ids) in enumerate(found.parts.items())]  # fmt: skip
@@ -142,7 +143,7 @@ def how_hard(found) -> str:
 
 def _groups(arguments: argparse.Namespace, tracks: dict) -> dict[str, str]:
     """Track → what must stay together; nothing for --by track."""
-    from orpheus.data import leaks
+    from orpheus.data.splits import leaks
 
     if arguments.by == "track":
         return {}
@@ -157,8 +158,8 @@ def _groups(arguments: argparse.Namespace, tracks: dict) -> dict[str, str]:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from orpheus.data import leaks
-    from orpheus.files import write_json
+    from orpheus.base.files import write_json
+    from orpheus.data.splits import leaks
 
     opened = leaks.open_split(arguments.audit)
     own = [opened.records] if opened.records else [path for path in arguments.audit if leaks.names_artists(path)]
@@ -194,16 +195,16 @@ def _hashes(opened, paths: dict[str, str]) -> dict[str, str]:
     """Hashes of the audio of all tracks: of the records' bytes, else of the files."""
     import hashlib
 
-    from orpheus.files import content_hash
+    from orpheus.base.files import content_hash
 
     if opened.records:
-        from orpheus.data import records
+        from orpheus.data.records import format
 
         found = {}
         names = [shard for shards in opened.shards.values() for shard in shards]
         for name in cli.progress(names, desc="Hashing", unit=" shards"):
-            for record in records.read_shard(opened.records / name):
-                fields = records.decode(record)
+            for record in format.read_shard(opened.records / name):
+                fields = format.decode(record)
                 audio = fields["audio"]
                 raw = audio[0] if isinstance(audio[0], bytes) else repr(list(audio)).encode()
                 found[fields["tid"][0].decode()] = hashlib.sha256(raw).hexdigest()

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
+from orpheus.base.text_table import show
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
-from tools._table import show
 
 
 def parser() -> cli.Parser:
@@ -43,8 +43,8 @@ def parser() -> cli.Parser:
 
 def body(arguments: argparse.Namespace) -> None:
     """Count, print and write."""
-    from orpheus.data import tagstats
-    from orpheus.data.tags import read_filter
+    from orpheus.data.tags import coverage as tags_coverage
+    from orpheus.data.tags.targets import read_filter
     from orpheus.semantics import dictionary
 
     if min(arguments.top) < 1 or arguments.shown < 0:
@@ -61,8 +61,8 @@ def body(arguments: argparse.Namespace) -> None:
         if removed:
             choices[f"top {n} less filter"] = [tag for tag in list(counts)[:n] if tag not in set(removed)]
     choices |= {name: list(each.tag_to_cluster) for name, each in known.items()}
-    covered = tagstats.coverage(tracks, choices)
-    sizes = {name: tagstats.cluster_sizes(tracks, each.mapping, each.names) for name, each in known.items()}
+    covered = tags_coverage.coverage(tracks, choices)
+    sizes = {name: tags_coverage.cluster_sizes(tracks, each.mapping, each.names) for name, each in known.items()}
 
     popular = popularity_rows(counts, covered[0].all_tracks)
     coverage = [
@@ -78,7 +78,7 @@ def body(arguments: argparse.Namespace) -> None:
         ]
         for name, found in sizes.items()
     }
-    per_track = tagstats.tags_per_track(tracks)
+    per_track = tags_coverage.tags_per_track(tracks)
     show(POPULARITY, popular[: arguments.shown])
     print()
     show(COVERAGE, coverage)
@@ -119,7 +119,7 @@ def _median(values) -> str:
 
 
 def _write(folder: Path, popular: list[tuple], coverage: list[tuple], clusters: dict[str, list[tuple]]) -> None:
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     tables = {"popularity.tsv": (POPULARITY, popular), "coverage.tsv": (COVERAGE, coverage)}
     tables |= {f"clusters{name}.tsv": (CLUSTERS, table) for name, table in _suffixes(clusters).items()}
@@ -197,7 +197,7 @@ def _figure(panels: int):
 
 
 def _save(figure, path: Path) -> None:
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     with atomic(path, "wb") as file:
         figure.savefig(file, format="png", dpi=120)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus import cli
+from orpheus.base import cli
 
 
 def parser() -> cli.Parser:
@@ -39,7 +39,7 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> None:
-    from orpheus.data import layout, tables, texts
+    from orpheus.data.items import layout, tables, texts
 
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     folder.sets()  # refuses a leak before any work
@@ -80,7 +80,7 @@ def _vectors(arguments: argparse.Namespace, documents: list[str], words: tuple[s
 
         given = word_vectors.load(arguments.vectors, words=words, progress=cli.progress)
         return dict(zip(given.names, given.matrix, strict=True))
-    from orpheus.data import texts
+    from orpheus.data.items import texts
 
     return texts.train_word2vec(
         documents, dim=arguments.dim, window=arguments.window, min_count=arguments.min_count,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 from tools import _tracks
 
@@ -122,7 +122,7 @@ def write(path: Path, names: list[str], matrix) -> None:
     """Write a word2vec file, binary for .bin, else text, atomically."""
     import numpy as np
 
-    from orpheus.files import atomic
+    from orpheus.base.files import atomic
 
     binary = path.suffix == ".bin"
     with atomic(path, "wb") as file:

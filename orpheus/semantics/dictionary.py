@@ -23,9 +23,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orpheus import resources
+from orpheus.base import resources
+from orpheus.base.files import read_json, write_json
 from orpheus.errors import ConfigError, DataError
-from orpheus.files import read_json, write_json
 
 FORMAT, VERSION = "orpheus-dictionary", 1
 TAGS_IN_NAME = 3

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orpheus import resources
+from orpheus.base import resources
+from orpheus.base.files import atomic, read_json, write_json
 from orpheus.errors import DataError
-from orpheus.files import atomic, read_json, write_json
 from orpheus.semantics.dictionary import Dictionary
 from orpheus.semantics.words import tokens
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orpheus.errors import DataError
-from orpheus.semantics import embeddings
+from orpheus.semantics import vector_files
 
 # Several spellings of one thing, as runs of words; the first is the canonical one, which every other one becomes.
 _SAME = (
@@ -89,7 +89,7 @@ def load(
     *,
     kind: str | None = None,
     words: Iterable[str] | None = None,
-    progress: embeddings.Progress | None = None,
+    progress: vector_files.Progress | None = None,
 ) -> WordVectors:
     """Load word vectors of any supported kind.
 
@@ -116,7 +116,7 @@ def load(
         >>> tags = ["Hip-Hop", "80s"]
         >>> vectors = load("glove.6B.50d.txt", words=needed_words(tags))  # doctest: +SKIP
     """
-    return WordVectors(*embeddings.read(source, kind=kind, words=words, progress=progress))
+    return WordVectors(*vector_files.read(source, kind=kind, words=words, progress=progress))
 
 
 def tokens(tag: str) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus import files
-from orpheus.data import decoders
+from orpheus.base import files
+from orpheus.data.audio import decoders
 from orpheus.errors import DataError
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"

@@ -1,11 +1,13 @@
 """What a task tells `orpheus.train` of a run to come, and of one to go on with."""
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from orpheus.learning.job import Job
-from orpheus.run import Run
+from orpheus.base import cli
+from orpheus.learning.engine.job import Job
+from orpheus.runs.folder import Run
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,18 @@ class Plan:
     save: Callable[[Run], None]
     lines: Callable[[Job], list[tuple[str, str]]]
     classes: tuple[str, ...] = ()
+
+
+def engine_settings(arguments: argparse.Namespace, epochs: int) -> dict:
+    """What run.json says of the engine."""
+    return {
+        "seed": arguments.seed,
+        "epochs": arguments.epochs or epochs,
+        "steps_per_epoch": arguments.steps_per_epoch,
+        "built_in": arguments.built_in,
+        "update_freq": arguments.update_freq,
+    }
+
+
+def scan_progress(names):
+    return cli.progress(names, desc="scan", unit="shard")

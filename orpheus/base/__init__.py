@@ -1,0 +1,1 @@
+"""What every room may use: files, command lines, tables, worker processes, shipped resources."""

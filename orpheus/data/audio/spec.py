@@ -1,0 +1,106 @@
+"""What a stored example is: format, rates and sizes, the floor of decibels, and the types that can hold it."""
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from orpheus.errors import ConfigError, DataError
+
+WAVEFORM, LOG_MEL = "waveform", "log-mel-spectrogram"
+
+
+FORMATS = (WAVEFORM, LOG_MEL)
+
+
+DECIBEL_FLOOR = -100.0  # of a power of 1e-10, librosa's amin
+
+
+_DTYPES = {WAVEFORM: ("int16", "float32"), LOG_MEL: ("float16", "float32")}
+
+
+@dataclass(frozen=True)
+class AudioSpec:
+    """What the stored audio is; spec.json beside the shards, and the only conversion between seconds and frames.
+
+    Attributes:
+        format: ``"waveform"`` or ``"log-mel-spectrogram"``.
+        sample_rate: Hz, after resampling.
+        n_fft: Length of the Hann window and of the transform, samples (log-mel only).
+        hop_length: Samples from frame to frame (log-mel only).
+        n_mels: Mel bands from 0 Hz to half the sample rate, Slaney's scale and norm as librosa's (log-mel only).
+        dtype: As stored: int16 or float32 waveforms, float16 or float32 decibels *above* −100 dB, so that zero is
+            silence and padding with zero bytes is padding with silence.
+    """
+
+    format: str
+    sample_rate: int = 16000
+    n_fft: int = 2048
+    hop_length: int = 512
+    n_mels: int = 96
+    dtype: str = ""
+
+    def __post_init__(self):
+        if self.format not in FORMATS:
+            raise ConfigError(f"format={self.format!r}: choose one of {', '.join(FORMATS)}")
+        if not self.dtype:
+            object.__setattr__(self, "dtype", _DTYPES[self.format][0])
+        if self.dtype not in _DTYPES[self.format]:
+            raise ConfigError(f"dtype={self.dtype!r}: {self.format} is stored as {' or '.join(_DTYPES[self.format])}")
+        for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value <= 0:
+                raise ConfigError(f"{name}={value!r}: must be a whole number above 0")
+        if self.format == LOG_MEL and self.n_fft % 2:
+            raise ConfigError(f"n_fft={self.n_fft}: must be even, frames are centred")
+        if self.format == LOG_MEL and self.hop_length > self.n_fft:
+            raise ConfigError(f"hop_length={self.hop_length}: above n_fft={self.n_fft}, frames would skip audio")
+
+    @property
+    def hop(self) -> int:
+        """Samples per stored frame: 1 for waveforms."""
+        return self.hop_length if self.format == LOG_MEL else 1
+
+    @property
+    def width(self) -> int:
+        """Values per stored frame: 1 for waveforms, n_mels for spectrograms."""
+        return self.n_mels if self.format == LOG_MEL else 1
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one stored frame."""
+        return self.width * np.dtype(self.dtype).itemsize
+
+    def frames(self, seconds: float) -> int:
+        """Stored frames in a window of `seconds`, at least one."""
+        return max(1, round(seconds * self.sample_rate / self.hop))
+
+    def seconds(self, frames: float) -> float:
+        """Duration of `frames` stored frames."""
+        return frames * self.hop / self.sample_rate
+
+    def window_shape(self, seconds: float) -> tuple[int, ...]:
+        """Shape of one model input: (samples,) or (frames, n_mels)."""
+        return (self.frames(seconds),) if self.format == WAVEFORM else (self.frames(seconds), self.n_mels)
+
+    def to_json(self) -> dict:
+        """All fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict, source: str) -> "AudioSpec":
+        """The inverse of `to_json`; unknown keys are left to others, missing ones are named."""
+        try:
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{source}: not a spec of audio records (lacks {error})") from None
+        except ConfigError as error:
+            raise DataError(f"{source}: {error}") from None
+
+    def differences(self, wanted: dict) -> list[tuple[str, object, object]]:
+        """(key, stored, wanted) for every key of `wanted` that is set, matters to this format, and differs."""
+        relevant = ("sample_rate", "n_fft", "hop_length", "n_mels") if self.format == LOG_MEL else ("sample_rate",)
+        return [
+            (key, getattr(self, key), wanted[key])
+            for key in relevant
+            if wanted.get(key) is not None and wanted[key] != getattr(self, key)
+        ]

@@ -1,0 +1,90 @@
+"""Samples to what is stored: a waveform, or decibels of a mel spectrogram above the floor."""
+
+import functools
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from orpheus.data.audio.spec import DECIBEL_FLOOR, WAVEFORM, AudioSpec
+from orpheus.errors import ConfigError
+
+
+def convert(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Audio in memory as it is stored in a record.
+
+    Args:
+        samples: (samples,) float32, mono, -1 to 1, at the spec's sample rate.
+        spec: What to make of it.
+
+    Returns:
+        (samples,) or (frames, n_mels) in the spec's dtype.
+    """
+    return np.concatenate(list(stored_blocks(iter([np.asarray(samples, np.float32)]), spec)))
+
+
+def stored_blocks(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
+    """Mono blocks at the spec's sample rate to stored frames."""
+    if spec.format == WAVEFORM:
+        yield from (_store_waveform(block, spec) for block in blocks)
+    else:
+        yield from (_store_decibels(power, spec) for power in _mel_power(blocks, spec))
+
+
+@functools.lru_cache(maxsize=4)
+def mel_filterbank(spec: AudioSpec) -> np.ndarray:
+    """librosa's mel filters for a spec, (n_fft // 2 + 1, n_mels) float32.
+
+    Raises:
+        ConfigError: a band would be empty, because there are too many for this sample rate and window.
+    """
+    import librosa
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        filters = librosa.filters.mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels)
+    if not (filters.max(axis=1) > 0).all():
+        raise ConfigError(
+            f"n_mels={spec.n_mels}: some bands hold no frequency at sample_rate={spec.sample_rate} and "
+            f"n_fft={spec.n_fft}; take fewer bands or a larger n_fft"
+        )
+    return np.ascontiguousarray(filters.T.astype(np.float32))
+
+
+def _mel_power(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
+    """Yield mel power, (frames, n_mels) float32, of centred frames: librosa.feature.melspectrogram, streamed."""
+    import scipy.fft
+    import scipy.signal
+
+    window = scipy.signal.get_window("hann", spec.n_fft).astype(np.float32)
+    filters = mel_filterbank(spec)
+    padding = np.zeros(spec.n_fft // 2, np.float32)
+    buffer = padding
+
+    def transform(signal: np.ndarray) -> np.ndarray:
+        frames = np.lib.stride_tricks.sliding_window_view(signal, spec.n_fft)[:: spec.hop_length]
+        spectrum = scipy.fft.rfft(frames * window, axis=1)
+        return (spectrum.real**2 + spectrum.imag**2) @ filters
+
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        frames = (len(buffer) - spec.n_fft) // spec.hop_length + 1
+        if frames > 0:
+            yield transform(buffer[: (frames - 1) * spec.hop_length + spec.n_fft])
+            buffer = buffer[frames * spec.hop_length :]
+    buffer = np.concatenate([buffer, padding])
+    if len(buffer) >= spec.n_fft:
+        yield transform(buffer)
+
+
+def _store_waveform(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Amplitudes in [-1, 1] to the stored type."""
+    if spec.dtype == "int16":
+        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return samples.astype(spec.dtype)
+
+
+def _store_decibels(power: np.ndarray, spec: AudioSpec) -> np.ndarray:
+    """Power to decibels above the floor of −100 dB."""
+    decibels = 10.0 * np.log10(np.maximum(power, 10 ** (DECIBEL_FLOOR / 10))) - DECIBEL_FLOOR
+    return np.maximum(decibels, 0.0).astype(spec.dtype)

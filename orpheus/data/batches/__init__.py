@@ -1,0 +1,1 @@
+"""Stored records to batches: order, windows, augmentation, triplets."""

@@ -1,0 +1,157 @@
+"""tf.data from shards to batches: order by (seed, epoch), only the window's bytes decoded, tags to multi-hot in the graph.
+
+Audio leaves here as stored (int16, float16): standardising belongs to the model's first layer, on the device, where it
+costs nothing beside the network; here it would halve the pipeline's speed (benchmarks/).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from orpheus.data.batches.part import Part
+from orpheus.data.batches.windows import Cutter, Windows
+from orpheus.errors import DataError
+
+AUTOTUNE = tf.data.AUTOTUNE
+
+
+def training(
+    part: Part,
+    windows: Windows,
+    *,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    shuffle: bool = True,
+    shuffle_buffer: int = 1000,
+    cycle: int = 4,
+    block: int = 1,
+) -> tf.data.Dataset:
+    """Endless training batches, epoch after epoch, (audio, multi-hot); ragged last batches are dropped.
+
+    Args:
+        part: The training side.
+        windows: What to cut.
+        batch_size: Examples over all replicas.
+        seed: With the epoch's number it fixes the order of shards and records, windows and augmentation, so that a
+            run resumed at `first_epoch` sees what an uninterrupted one would.
+        steps_per_epoch: Fewer than the whole epoch; each epoch starts anew.
+        shuffle: Order of shards by epoch, and a buffer of `shuffle_buffer` records.
+        cycle: Shards read at a time, `block` records from each in turn.
+
+    Returns:
+        Batches of stored-type audio, (batch, samples) or (batch, frames, n_mels), and float32 (batch, classes).
+
+    Raises:
+        DataError: fewer tracks with a chosen tag than one batch.
+    """
+    steps = steps_in_epoch(part, batch_size, steps_per_epoch)
+    kept = part.kept()
+    cut = Cutter(part, windows)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
+            tf.compat.v1.set_random_seed(1)
+        shards = _shards(part, kept)
+        if shuffle:
+            shards = shards.shuffle(len(kept), seed=_mixed_seed(seed, number, 0), reshuffle_each_iteration=False)
+        records = shards.interleave(_records, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
+        if shuffle:
+            records = records.shuffle(shuffle_buffer, seed=_mixed_seed(seed, number, 1), reshuffle_each_iteration=False)
+        batches = records.batch(batch_size, drop_remainder=True).take(steps).enumerate()
+        return batches.map(
+            lambda index, batch: cut.training(batch, tf.stack([_mixed_seed(seed, number, 2), index])),
+            num_parallel_calls=AUTOTUNE,
+        )
+
+    return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).prefetch(AUTOTUNE)
+
+
+def side_by_side(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    """Batches whose rows are those of every dataset's batch, one after the other."""
+    if len(datasets) == 1:
+        return datasets[0]
+    together = tf.data.Dataset.zip(tuple(datasets))
+    join = tf.autograph.experimental.do_not_convert(
+        lambda *batches: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
+    )
+    return together.map(join, num_parallel_calls=AUTOTUNE)
+
+
+def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = None) -> int:
+    """Whole batches in an epoch, or `steps_per_epoch` where that is fewer.
+
+    Raises:
+        DataError: not even one batch.
+    """
+    tracks = sum(map(sum, part.kept()))
+    if tracks < batch_size:
+        raise DataError(
+            f"{part.catalogue.folder}: {tracks} training tracks have any of the {len(part.targets.classes)} classes, "
+            f"fewer than one batch; lower model-training.batch_size={batch_size} or choose other tags"
+        )
+    return min(steps_per_epoch or tracks, tracks // batch_size)
+
+
+def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
+    """Batches of every kept track's centre window once, in the order of `Part.rows`, the last one ragged."""
+    cut = Cutter(part, windows)
+    records = _shards(part, part.kept()).flat_map(_records)
+    return records.batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
+
+
+def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
+    """Every window of every kept track: consecutive ones, and a last one that ends with the track.
+
+    Returns:
+        Batches of (audio, index of the track in `Part.rows`), the last one ragged.
+    """
+    cut = Cutter(part, windows)
+    records = _shards(part, part.kept()).flat_map(_records).enumerate()
+    windows_of_tracks = records.flat_map(
+        lambda index, record: tf.data.Dataset.from_tensor_slices(cut.consecutive(record)).map(
+            lambda window: (window, index)
+        )
+    )
+    return windows_of_tracks.batch(batch_size).prefetch(AUTOTUNE)
+
+
+def window_starts(length: int, window: int) -> list[int]:
+    """First frames of the windows of a track of `length` frames: consecutive, the last one ending with the track."""
+    if length <= window:
+        return [0]
+    starts = list(range(0, length - window + 1, window))
+    return starts if starts[-1] + window == length else [*starts, length - window]
+
+
+def _mixed_seed(seed: int, epoch: tf.Tensor, stream: int) -> tf.Tensor:
+    """One int64 out of (seed, epoch, stream), for ops that take a single seed."""
+    key = tf.stack([tf.constant(seed, tf.int64) * 4 + stream, epoch])
+    return tf.random.stateless_uniform([], key, maxval=None, minval=None, dtype=tf.int64)
+
+
+def _shards(part: Part, kept: list[list[bool]]) -> tf.data.Dataset:
+    """(path, mask of records to keep as bytes, whether all are) per shard."""
+    if not any(map(any, kept)):
+        raise DataError(
+            f"{part.catalogue.folder}: no track in {len(kept)} shards has any of the {len(part.targets.classes)} classes "
+            f"({', '.join(part.targets.classes[:5])}…); choose other tags or another dictionary"
+        )
+    masks = [np.asarray(mask, np.uint8).tobytes() for mask in kept]
+    return tf.data.Dataset.from_tensor_slices((part.catalogue.paths(part.shards), masks))
+
+
+def _records(path: tf.Tensor, mask: tf.Tensor) -> tf.data.Dataset:
+    """Serialised records of a shard that are kept.
+
+    tf.data calls no function that only picks one of its arguments: a comparison in the filter would be a call for every
+    record.
+    """
+    keep = tf.data.Dataset.from_tensor_slices(tf.io.decode_raw(mask, tf.uint8) > 0)
+    # Local files are read straight into the records: a buffer is one more copy, and a large one, allocated anew for
+    # every shard, costs more than the rest. Object storage would be asked twice for every record without one.
+    buffer = tf.where(tf.strings.regex_full_match(path, ".*://.*"), tf.constant(8 << 20, tf.int64), 0)
+    records = tf.data.Dataset.zip((tf.data.TFRecordDataset(path, buffer_size=buffer), keep))
+    return records.filter(lambda _, wanted: wanted).map(lambda record, _: record)

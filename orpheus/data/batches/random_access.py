@@ -1,0 +1,104 @@
+"""Songs by number: any record of a folder read at its place in its shard, and rows of features, in the graph.
+
+Sampling for metric learning asks for songs in an order of its own. A shard is a sequence, but the manifest says how long
+each record is, so that where it begins is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from orpheus.data.batches.part import Part
+from orpheus.data.batches.windows import Cutter, Windows
+from orpheus.data.records import format
+from orpheus.data.records.format import Catalogue, Row
+from orpheus.data.tags.targets import TagTargets
+from orpheus.errors import DataError
+
+AUTOTUNE = tf.data.AUTOTUNE
+_HEAD, _FOOT = 12, 4  # bytes around a record: its length and that length's checksum; the record's checksum
+
+
+@dataclass(frozen=True)
+class Song:
+    """A record and where it lies."""
+
+    row: Row
+    offset: int  # of its first byte in the shard
+    after: int  # bytes of the shard behind it
+
+
+def locate(catalogue: Catalogue) -> dict[str, Song]:
+    """Track id → song, of every record of a folder.
+
+    Raises:
+        DataError: the manifest does not say how long records are, a shard has another size than it says, or an id
+            comes twice.
+    """
+    songs: dict[str, Song] = {}
+    for shard, rows in catalogue.shards.items():
+        if not all(row.bytes for row in rows):
+            raise DataError(
+                f"{catalogue.folder}: its manifest does not say how long the records of {shard} are, so that none can "
+                "be read by itself; make the records again with tools.preprocess"
+            )
+        path = catalogue.paths([shard])[0]
+        if problem := format.wrong_size(path, rows):
+            raise DataError(f"{path}: {problem}; copy it again")
+        begin, total = 0, format.shard_bytes(row.bytes for row in rows)
+        for row in rows:
+            if row.track_id in songs:
+                raise DataError(f"{catalogue.folder}: track id {row.track_id!r} comes twice; ids must be unique")
+            end = begin + _HEAD + row.bytes + _FOOT
+            songs[row.track_id] = Song(row, begin + _HEAD, total - end + _FOOT)
+            begin = end
+    return songs
+
+
+class Audio:
+    """Windows of songs, asked for by number.
+
+    Args:
+        catalogue: The folder.
+        songs: In the order of their numbers; of `locate`.
+        targets: Any classes of the records.
+        seconds: Length of a window.
+    """
+
+    def __init__(self, catalogue: Catalogue, songs: Sequence[Song], targets: TagTargets, seconds: float):
+        part = Part(catalogue, tuple(catalogue.shards), targets)
+        self._random = Cutter(part, Windows(seconds, True))
+        self.shape = self._random.shape
+        paths = [path for song in songs for path in catalogue.paths([song.row.shard])]
+        self._paths = tf.constant(paths, tf.string, shape=(len(paths),))
+        places = [(song.offset, song.row.bytes, song.after) for song in songs]
+        self._places = tf.constant(np.array(places, np.int64).reshape(-1, 3))
+
+    def record(self, song: tf.Tensor) -> tf.Tensor:
+        """The serialised record of one song."""
+        offset, size, after = tf.unstack(tf.gather(self._places, song))
+        # Of its one record this data set reads just the bytes; a buffer would read ahead.
+        found = tf.data.FixedLengthRecordDataset(
+            tf.gather(self._paths, song), size, header_bytes=offset, footer_bytes=after, buffer_size=0
+        )
+        return found.get_single_element()
+
+    def random(self, batches: tf.data.Dataset, shape: tuple[int, int]) -> tf.data.Dataset:
+        """Windows at random places: batches of ((batch, songs) numbers, seed) → (batch, songs, …) windows."""
+        count = shape[0] * shape[1]
+        numbers = batches.map(lambda songs, _: tf.reshape(songs, [count])).unbatch()
+        read = numbers.map(self.record, num_parallel_calls=AUTOTUNE).batch(count, drop_remainder=True)
+        seeds = batches.map(lambda _, seed: seed)
+
+        def cut(found: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(self._random.training(found, seed)[0], (*shape, *self.shape))
+
+        return tf.data.Dataset.zip((read, seeds)).map(cut, num_parallel_calls=AUTOTUNE)
+
+    def spread(self, songs: Sequence[int], count: int, *, batch_size: int) -> tf.data.Dataset:
+        """`count` windows at equal distances of each song, once: batches of whole songs, (songs, count, …)."""
+        numbers = tf.data.Dataset.from_tensor_slices(np.asarray(songs, np.int32))
+        windows = numbers.map(lambda song: self._random.spread(self.record(song), count), num_parallel_calls=AUTOTUNE)
+        return windows.batch(batch_size).prefetch(AUTOTUNE)

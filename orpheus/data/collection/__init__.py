@@ -1,0 +1,1 @@
+"""Somebody's folder of music: scanned, measured, listed."""

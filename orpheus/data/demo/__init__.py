@@ -1,0 +1,1 @@
+"""Synthetic music with tags that can be heard."""

@@ -1,0 +1,347 @@
+"""Spectrogram patches of an index of audio files: computed in parallel, standardised by the training set, in HDF5."""
+
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from orpheus.base import files
+from orpheus.data.audio import reading
+from orpheus.data.audio.spec import WAVEFORM, AudioSpec
+from orpheus.data.items import layout
+from orpheus.errors import ConfigError, DataError
+
+KINDS = ("cqt", "mel", "stft")
+FLOOR = -80.0  # decibels below the loudest bin of a recording; silence
+_LOWEST_NOTE = 32.703195662574829  # Hz, C1, the first bin of the constant-Q transform
+
+
+@dataclass(frozen=True)
+class PatchSpec:
+    """What a patch is. The defaults are those of the reference's example.
+
+    Args:
+        kind: ``cqt`` (constant-Q from C1 upwards), ``mel`` (0 Hz to half the sample rate) or ``stft``.
+        sample_rate: Hz.
+        hop_length: Samples from frame to frame.
+        bins: Bands of cqt and mel; stft has n_fft / 2 + 1.
+        n_fft: Window of mel and stft, samples.
+        bins_per_octave: Of cqt.
+        seconds: Length of a patch.
+        count: Patches per item.
+        seed: Draws where they start.
+
+    Raises:
+        ConfigError: a value that makes no patch.
+    """
+
+    kind: str = "cqt"
+    sample_rate: int = 22050
+    hop_length: int = 1024
+    bins: int = 96
+    n_fft: int = 2048
+    bins_per_octave: int = 12
+    seconds: float = 15.0
+    count: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind={self.kind!r}: expected one of {', '.join(KINDS)}")
+        for name in ("sample_rate", "hop_length", "bins", "n_fft", "bins_per_octave", "count"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: expected at least 1")
+        if self.frames < 1:
+            raise ConfigError(f"seconds={self.seconds:g}: shorter than one frame of {self.hop_length} samples")
+        top = _LOWEST_NOTE * 2 ** (self.bins / self.bins_per_octave)
+        if self.kind == "cqt" and top > self.sample_rate / 2:
+            raise ConfigError(
+                f"bins={self.bins}: reach {top:.0f} Hz with bins_per_octave={self.bins_per_octave}, above half the "
+                f"sample_rate={self.sample_rate}; take fewer bins"
+            )
+
+    @property
+    def frames(self) -> int:
+        """Frames of a patch: 322 for 15 s at 22,050 Hz and hop 1024."""
+        return int(self.seconds * self.sample_rate / self.hop_length)
+
+    @property
+    def width(self) -> int:
+        """Values per frame."""
+        return self.n_fft // 2 + 1 if self.kind == "stft" else self.bins
+
+
+class Summary(NamedTuple):
+    """What `make` did."""
+
+    written: dict[str, Path]
+    made: int
+    failures: list[dict]
+
+
+def spectrogram(samples: np.ndarray, spec: PatchSpec) -> np.ndarray:
+    """Decibels below the loudest bin, float32 (frames, width), from `FLOOR` to 0.
+
+    Args:
+        samples: Mono signal at the spec's sample rate.
+    """
+    import librosa
+
+    # Silence is added to the signal, not to the decibels, where zero would be the loudest value.
+    samples = np.pad(samples, (0, max(0, round(spec.seconds * spec.sample_rate) - len(samples))))
+    if spec.kind == "cqt":
+        amplitude = librosa.cqt(
+            samples, sr=spec.sample_rate, hop_length=spec.hop_length, fmin=_LOWEST_NOTE, n_bins=spec.bins,
+            bins_per_octave=spec.bins_per_octave,
+        )  # fmt: skip
+        power = np.abs(amplitude) ** 2
+    elif spec.kind == "mel":
+        power = librosa.feature.melspectrogram(
+            y=samples, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.bins
+        )
+    else:
+        power = np.abs(librosa.stft(samples, n_fft=spec.n_fft, hop_length=spec.hop_length)) ** 2
+    if not power.max() > 0:  # without a loudest bin all would count as loudest
+        return np.full(power.T.shape, FLOOR, np.float32)
+    return np.ascontiguousarray(librosa.power_to_db(power, ref=np.max, top_db=-FLOOR).T, dtype=np.float32)
+
+
+def cut(frames: np.ndarray, spec: PatchSpec, item: str) -> np.ndarray:
+    """Patches at places drawn by the spec's seed and the item's id, in order of time: (count, frames, width)."""
+    number = int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big")
+    starts = np.random.default_rng([spec.seed, number]).integers(0, len(frames) - spec.frames + 1, spec.count)
+    return np.stack([frames[start : start + spec.frames] for start in np.sort(starts)])
+
+
+def make(
+    folder: layout.DataFolder, paths: Mapping[str, Path], spec: PatchSpec, *, workers: int = 1,
+    keep_silent: bool = False, progress: Callable[..., Iterable] | None = None,
+) -> Summary:  # fmt: skip
+    """Write ``patches_SET_DATASET_NxS.hdf5`` of each set that has an index.
+
+    Each file has ``index``, the item id of each patch, and ``features``, float32 (patches, 1, frames, width), minus
+    the mean and divided by the standard deviation of each band over the training patches. These two and the spec are
+    its attributes. Items are kept one by one in a cache folder until all is written, so that an interrupted run goes
+    on where it stopped. Unusable audio is left out and listed in ``failures_DATASET_NxS.jsonl``.
+
+    Args:
+        folder: The data folder with the item indexes.
+        paths: Item → audio file.
+        spec: What to compute.
+        keep_silent: Silent recordings become patches of silence instead of failures.
+        workers: Processes. The result does not depend on their number.
+        progress: Called as ``progress(iterable, total=…, desc=…, unit=…)`` and iterated instead, as `cli.progress`.
+
+    Raises:
+        DataError: an item has no path, or no training item could be used.
+    """
+    folder.sets()
+    items = {subset: folder.items(subset) for subset in layout.SETS if folder.source(subset) == subset}
+    wanted = [item for ids in items.values() for item in ids]
+    missing = [item for item in wanted if item not in paths]
+    if missing:
+        raise DataError(
+            f"index of audio files: no file of item {missing[0]!r} ({len(missing)} of {len(wanted)} missing)"
+        )
+    written = {subset: folder.patches_file(subset, spec.count, spec.seconds) for subset in items}
+    if all(_is_made(written[subset], spec, items[subset]) for subset in items):
+        return Summary(written, 0, [])
+
+    folder.patches.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(json.dumps(asdict(spec)).encode()).hexdigest()[:8]
+    cache = folder.patches / f".cache_{folder.dataset}_{digest}"
+    jobs = {
+        item: (item, Path(paths[item]), _cached(cache, item, Path(paths[item])), spec, keep_silent) for item in wanted
+    }
+    todo = [job for job in jobs.values() if not job[2].is_file()]
+    report = progress or (lambda iterable, **_: iterable)
+    reasons = dict(
+        entry for entry in report(_run(todo, workers), total=len(todo), desc="patches", unit="item") if entry[1]
+    )
+    failures = [{"id": item, "path": str(paths[item]), "reason": reason} for item, reason in sorted(reasons.items())]
+    files.write_jsonl(folder.patches / f"failures_{folder.dataset}_{spec.count}x{spec.seconds:g}.jsonl", failures)
+
+    usable = {subset: [item for item in ids if item not in reasons] for subset, ids in items.items()}
+    if not usable["train"]:
+        first = failures[0]
+        raise DataError(f"{folder.items_index('train')}: no item could be used; the first: {first['reason']}")
+    mean, deviation = _moments(jobs[item][2] for item in usable["train"])
+    for subset, ids in usable.items():
+        _write(written[subset], ids, [jobs[item][2] for item in ids], spec, mean, deviation)
+    if not failures:
+        shutil.rmtree(cache, ignore_errors=True)
+    return Summary(written, len(todo) - len(failures), failures)
+
+
+class Patches:
+    """An open patch file, read by row; close it or use it in ``with``.
+
+    Attributes:
+        ids: The item of each patch; the patches of an item follow each other.
+        frames: Frames of a patch.
+        width: Values per frame.
+
+    Raises:
+        DataError: missing, no HDF5, without ``index`` or ``features``, of unequal lengths or wrong dimensions.
+    """
+
+    def __init__(self, path: Path):
+        import h5py
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataError(f"{path}: no such file; python -m tools.patches makes it")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise DataError(f"{path}: not an HDF5 file that can be read ({error})") from None
+        try:
+            self._check()
+        except DataError:
+            self._file.close()
+            raise
+
+    def _check(self) -> None:
+        lacking = [name for name in ("index", "features") if name not in self._file]
+        if lacking:
+            raise DataError(f"{self.path}: no dataset named {' or '.join(lacking)}")
+        self._features = self._file["features"]
+        shape = self._features.shape
+        if not (len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)):
+            raise DataError(f"{self.path}: features of shape {shape}, expected (patches, 1, frames, bands)")
+        index = self._file["index"][:]
+        self.ids = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in index.tolist())
+        if len(self.ids) != shape[0]:
+            raise DataError(f"{self.path}: {shape[0]} patches, but an index of {len(self.ids)} ids")
+        self.frames, self.width = shape[-2:]
+        self._rows: dict[str, list[int]] = {}
+        for row, item in enumerate(self.ids):
+            self._rows.setdefault(item, []).append(row)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __enter__(self) -> "Patches":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def made_with(self) -> tuple[PatchSpec, np.ndarray, np.ndarray]:
+        """What new audio must be made into: the spec, and mean and deviation of each band, (width,).
+
+        Raises:
+            DataError: another program made the file and did not say.
+        """
+        stored = self._file.attrs
+        if not {"spec", "mean", "std"} <= set(stored):
+            raise DataError(f"{self.path}: does not say how it was made; make it with python -m tools.patches")
+        return PatchSpec(**json.loads(stored["spec"])), np.asarray(stored["mean"]), np.asarray(stored["std"])
+
+    def positions(self, ids: Sequence[str]) -> list[list[int]]:
+        """Row numbers of each item's patches.
+
+        Raises:
+            DataError: an item has no patch (named).
+        """
+        missing = [item for item in ids if item not in self._rows]
+        if missing:
+            raise DataError(
+                f"{self.path}: no patch of item {missing[0]!r} ({len(missing)} of {len(ids)} items missing)"
+            )
+        return [self._rows[item] for item in ids]
+
+    def rows(self, positions: Sequence[int]) -> np.ndarray:
+        """Patches in the order asked for, read from disk: float32 (positions, frames, width)."""
+        # HDF5 reads rows in rising order, each once.
+        unique, back = np.unique(np.asarray(positions, np.int64), return_inverse=True)
+        return self._features[unique].reshape(len(unique), self.frames, self.width).astype(np.float32)[back]
+
+
+def _run(jobs: list[tuple], workers: int):
+    """Yield (item, reason of failure or "") as items get done."""
+    if workers <= 1 or len(jobs) < 2:
+        yield from map(_patches_of, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that runs TensorFlow can hang
+    with concurrent.futures.ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        futures = [pool.submit(_patches_of, job) for job in jobs]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool]) -> tuple[str, str]:
+    """Compute one item into its cache file."""
+    item, path, target, spec, keep_silent = job
+    wanted = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32")
+    try:
+        samples = reading.load(path, wanted)
+    except reading.SilentError as error:
+        if not keep_silent:
+            return item, str(error)
+        samples = np.zeros(0, np.float32)  # `spectrogram` pads with silence
+    except DataError as error:
+        return item, str(error)
+    with files.atomic(target, "wb") as file:
+        np.save(file, cut(spectrogram(samples, spec), spec, item))
+    return item, ""
+
+
+def _cached(cache: Path, item: str, path: Path) -> Path:
+    """The cache file of an item: another one when the audio file changes."""
+    try:
+        state = os.stat(path)
+        version = f"{state.st_size} {state.st_mtime_ns}"
+    except FileNotFoundError:
+        version = ""
+    return cache / f"{hashlib.sha256(f'{item} {path} {version}'.encode()).hexdigest()[:32]}.npy"
+
+
+def _moments(paths: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each band, float32 (width,), one item in memory at a time."""
+    count, total, squares = 0, np.zeros(1), np.zeros(1)
+    for path in paths:
+        values = np.load(path, allow_pickle=False).astype(np.float64)
+        values = values.reshape(-1, values.shape[-1])
+        count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation < 1e-6] = 1  # a band that never changes stays zero
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _write(path: Path, ids: Sequence[str], cached: Sequence[Path], spec: PatchSpec, mean, deviation) -> None:
+    import h5py
+
+    names = np.repeat(np.asarray([item.encode() for item in ids], dtype="S"), spec.count)
+    shape = (len(names), 1, spec.frames, spec.width)
+    with files.atomic(path, "wb") as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"spec": json.dumps(asdict(spec)), "mean": mean, "std": deviation})
+        file.create_dataset("index", data=names if len(names) else np.zeros(0, "S1"))
+        features = file.create_dataset("features", shape, "float32", chunks=(1, *shape[1:]) if len(names) else None)
+        for number, source in enumerate(cached):
+            rows = slice(number * spec.count, (number + 1) * spec.count)
+            features[rows, 0] = (np.load(source, allow_pickle=False) - mean) / deviation
+
+
+def _is_made(path: Path, spec: PatchSpec, ids: Sequence[str]) -> bool:
+    """Whether a file holds exactly these items' patches."""
+    if not path.is_file():
+        return False
+    with Patches(path) as made:
+        stored = made._file.attrs.get("spec")
+        return stored == json.dumps(asdict(spec)) and tuple(made._rows) == tuple(ids)

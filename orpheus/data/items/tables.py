@@ -1,0 +1,296 @@
+"""Matrices whose rows have ids: features, targets and factors, dense (memory-mapped) or sparse, read by id."""
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse
+
+from orpheus.base import files
+from orpheus.data.items import layout
+from orpheus.errors import DataError
+
+Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A matrix and the id of each row.
+
+    Args:
+        name: Shown in errors: mostly the file.
+        ids: One unique id per row.
+        matrix: (rows, columns), dense (also memory-mapped; more axes are allowed) or scipy CSR. Never copied whole.
+
+    Raises:
+        DataError: the numbers of ids and rows differ, or an id comes twice.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    matrix: Matrix
+
+    def __post_init__(self):
+        if self.matrix.ndim < 2:
+            raise DataError(f"{self.name}: expected a matrix of (items, columns), found shape {self.matrix.shape}")
+        if len(self.ids) != self.matrix.shape[0]:
+            rows = self.matrix.shape[0]
+            raise DataError(f"{self.name}: {rows} rows, but its index has {len(self.ids)} ids; write both again")
+        if len(self._row) != len(self.ids):
+            seen: set[str] = set()
+            twice = next(item for item in self.ids if item in seen or seen.add(item))
+            raise DataError(f"{self.name}: id {twice!r} comes twice; ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._row
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return self.matrix.shape[1]
+
+    @property
+    def sparse(self) -> bool:
+        return scipy.sparse.issparse(self.matrix)
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return {item: row for row, item in enumerate(self.ids)}
+
+    def positions(self, ids: Sequence[str]) -> np.ndarray:
+        """Row numbers of ids, int64.
+
+        Raises:
+            DataError: some ids have no row; the first five are named.
+        """
+        missing = [item for item in ids if item not in self._row]
+        if missing:
+            raise DataError(f"{self.name}: {_some(missing)} not there ({len(missing)} of {len(ids)} ids asked for)")
+        return np.fromiter((self._row[item] for item in ids), dtype=np.int64, count=len(ids))
+
+    def rows(self, ids: Sequence[str]) -> Matrix:
+        """Rows in the order of `ids`, read into memory; sparse stays sparse.
+
+        Raises:
+            DataError: some ids have no row; the first five are named.
+        """
+        return self.matrix[self.positions(ids)]
+
+    def dense(self, ids: Sequence[str]) -> np.ndarray:
+        """Like `rows`, as a dense float32 array: for one batch, not for all of a large table."""
+        return densify(self.rows(ids))
+
+
+def densify(rows: Matrix) -> np.ndarray:
+    """Rows as a dense float32 array, whatever they were."""
+    return (np.asarray(rows) if isinstance(rows, np.ndarray) else rows.toarray()).astype(np.float32, copy=False)
+
+
+def check_ids(tables: Sequence[Table], ids: Sequence[str]) -> None:
+    """See that every table has a row for every id, before any work starts.
+
+    Raises:
+        DataError: names each table that lacks some, with their number and the first ids.
+    """
+    problems = []
+    for table in tables:
+        missing = [item for item in ids if item not in table]
+        if missing:
+            problems.append(f"{table.name} lacks {len(missing)} of {len(ids)} ids: {_some(missing)}")
+    if problems:
+        raise DataError("; ".join(problems))
+
+
+def join(tables: Sequence[Table], ids: Sequence[str] | None = None) -> list[Table]:
+    """Tables with the same rows in the same order. Dense matrices are copied for the rows asked for.
+
+    Args:
+        tables: At least one.
+        ids: Rows wanted. None: those of the first table.
+
+    Raises:
+        DataError: a table lacks some ids.
+    """
+    ids = tuple(tables[0].ids if ids is None else ids)
+    check_ids(tables, ids)
+    return [table if table.ids == ids else Table(table.name, ids, table.rows(ids)) for table in tables]
+
+
+def stack(tables: Sequence[Table]) -> Table:
+    """One table from several with different ids and the same columns (training and val rows, for example).
+
+    Raises:
+        DataError: the columns differ, or an id is in two tables.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if table.dim != first.dim:
+            raise DataError(f"{table.name}: {table.dim} columns, but {first.name} has {first.dim}; write both again")
+    parts = [table.matrix for table in tables]
+    sparse = any(table.sparse for table in tables)
+    matrix = scipy.sparse.vstack(parts).tocsr() if sparse else np.concatenate(parts)
+    return Table(first.name, tuple(item for table in tables for item in table.ids), matrix)
+
+
+def features(folder: layout.DataFolder, subset: str, setting: str, *, dim: int | None = None) -> Table:
+    """The features ``X_SET_SETTING_DATASET`` with the ids of their set; a val set without files is part of train's.
+
+    Raises:
+        DataError: a file is missing, lengths differ, or the columns are not `dim`.
+    """
+    subset = folder.source(subset)
+    return load(folder.features(subset, setting), folder.items(subset), dim=dim)
+
+
+def targets(folder: layout.DataFolder, subset: str, fact: str, dim: int) -> Table:
+    """The targets ``y_SET_FACT_DIM_DATASET.npy`` with the ids of their set.
+
+    Raises:
+        DataError: a file is missing, lengths differ, or the columns are not `dim`.
+    """
+    subset = folder.source(subset)
+    return load(folder.targets(subset, fact, dim), folder.items(subset), dim=dim)
+
+
+def counts(folder: layout.DataFolder, subset: str = "test") -> Table:
+    """The listening counts of a set's items, CSR (items, users)."""
+    subset = folder.source(subset)
+    return load(folder.matrix(subset), folder.items(subset))
+
+
+def load(path: Path, ids: Sequence[str], *, dim: int | None = None) -> Table:
+    """A matrix file and its ids as a table.
+
+    Raises:
+        DataError: see `load_matrix`; or it has other than `dim` columns, or other than ``len(ids)`` rows.
+    """
+    matrix = load_matrix(path)
+    if dim is not None and (matrix.ndim < 2 or matrix.shape[1] != dim):
+        raise DataError(f"{path}: shape {matrix.shape}, expected {dim} columns")
+    return Table(str(path), tuple(ids), matrix)
+
+
+def load_matrix(path: Path) -> Matrix:
+    """Open a matrix: ``.npy`` memory-mapped, ``.npz`` as CSR (data, indices, indptr, shape; or scipy's format).
+
+    Raises:
+        DataError: missing, cut short, not numeric, or not a consistent CSR matrix.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        matrix = _load_sparse(path) if path.suffix == ".npz" else np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a numeric array that can be read ({error})") from None
+    if matrix.dtype.kind not in "fiub":
+        raise DataError(f"{path}: holds {matrix.dtype}, expected numbers")
+    return matrix
+
+
+def save_matrix(path: Path, matrix: Matrix) -> None:
+    """Write ``.npy`` from a dense or ``.npz`` from a sparse matrix, atomically.
+
+    The sparse file is scipy's, which has the four CSR parts under the reference's names too.
+    """
+    with files.atomic(path, "wb") as file:
+        if isinstance(matrix, np.ndarray):
+            np.save(file, matrix, allow_pickle=False)
+        else:
+            scipy.sparse.save_npz(file, matrix.tocsr())
+
+
+def read(path: str | os.PathLike) -> Table:
+    """A table that brings its own ids.
+
+    Args:
+        path: ``.npz`` with ``ids`` (strings) and ``matrix`` (rows, columns), as `write` makes it; ``.npy`` with a file of
+            ids beside it, ``item_factors_X.npy`` with ``index_factors_X.tsv`` as tools.factorize writes them, else
+            ``X.npy`` with ``X.tsv``; any other file is text, a line per row: the id, then its numbers, separated by tabs
+            (or by blanks where there are no tabs).
+
+    Raises:
+        DataError: missing, not numeric, rows of different lengths (the line is named), or an id comes twice.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such table; give a .npz with ids and matrix, or text with an id and numbers a line"
+        )
+    if path.suffix == ".npy":
+        beside = path.with_name(path.name.replace("item_factors_", "index_factors_", 1)).with_suffix(".tsv")
+        return load(path, layout.read_ids(beside))
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as parts:
+                ids, matrix = parts["ids"], parts["matrix"]
+        except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: not a table with the arrays ids and matrix ({error})") from None
+        if matrix.dtype.kind not in "fiub":
+            raise DataError(f"{path}: holds {matrix.dtype}, expected numbers")
+        return Table(str(path), tuple(map(str, ids)), matrix)
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, *values = line.split("\t") if "\t" in line else line.split()
+        try:
+            row = np.array(values, np.float32)
+        except ValueError:
+            raise DataError(f"{path}:{number}: expected an id and numbers, found {line[:60]!r}") from None
+        if not len(row) or (rows and len(row) != len(rows[0])):
+            wanted = len(rows[0]) if rows else "at least 1"
+            raise DataError(f"{path}:{number}: {len(row)} numbers, expected {wanted}")
+        names.append(name)
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: holds no row; expected an id and its numbers a line")
+    return Table(str(path), tuple(names), np.stack(rows))
+
+
+def write(path: str | os.PathLike, table: Table) -> None:
+    """Write a table with its ids, ``.npz``, atomically."""
+    with files.atomic(Path(path), "wb") as file:
+        np.savez(file, ids=np.array(table.ids), matrix=densify(table.matrix))
+
+
+def save_sets(folder: layout.DataFolder, setting: str, matrices: Mapping[str, Matrix]) -> list[Path]:
+    """Write one feature file per set and remove one of the other kind left from before; returns the paths."""
+    written = []
+    for subset, matrix in matrices.items():
+        sparse = scipy.sparse.issparse(matrix)
+        path = folder.new_features(subset, setting, sparse=sparse)
+        save_matrix(path, matrix)
+        folder.new_features(subset, setting, sparse=not sparse).unlink(missing_ok=True)
+        written.append(path)
+    return written
+
+
+def _load_sparse(path: Path) -> scipy.sparse.csr_matrix:
+    with np.load(path, allow_pickle=False) as parts:
+        if "format" in parts:
+            return scipy.sparse.csr_matrix(scipy.sparse.load_npz(path))
+        lacking = {"data", "indices", "indptr", "shape"} - set(parts)
+        if lacking:
+            raise ValueError(f"no array named {', '.join(sorted(lacking))}")
+        csr = parts["data"], parts["indices"], parts["indptr"]
+        matrix = scipy.sparse.csr_matrix(csr, shape=tuple(parts["shape"]))
+    matrix.check_format(full_check=True)
+    return matrix
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")

@@ -1,0 +1,1 @@
+"""Training records: the format, and how tracks become shards."""

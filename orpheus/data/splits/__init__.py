@@ -1,0 +1,1 @@
+"""Splits: searched for, stratified, audited for leaks."""

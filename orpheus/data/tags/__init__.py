@@ -1,0 +1,1 @@
+"""Tags: sources, spelling, cleaning, and the classes made of them."""

@@ -1,0 +1,1 @@
+"""The training engine: a Job in, a trained run out."""

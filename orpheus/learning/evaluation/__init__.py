@@ -1,0 +1,1 @@
+"""Metrics: exact formulas, intervals, baselines."""

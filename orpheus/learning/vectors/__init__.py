@@ -1,0 +1,1 @@
+"""Factorisation of listening counts, and nearest neighbours."""

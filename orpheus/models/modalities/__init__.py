@@ -1,0 +1,1 @@
+"""Networks of texts, patches and vectors, alone or together."""

@@ -1,0 +1,1 @@
+"""Run folders: made, found, opened at a URL, and what of them can be compared."""

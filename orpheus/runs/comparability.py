@@ -1,0 +1,72 @@
+"""Which split and which records a run or an evaluation is of, as hashes, and what may be compared."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orpheus.data.records import format
+from orpheus.errors import DataError
+
+_MEANING = {"split": "tracks dealt to training, validation and test", "records": "settings, tags or lengths"}
+
+
+def of_split(parts: Mapping[str, Iterable[str]]) -> str:
+    """SHA-256 of which ids are on which side, whatever their order there: 64 hexadecimal digits.
+
+    Records of both frontends that are dealt alike have the same one, and so have runs with different classes.
+    """
+    return of_values({part: sorted(ids) for part, ids in parts.items()})
+
+
+def of_records(catalogue: format.Catalogue) -> str:
+    """SHA-256 of what spec.json and the manifest say: format and its settings; id, tags, length and size of every record.
+
+    The audio itself is not read (sizes and checksums in the shards guard it).
+    """
+    rows = sorted(
+        (row.track_id, [sorted(tags) for tags in row.tags], row.seconds, row.bytes)
+        for row in catalogue.rows(catalogue.shards)
+    )
+    return of_values([catalogue.spec.to_json(), rows])
+
+
+def of_values(value: Any) -> str:
+    """SHA-256 of what JSON can hold, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def check_split(
+    named: Mapping[str, Mapping[str, Any]],
+    *,
+    keys: Sequence[str] = tuple(_MEANING),
+    different_splits: bool = False,
+) -> list[str]:
+    """Refuse to compare what was trained or judged on different splits.
+
+    Args:
+        named: Name for messages → its run.json, or its side's entry of metrics.json.
+        keys: Which hashes to compare; those of records differ between frontends.
+        different_splits: Asked for by name (--different-splits): say it instead.
+
+    Returns:
+        What does not agree, for people; empty where all is the same. A hash that is not there (runs of an older orpheus)
+        is said, too.
+
+    Raises:
+        DataError: splits differ and that was not asked for.
+    """
+    (first, about), *others = named.items()
+    notes = []
+    for name, other in others:
+        for key in keys:
+            mine, theirs = (one.get("hashes", {}).get(key) for one in (about, other))
+            if mine is None or theirs is None:
+                unknown = first if mine is None else name
+                notes.append(f"{unknown} does not say of which {key} it is; evaluate it again")
+            elif mine != theirs:
+                note = f"{first} and {name} are of different {key}: {mine[:8]} and {theirs[:8]} ({_MEANING[key]})"
+                if key == "split" and not different_splits:
+                    raise DataError(f"{note}; their numbers do not compare. --different-splits shows them all the same")
+                notes.append(note)
+    return list(dict.fromkeys(notes))

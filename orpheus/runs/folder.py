@@ -1,0 +1,157 @@
+"""The run folder: everything a training run leaves behind, and all that evaluation, prediction and resuming need.
+
+LOG_DIR/FRONTEND_YYMMDD-HHMMSS/
+    config.json classes.json spec.json run.json command.txt versions.json
+    train/ validation/      TensorBoard
+    checkpoints/epoch-0007/ weights, optimizer and state of callbacks, per epoch (the last ones), and best/
+    history.json model.keras metrics.json
+"""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orpheus.base import files
+from orpheus.errors import DataError
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-io", "soundfile", "soxr", "librosa")
+
+
+class Run:
+    """A run folder, created once and opened any number of times."""
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, log_dir: str | os.PathLike, name: str, *, command: Sequence[str]) -> "Run":
+        """Make a new folder ``LOG_DIR/NAME_YYMMDD-HHMMSS`` (with ``-2``, ``-3``… where that exists).
+
+        Args:
+            log_dir: Created when missing.
+            name: The frontend, or the experiment.
+            command: Command line, for command.txt.
+        """
+        taken: list[str] = []
+        while True:
+            folder = Path(log_dir).expanduser() / new_name(name, taken)
+            try:
+                folder.mkdir(parents=True)
+                return cls(folder)._begin(command)
+            except FileExistsError:
+                taken.append(folder.name)
+
+    @classmethod
+    def create_numbered(cls, parent: str | os.PathLike, name: str, *, command: Sequence[str]) -> "Run":
+        """Make a new folder ``PARENT/NAME_N``, N the first number from 1 on that is free above all that are there."""
+        parent = Path(parent).expanduser()
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [path.name.removeprefix(f"{name}_") for path in parent.glob(f"{name}_*")]
+        number = max((int(text) for text in taken if text.isdecimal()), default=0)
+        while True:
+            number += 1
+            try:
+                (parent / f"{name}_{number}").mkdir()
+                return cls(parent / f"{name}_{number}")._begin(command)
+            except FileExistsError:  # another process was quicker
+                continue
+
+    def _begin(self, command: Sequence[str]) -> "Run":
+        with files.atomic(self.folder / "command.txt") as file:
+            file.write(" ".join(command) + "\n")
+        self.write("versions", versions())
+        return self
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> "Run":
+        """Open an existing run.
+
+        Raises:
+            DataError: the folder is missing or holds no run.
+        """
+        if "://" in os.fspath(folder):
+            raise DataError(f"{folder}: a run in object storage, and this needs one here; copy the folder")
+        run = cls(Path(folder).expanduser())
+        if not run.folder.is_dir():
+            raise DataError(f"{folder}: no such run folder")
+        if not (run.folder / "run.json").is_file():
+            raise DataError(f"{folder}: not a run (no run.json); give a folder that orpheus.train made")
+        return run
+
+    def write(self, name: str, value: Any) -> None:
+        """Write NAME.json."""
+        files.write_json(self.folder / f"{name}.json", value)
+
+    def read(self, name: str) -> Any:
+        """Read NAME.json."""
+        return files.read_json(self.folder / f"{name}.json")
+
+    @property
+    def place(self) -> str:
+        """What to call the run by on a command line."""
+        return str(self.folder)
+
+    def publish(self) -> None:
+        """See to it that all of the run is at its place; a folder of this machine is."""
+
+    @property
+    def model_path(self) -> Path:
+        """model.keras."""
+        return self.folder / "model.keras"
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """(epochs completed, folder) of every complete checkpoint, oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("checkpoints/epoch-*")):
+            number = path.name.removeprefix("epoch-")
+            if number.isdigit() and (path / "state.json").is_file():
+                found.append((int(number), path))
+        return found
+
+    def start_checkpoint(self) -> Path:
+        """An empty folder to write the next checkpoint to; `finish_checkpoint` gives it its name."""
+        path = self.folder / "checkpoints" / ".unfinished"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def finish_checkpoint(self, name: str, *, keep: int = 2) -> Path:
+        """Rename the started checkpoint to `name` and remove all but the last `keep` epochs'."""
+        unfinished, path = self.folder / "checkpoints" / ".unfinished", self.folder / "checkpoints" / name
+        if path.exists():
+            # A folder cannot replace a folder in one step; between the two, the other checkpoints are there.
+            old = path.with_name(f".old-{name}")
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)
+            os.rename(unfinished, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(unfinished, path)
+        if name != "best":
+            for _, old in self.checkpoints()[:-keep]:
+                shutil.rmtree(old)
+        return path
+
+
+def new_name(name: str, taken: Sequence[str]) -> str:
+    """``NAME_YYMMDD-HHMMSS``, with ``-2``, ``-3``… where that is taken."""
+    base = f"{name}_{datetime.datetime.now():%y%m%d-%H%M%S}"
+    others = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return next(one for one in (base, *others) if one not in taken)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

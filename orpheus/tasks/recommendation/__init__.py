@@ -1,0 +1,1 @@
+"""Recommendation and classification from the modalities of items."""

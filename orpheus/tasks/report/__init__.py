@@ -1,0 +1,1 @@
+"""The report: one page on one run or several."""

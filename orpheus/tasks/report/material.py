@@ -1,0 +1,172 @@
+"""What a report reads of runs, and whether they compare."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orpheus.base import files, resources
+from orpheus.errors import ConfigError, DataError
+from orpheus.runs import comparability
+from orpheus.runs.folder import Run
+from orpheus.tasks.tagging.scores import Scores
+
+log = logging.getLogger(__name__)
+GROUPS = resources.folder("dictionaries")
+
+
+_SHORTEST = 6  # letters that a shortened name keeps: model_1 stays model_1
+
+
+@dataclass
+class Material:
+    """What a report knows of a run.
+
+    Attributes:
+        run: Its folder.
+        name: As the report calls it.
+        about: run.json.
+        config: config.json.
+        metrics: The judged side's entry of metrics.json, empty where there is none.
+        history: A row per epoch.
+        rates: (epochs,) learning rate, where TensorBoard's events have it.
+        scores: Of the judged side's tracks.
+        valid: Of the validation tracks, by which thresholds are chosen.
+        classes: classes.json, where there is one.
+        per_user: Metric → (users,), of recommendation.
+    """
+
+    run: Run
+    name: str
+    about: dict[str, Any]
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    rates: list[float] = field(default_factory=list)
+    scores: Scores | None = None
+    valid: Scores | None = None
+    classes: dict[str, Any] = field(default_factory=dict)
+    per_user: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def tagging(self) -> bool:
+        """Whether sections of taggers apply."""
+        return "mean_of_windows" in self.metrics
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The areas by mean of windows."""
+        return self.metrics["mean_of_windows"]
+
+
+def read(runs: Sequence[Run], split: str) -> list[Material]:
+    """Read runs, names made short and different.
+
+    Args:
+        runs: At least one.
+        split: Which side of each is shown.
+    """
+    names = [run.folder.resolve().name for run in runs]
+    if len(set(names)) > 1:  # what they all begin with tells nothing
+        shared = os.path.commonprefix(names)  # noqa: RUF071  letters are what is wanted
+        short = [name[shared.rfind("_") + 1 :] for name in names]
+        names = short if min(map(len, short)) >= _SHORTEST else names
+    found = []
+    for index, run in enumerate(runs):
+        name = names[index] if names.count(names[index]) == 1 else f"{names[index]} ({'ABCDEFGH'[index % 8]})"
+        stored = _read(run, "metrics", {})
+        side = split if split in stored else {"valid": "val"}.get(split, split)
+        if side not in stored:
+            log.warning("%s: not judged on its %s side; python -m orpheus.evaluate %s", name, split, run.folder)
+        found.append(
+            Material(
+                run,
+                name,
+                _read(run, "run", {}),
+                _read(run, "config", {}),
+                stored.get(side, {}),
+                _read(run, "history", []),
+                learning_rates(run),
+                Scores.load(run, split),
+                Scores.load(run, "valid") if split != "valid" else None,
+                _read(run, "classes", {}),
+                _per_user(run, side),
+            )
+        )
+    return found
+
+
+def _per_user(run: Run, side: str) -> dict[str, np.ndarray]:
+    path = run.folder / f"per_user_{side}.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as stored:
+        return {name: stored[name].astype(np.float64) for name in stored.files}
+
+
+def _read(run: Run, name: str, default: Any) -> Any:
+    return run.read(name) if (run.folder / f"{name}.json").is_file() else default
+
+
+def learning_rates(run: Run) -> list[float]:
+    """The learning rate at the end of each epoch, by the run's TensorBoard events; empty where there are none."""
+    if not list((run.folder / "train").glob("events.*")):
+        return []
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    events = event_accumulator.EventAccumulator(str(run.folder / "train"), {"tensors": 0, "images": 1, "histograms": 1})
+    events.Reload()
+    if "learning_rate" not in events.Tags()["tensors"]:
+        return []
+    by_epoch = {one.step: float(tensor_util.make_ndarray(one.tensor_proto)) for one in events.Tensors("learning_rate")}
+    return [by_epoch[step] for step in sorted(by_epoch)]
+
+
+def check(material: Sequence[Material], *, different_splits: bool) -> list[str]:
+    """Refuse runs that do not compare; what is different all the same, for people.
+
+    Raises:
+        ConfigError: of different tasks. DataError: over different splits, which was not asked for.
+    """
+    tasks = {one.name: one.about.get("task", "unknown") for one in material}
+    if len(set(tasks.values())) > 1:
+        shown = ", ".join(f"{name} ({task})" for name, task in tasks.items())
+        raise ConfigError(f"{shown}: a report compares runs of one task; make one report of each")
+    # What was judged decides; runs that were not are told apart by what they were trained on.
+    return comparability.check_split(
+        {one.name: one.metrics if one.metrics.get("hashes") else one.about for one in material},
+        different_splits=different_splits,
+    )
+
+
+def read_groups(path: str | os.PathLike | None, classes: Sequence[str]) -> dict[str, list[str]]:
+    """Group → its classes, in the file's order.
+
+    Args:
+        path: JSON, ``{"groups": {name: [tags]}}``; None for whichever shipped file knows half of the classes.
+        classes: Those of the run; spellings may differ in case.
+
+    Raises:
+        DataError: not such a file, or none of the classes is in it.
+    """
+    shipped = sorted(GROUPS.glob("*_groups.json"))
+    best: dict[str, list[str]] = {}
+    for one in [Path(path).expanduser()] if path else shipped:
+        values = files.read_json(one)
+        groups = values.get("groups") if isinstance(values, dict) else None
+        if not isinstance(groups, dict) or not all(isinstance(tags, list) for tags in groups.values()):
+            raise DataError(f'{one}: no groups of tags; expected {{"groups": {{"genres": ["rock", …], …}}}}')
+        wanted = {name: {str(tag).casefold() for tag in tags} for name, tags in groups.items()}
+        found = {name: [c for c in classes if c.casefold() in tags] for name, tags in wanted.items()}
+        found = {name: members for name, members in found.items() if members}
+        if sum(map(len, found.values())) > sum(map(len, best.values())):
+            best = found
+    known = sum(map(len, best.values()))
+    if path and not known:
+        raise DataError(f"{path}: none of the {len(classes)} classes is in a group")
+    return best if path or 2 * known >= len(classes) else {}

@@ -1,0 +1,1 @@
+"""Retrieval: tags and songs in one space."""

@@ -1,0 +1,126 @@
+"""Retrieval: what is refused before a run is made, or gone on with."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orpheus.errors import ConfigError, DataError
+from orpheus.runs.folder import Run
+
+log = logging.getLogger(__name__)
+FEATURES = "features"
+
+
+def check_inputs(frontend: str, wanted: str, choices: Any) -> None:
+    """Refuse inputs that are missing or too many, each by the name of its option.
+
+    Args:
+        frontend: Of the command line.
+        wanted: ``"spec"``, ``"cf"`` or ``"hybrid"``.
+        choices: `retrieval.Choices`.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if (wanted == "cf") != (frontend == FEATURES):
+        right = FEATURES if wanted == "cf" else "log-mel-spectrogram or waveform"
+        raise ConfigError(f"retrieval.input_type={wanted}: is trained as orpheus.train {right}, not {frontend}")
+    needs = {
+        "--tfrecords-dir": (choices.tfrecords_dir, wanted != "cf"),
+        "--factors": (choices.factors, wanted != "spec"),
+    }
+    for option, (value, needed) in needs.items():
+        if needed and not value:
+            raise ConfigError(f"{option} is missing: retrieval.input_type={wanted} needs it")
+        if value and not needed:
+            raise ConfigError(f"{option}: retrieval.input_type={wanted} does not use it; take hybrid, or leave it out")
+    for option, other in (("--tags", choices.tags), ("--split", choices.split)):
+        if wanted == "cf" and not other:
+            raise ConfigError(f"{option} is missing: a table of factors brings no tags and no split")
+
+
+def check_moved(settings: Mapping[str, Any], tfrecords_dir: Any, factors: Any) -> None:
+    """Refuse a new place of something that a run does not use."""
+    for option, value, key in (
+        ("--tfrecords-dir", tfrecords_dir, "tfrecords_dir"),
+        ("--factors", factors, "factors"),
+    ):
+        if value and not settings[key]:
+            raise ConfigError(f"{option}: the run has input_type {settings['input_type']} and uses none; leave it out")
+
+
+def check_parts(parts: Mapping[str, Sequence[str]], source: str) -> None:
+    """See that every song is on one side of the split, once.
+
+    Raises:
+        DataError: names the song and its sides.
+    """
+    side: dict[str, str] = {}
+    for name, ids in parts.items():
+        for song in ids:
+            if song in side:
+                where = f"twice in {name}" if side[song] == name else f"in {side[song]} and in {name}"
+                raise DataError(f"{source}: song {song!r} is {where}; a song belongs to one side of the split, once")
+            side[song] = name
+
+
+def matrix_of(table: Any, ids: Sequence[str]) -> np.ndarray:
+    """(songs, columns) float32 of a table of factors.
+
+    Raises:
+        DataError: rows that are no vectors, or a value that is not finite (in float32).
+    """
+    if table.matrix.ndim != 2 or not table.dim:
+        shape = tuple(table.matrix.shape)
+        raise DataError(f"{table.name}: shape {shape}, expected a row of numbers for each song")
+    with np.errstate(over="ignore"):  # too large for float32 is not finite
+        matrix = table.dense(ids)
+    if not np.isfinite(matrix).all():
+        bad = ids[int(np.argmax(~np.isfinite(matrix).all(axis=1)))]
+        raise DataError(f"{table.name}: song {bad!r} has a value that is not finite; write the table again")
+    return matrix
+
+
+def of_inputs(data: Any) -> dict[str, str]:
+    """Hashes of what a run learns from besides tags: ``{"factors"}`` where it has them."""
+    if data.factors is None:
+        return {}
+    order = np.argsort(np.array(data.ids), kind="stable")
+    return {"factors": hashlib.sha256(np.ascontiguousarray(data.factors[order], "<f4").tobytes()).hexdigest()}
+
+
+def check_reopened(run: Run, data: Any, *, different_splits: bool = False, resumed: bool = False) -> None:
+    """See that the data of a run is what it was: the same songs on the same sides, and the same factors.
+
+    Args:
+        run: The run.
+        data: `retrieval.reopen_data(run)`.
+        different_splits: Asked for by name: warn of other songs.
+        resumed: The run trains on: other factors are refused, too, instead of a warning.
+
+    Raises:
+        DataError: songs are missing or factors are others.
+    """
+    stored = run.read("run")
+    for name, shape in data.shapes().items():
+        if list(shape) != stored["dimensions"][name]:
+            was = tuple(stored["dimensions"][name])
+            raise DataError(f"{run.folder}: was trained on {name} of shape {was}, and these have {tuple(shape)}")
+    here = data.hashes()
+    if here["split"] != stored["hashes"]["split"]:
+        total = sum(map(len, stored["split"].values()))
+        note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
+        if not different_splits:
+            cure = "put them back" if resumed else "put them back; --different-splits evaluates the others all the same"
+            raise DataError(f"{note}; {cure}")
+        log.warning("%s: numbers do not compare with those of the whole", note)
+        return
+    before = stored["hashes"].get("factors")
+    if before is not None and here.get("factors") != before:
+        note = f"{run.folder}: the factors have other values than those it was trained on"
+        if resumed:
+            raise DataError(f"{note}; put those back")
+        log.warning("%s", note)

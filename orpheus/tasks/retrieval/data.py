@@ -1,0 +1,369 @@
+"""Retrieval: songs, their tags and inputs joined by id, and what a run keeps of them."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orpheus.base import files, storage
+from orpheus.config import retrieval
+from orpheus.config.retrieval import RetrievalConfig
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.batches import random_access
+from orpheus.data.items import tables
+from orpheus.data.records import format
+from orpheus.data.records.shards import split_shards
+from orpheus.data.splits import search
+from orpheus.data.tags import sources
+from orpheus.data.tags.targets import TagTargets, choose, popularity
+from orpheus.errors import ConfigError, DataError
+from orpheus.runs import comparability
+from orpheus.runs.folder import Run
+from orpheus.semantics import words
+from orpheus.tasks.retrieval import checks
+
+log = logging.getLogger(__name__)
+TAG_VECTORS = "tags.npz"
+
+Progress = Callable[[Iterable], Iterable]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Where songs, tags and vectors are.
+
+    Attributes:
+        vectors: Word vectors of the tags: any source of `words.load`.
+        tfrecords_dir: Records; for input_type spec and hybrid.
+        factors: A table with ids (`tables.read`); for cf and hybrid.
+        tags: Sources of tags (`tagsources.read`); None for the records' own.
+        split: File of tools.split; None deals the records' shards as the config says.
+        categories: TSV of tag and category, for tables by category.
+        database: Which tags of records that hold those of several databases.
+    """
+
+    vectors: str | os.PathLike
+    tfrecords_dir: str | os.PathLike | None = None
+    factors: str | os.PathLike | None = None
+    tags: Sequence[str | os.PathLike] | None = None
+    split: str | os.PathLike | None = None
+    categories: str | os.PathLike | None = None
+    database: int | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Songs, their tags and inputs, and the split.
+
+    Attributes:
+        ids: Of all songs of the split, in the order of their numbers.
+        groups: What is resampled together: the artist where records say so, else the song.
+        parts: train, valid and test → numbers of songs.
+        targets: Tags that have a vector, zero-shot ones included.
+        labels: (songs, tags) bool.
+        vectors: (tags, d) float32, unit rows.
+        zero_shot: (tags,) bool, tags that training never sees.
+        categories: Tag → category, of those that have one.
+        audio: Windows of songs, or None.
+        spec: Of the audio.
+        factors: (songs, columns) float32, or None.
+        provenance: Paths and hashes, for run.json.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    parts: dict[str, np.ndarray]
+    targets: TagTargets
+    labels: np.ndarray
+    vectors: np.ndarray
+    zero_shot: np.ndarray
+    categories: Mapping[str, str]
+    audio: random_access.Audio | None
+    spec: AudioSpec | None
+    factors: np.ndarray | None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one song's inputs by name, as `towers.build_towers` takes them."""
+        found: dict[str, tuple[int, ...]] = {}
+        if self.audio is not None:
+            found["audio"] = self.audio.shape
+        if self.factors is not None:
+            found["factors"] = self.factors.shape[1:]
+        return found
+
+    def part(self, name: str) -> np.ndarray:
+        """Numbers of the songs of one side.
+
+        Raises:
+            DataError: the split leaves it empty.
+        """
+        if not len(self.parts[name]):
+            raise DataError(f"the split has no {name} songs with any of the tags; give another --split")
+        return self.parts[name]
+
+    def hashes(self) -> dict[str, str]:
+        """``{"split"}``: runs and evaluations with equal ones can be compared; and those of the inputs."""
+        parts = {part: [self.ids[i] for i in rows] for part, rows in self.parts.items()}
+        return {"split": comparability.of_split(parts), **checks.of_inputs(self)}
+
+
+def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progress: Progress = lambda x: x) -> Data:
+    """Open what a new run trains on, check it, choose the tags and their vectors.
+
+    Raises:
+        ConfigError, DataError: inputs and config disagree, no tag has a vector, no song is left; one clear line.
+    """
+    wanted = config.retrieval.input_type
+    checks.check_inputs(frontend, wanted, choices)
+    catalogue = None
+    if wanted != "cf":
+        catalogue = format.open_folder(
+            str(choices.tfrecords_dir), format=frontend, wanted=config.tfrecords.model_dump(), progress=progress
+        )
+    of_songs, groups, source = _tags(choices, catalogue)
+    parts, split_tags = _split(choices, config, catalogue)
+    popular = popularity(of_songs.get(song, ()) for part in parts.values() for song in part)
+    chosen = config.tags
+    if split_tags and chosen.top is None and not chosen.with_:
+        known = {tag for tag, _ in popular}
+        popular = [(tag, count) for tag, count in popular if tag in set(split_tags) & known]
+    if not popular:
+        raise DataError("no song of the split has a tag: do its ids and those of the tags agree?")
+    targets = choose(popular, top=chosen.top, with_=chosen.with_, without=chosen.without, merge=chosen.merge)
+    vectors = words.load(choices.vectors, words=words.needed_words(targets.classes))
+    targets, matrix = with_vectors(targets, vectors)
+    provenance = {
+        "vectors": {"path": os.path.abspath(choices.vectors), "name": vectors.source, "sha256": vectors.sha256},
+        "tags": source, "split_file": str(choices.split) if choices.split else None,
+    }  # fmt: skip
+    return assemble(
+        config, targets, matrix, of_songs, groups, parts, catalogue, choices.factors,
+        categories=read_categories(choices.categories) if choices.categories else {}, provenance=provenance,
+    )  # fmt: skip
+
+
+def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], dict]:
+    """Song → tags; song → group where records say it; and where the tags are from."""
+    rows = catalogue.rows(catalogue.shards) if catalogue is not None else []
+    groups = {row.track_id: row.group for row in rows}
+    if choices.tags:
+        found, source = sources.read([Path(path) for path in choices.tags], database=choices.database or 0)
+        return found, groups, source
+    field_ = catalogue.tag_field(choices.database)
+    return {row.track_id: row.tags[field_] for row in rows}, groups, {"name": storage.absolute(catalogue.folder)}
+
+
+def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    if choices.split:
+        parts, wanted = search.load(choices.split)
+        checks.check_parts(parts, str(choices.split))
+        return {name: list(ids) for name, ids in parts.items()}, wanted
+    dealt = split_shards(list(catalogue.shards), config.training.split)
+    return {
+        name: [row.track_id for row in catalogue.rows(shards)] for name, shards in zip(search.PARTS, dealt, strict=True)
+    }, ()
+
+
+def with_vectors(targets: TagTargets, vectors: words.WordVectors) -> tuple[TagTargets, np.ndarray]:
+    """The classes that have a vector, and the vectors; the others are named in a warning.
+
+    Raises:
+        DataError: none has.
+    """
+    kept, matrix, missing = words.vectors_of_tags(targets.classes, vectors)
+    if not kept:
+        raise DataError(
+            f"{vectors.source}: knows no word of the {len(targets.classes)} tags ({', '.join(targets.classes[:3])}, …); "
+            "give word vectors of the tags' language, or train some with tools.train_word_vectors"
+        )
+    if missing:
+        log.warning(
+            "%s: no vector for %d of %d tags, which are left out: %s", vectors.source, len(missing),
+            len(targets.classes), "; ".join(missing),
+        )  # fmt: skip
+    column = {name: index for index, name in enumerate(kept)}
+    columns = {
+        tag: column[targets.classes[old]] for tag, old in targets.columns.items() if targets.classes[old] in column
+    }
+    return TagTargets(tuple(kept), columns, targets.kind), matrix
+
+
+def assemble(
+    config: RetrievalConfig,
+    targets: TagTargets,
+    vectors: np.ndarray,
+    of_songs: Mapping[str, Sequence[str]],
+    groups: Mapping[str, str],
+    parts: Mapping[str, Sequence[str]],
+    catalogue: format.Catalogue | None,
+    factors: str | os.PathLike | None,
+    *,
+    categories: Mapping[str, str],
+    provenance: dict[str, Any],
+) -> Data:
+    """Join inputs by id. Songs without any of the tags, and (with a warning that names them) without an input, are left
+    out."""
+    section = config.retrieval
+    zero_shot = np.isin(np.array(targets.classes), section.zero_shot)
+    for tag in section.zero_shot:
+        if tag not in targets.classes:
+            raise ConfigError(f"retrieval.zero_shot: {tag!r} is not among the {len(targets.classes)} tags with vectors")
+    if zero_shot.all():
+        raise ConfigError("retrieval.zero_shot: names all tags, and none is left to train on")
+    wanted = {name: [song for song in ids if targets.any(of_songs.get(song, ()))] for name, ids in parts.items()}
+    everybody = [song for ids in wanted.values() for song in ids]
+    located = random_access.locate(catalogue) if catalogue is not None else None
+    table = tables.read(factors) if factors else None
+    for where, name in (
+        (located, f"{catalogue.folder if catalogue else ''}: no record"),
+        (table, f"{factors}: no factors"),
+    ):
+        if where is not None:
+            everybody = _there(everybody, where, name)
+    kept = set(everybody)
+    ids = tuple(everybody)
+    number = {song: index for index, song in enumerate(ids)}
+    audio = None
+    if catalogue is not None and located is not None:
+        seconds = catalogue.spec.seconds(section.input_length)
+        audio = random_access.Audio(catalogue, [located[song] for song in ids], targets, seconds)
+    matrix = None
+    if table is not None:
+        matrix = checks.matrix_of(table, ids)
+    return Data(
+        ids=ids,
+        groups=tuple(groups.get(song) or song for song in ids),
+        parts={name: np.array([number[s] for s in songs_ if s in kept], np.int64) for name, songs_ in wanted.items()},
+        targets=targets,
+        labels=targets.matrix([of_songs[song] for song in ids]).astype(bool),
+        vectors=vectors,
+        zero_shot=zero_shot,
+        categories={tag: categories[tag] for tag in targets.classes if tag in categories},
+        audio=audio,
+        spec=catalogue.spec if catalogue is not None else None,
+        factors=matrix,
+        provenance=provenance,
+    )
+
+
+def _there(ids: Sequence[str], where: Any, what: str) -> list[str]:
+    """Those of `ids` that are in `where`; the others are named."""
+    missing = [song for song in ids if song not in where]
+    if len(missing) == len(ids):
+        raise DataError(f"{what} of any of the {len(ids)} tagged songs ({', '.join(ids[:3])}, …); do the ids agree?")
+    if missing:
+        log.warning(
+            "%s of %d of %d songs, which are left out: %s%s", what, len(missing), len(ids), ", ".join(missing[:5]),
+            ", …" if len(missing) > 5 else "",
+        )  # fmt: skip
+    return [song for song in ids if song in where]
+
+
+def read_categories(path: str | os.PathLike) -> dict[str, str]:
+    """Tag → category, of a text file with both on every line, separated by a tab.
+
+    Raises:
+        DataError: missing, or a line without a tab (named).
+    """
+    found: dict[str, str] = {}
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); expected tag, tab, category a line") from None
+    for number, line in enumerate(lines, 1):
+        tag, tab, category = line.partition("\t")
+        if line.strip() and not (tab and tag and category.strip()):
+            raise DataError(f"{path}:{number}: expected a tag, a tab and its category, found {line[:60]!r}")
+        if tab and found.setdefault(tag, category.strip()) != category.strip():
+            raise DataError(f"{path}:{number}: {tag!r} is of category {found[tag]!r} above; a tag has one category")
+    return found
+
+
+def describe(data: Data, config: RetrievalConfig, frontend: str, choices: Choices, **more: Any) -> dict:
+    """run.json."""
+    return {
+        "version": 1,
+        "task": "retrieval",
+        "frontend": frontend,
+        "input_type": config.retrieval.input_type,
+        "tfrecords_dir": storage.absolute(str(choices.tfrecords_dir)) if choices.tfrecords_dir else None,
+        "factors": os.path.abspath(choices.factors) if choices.factors else None,
+        "dimensions": {name: list(shape) for name, shape in data.shapes().items()},
+        "split": {name: [data.ids[i] for i in rows] for name, rows in data.parts.items()},
+        "hashes": data.hashes(),
+        "categories": dict(data.categories),
+        **data.provenance,
+        **more,
+    }
+
+
+def save(run: Run, data: Data, config: RetrievalConfig) -> None:
+    """Write what a run keeps besides run.json: config, tags, their vectors, songs' tags, spec."""
+    run.write("config", config.to_json())
+    run.write("classes", data.targets.to_json())
+    if data.spec is not None:
+        run.write("spec", data.spec.to_json())
+    with files.atomic(run.folder / TAG_VECTORS, "wb") as file:
+        np.savez(file, ids=np.array(data.targets.classes), matrix=data.vectors)
+    own = [[data.targets.classes[c] for c in np.flatnonzero(row)] for row in data.labels]
+    run.write("songs", {song: [group, given] for song, group, given in zip(data.ids, data.groups, own, strict=True)})
+
+
+def load_config(run: Run) -> RetrievalConfig:
+    """The config of a run."""
+    return retrieval.parse(run.read("config"), source=str(run.folder / "config.json"))
+
+
+def reopen_data(
+    run: Run, *, tfrecords_dir: str | os.PathLike | None = None, factors: str | os.PathLike | None = None
+) -> Data:
+    """The data of an existing run, its split, tags and vectors as they were.
+
+    Args:
+        run: Of this task.
+        tfrecords_dir: Where its records are now; None for where they were.
+        factors: Likewise.
+
+    Raises:
+        DataError: they are not there, or lack all songs.
+    """
+    settings, config = run.read("run"), load_config(run)
+    checks.check_moved(settings, tfrecords_dir, factors)
+    catalogue = None
+    if settings["tfrecords_dir"]:
+        spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+        made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
+        folder = str(tfrecords_dir or settings["tfrecords_dir"])
+        catalogue = format.open_folder(folder, format=spec.format, wanted={**config.tfrecords.model_dump(), **made})
+    kept = run.read("songs")
+    return assemble(
+        config,
+        TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json")),
+        np.asarray(tables.read(run.folder / TAG_VECTORS).matrix, np.float32),
+        {song: given for song, (_, given) in kept.items()},
+        {song: group for song, (group, _) in kept.items()},
+        settings["split"],
+        catalogue,
+        (factors or settings["factors"]) if settings["factors"] else None,
+        categories=settings["categories"],
+        provenance={key: settings[key] for key in ("vectors", "tags", "split_file")},
+    )
+
+
+def lines(data: Data) -> list[tuple[str, str]]:
+    """What a dry run says of the data."""
+    counts = data.labels.sum(axis=0)
+    shown = ", ".join(
+        f"{tag} ({int(count)})" for tag, count in list(zip(data.targets.classes, counts, strict=True))[:10]
+    )
+    unseen = int(data.zero_shot.sum())
+    return [
+        *((name, f"{len(rows)} songs") for name, rows in data.parts.items()),
+        ("tags", f"{len(counts)}, {unseen} of them zero-shot: {shown}{', …' if len(counts) > 10 else ''}"),
+        ("vectors", f"{data.vectors.shape[1]} dimensions of {data.provenance['vectors']['name']}"),
+    ]

@@ -1,0 +1,208 @@
+"""A trained retrieval run on new tags and songs: any tag with a word vector, audio files, records, factors."""
+
+import difflib
+import hashlib
+import itertools
+import os
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.data.audio import reading
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.batches import random_access
+from orpheus.data.items import tables
+from orpheus.data.items.tables import Table
+from orpheus.data.records import format
+from orpheus.data.tags.targets import TagTargets
+from orpheus.errors import ConfigError, DataError
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.semantics import words
+from orpheus.tasks.retrieval import data, embedding
+
+_SONGS = 4  # embedded at once, each of num_chunk windows
+
+
+class Retriever:
+    """A trained retrieval model.
+
+    Attributes:
+        run: Its folder.
+        identity: Hash of the run's weights: embeddings of another run lie in another space.
+        dimension: Of the embeddings.
+        input_type: ``"spec"``, ``"cf"`` or ``"hybrid"``.
+        training_tags: Tags that training has seen.
+        spec: What audio is turned into, None for cf.
+        model: The Keras model with its layers ``tag_tower`` and ``song_tower``.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        settings, self.config = run.read("run"), data.load_config(run)
+        if settings["task"] != "retrieval":
+            raise DataError(f"{run.folder}: a run of {settings['task']}; search needs one of task retrieval")
+        self.model = load_model(run)
+        self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
+        self.input_type: str = settings["input_type"]
+        self.dimension = int(self.model.output_shape[-1])
+        self._columns = settings["dimensions"].get("factors", [0])[0]
+        self.spec = None
+        if self.input_type != "cf":
+            self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+        self._targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+        self.training_tags = tuple(
+            tag for tag in self._targets.classes if tag not in set(self.config.retrieval.zero_shot)
+        )
+        known = tables.read(run.folder / data.TAG_VECTORS)
+        self._vectors = dict(zip(known.ids, known.matrix, strict=True))
+        self._source = settings["vectors"]
+        self._words: words.WordVectors | None = None
+
+    @classmethod
+    def load(cls, run: str | os.PathLike) -> "Retriever":
+        """Open a run folder.
+
+        Raises:
+            DataError: no run, a run of another task, or one that is not finished.
+        """
+        return cls(Run.open(run))
+
+    def knows(self, name: str) -> bool:
+        """Whether a tag has a vector."""
+        return self._vector(name) is not None
+
+    def tags(self, names: Sequence[str]) -> np.ndarray:
+        """Embeddings of tags, those of training or any other whose words the vectors know.
+
+        Returns:
+            (len(names), dimension) float32 unit rows.
+
+        Raises:
+            DataError: some have no vector; names them and the nearest known words.
+        """
+        rows = self.word_vectors(names)
+        if not len(rows):
+            return np.zeros((0, self.dimension), np.float32)
+        return self.model.get_layer("tag_tower")(rows, training=False).numpy().astype(np.float32)
+
+    def word_vectors(self, names: Sequence[str]) -> np.ndarray:
+        """What the tag tower is given: (len(names), d) float32 unit rows; errors as in `tags`."""
+        rows = {name: self._vector(name) for name in names}
+        known = {name: row for name, row in rows.items() if row is not None}
+        unknown = [name for name in rows if name not in known]
+        if unknown:
+            near = "; ".join(f"{name!r}{self._near(name)}" for name in unknown[:5])
+            raise DataError(f"{self._source['name']}: no vector for {near}")
+        return np.stack([known[name] for name in names]) if names else np.zeros((0, 0), np.float32)
+
+    def _vector(self, name: str) -> np.ndarray | None:
+        if name not in self._vectors:
+            found = words.tag_vector(name, self._source_words())
+            if found is None:
+                return None
+            self._vectors[name] = found
+        return self._vectors[name]
+
+    def _source_words(self) -> words.WordVectors:
+        """The run's word vectors, read when a tag is asked for that training did not know."""
+        if self._words is None:
+            path = self._source["path"]
+            if not os.path.exists(path):
+                raise DataError(
+                    f"{path}: the run's word vectors are gone, so that only its {len(self._vectors)} own tags can be "
+                    "searched; put them back"
+                )
+            self._words = words.load(path)
+            if self._words.sha256 != self._source["sha256"]:
+                raise DataError(f"{path}: not the word vectors that the run was trained with; put those back")
+        return self._words
+
+    def _near(self, name: str) -> str:
+        known = [*self._vectors, *self._source_words().names]
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        return f" (nearest known: {', '.join(dict.fromkeys(near))})" if near else ""
+
+    def files(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+        """Embeddings of audio files: the mean over windows at equal distances, as in validation.
+
+        Yields:
+            Path and (dimension,) unit vector, or the error of a file that cannot be used.
+
+        Raises:
+            ConfigError: the run was trained on factors.
+        """
+        spec = self._need_audio("audio files")
+        window, count = self.config.retrieval.input_length, self.config.retrieval.num_chunk
+        for path in map(Path, paths):
+            try:
+                frames = reading.load(path, spec)
+            except DataError as error:
+                yield path, error
+                continue
+            yield path, embedding.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
+
+    def _need_audio(self, what: str, factors: Table | None = None) -> AudioSpec:
+        if self.spec is None or (self.input_type == "hybrid" and factors is None):
+            needs = "factors" if self.spec is None else "audio and factors together"
+            raise ConfigError(f"{self.run.folder}: was trained on {needs} and cannot embed {what} alone")
+        if factors is not None:
+            if self.input_type != "hybrid":
+                raise ConfigError(f"{self.run.folder}: was trained on audio alone and does not use {factors.name}")
+            self._check_columns(factors)
+        return self.spec
+
+    def _check_columns(self, table: Table) -> None:
+        if table.dim != self._columns:
+            raise DataError(f"{table.name}: {table.dim} columns, but {self.run.folder} was trained on {self._columns}")
+
+    def records(
+        self, folder: str | os.PathLike, *, only: Container[str] | None = None, factors: Table | None = None
+    ) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
+        """Embeddings of the records of a folder: id, tags, (dimension,) unit vector.
+
+        Args:
+            folder: Of records made as those of training.
+            only: Ids to embed; None for all.
+            factors: Has a row for each of them; for runs of audio and factors together.
+
+        Raises:
+            ConfigError, DataError: the run was trained on factors; the records were made otherwise; a song has no factors.
+        """
+        spec = self._need_audio("records", factors)
+        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
+        catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
+        rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
+        located = random_access.locate(catalogue)
+        found = random_access.Audio(
+            catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
+        )  # fmt: skip
+        batches = found.spread(range(len(rows)), self.config.retrieval.num_chunk, batch_size=_SONGS)
+        values = factors.dense([row.track_id for row in rows]) if factors is not None else None
+        embedded = embedding.embed_batches(self.model, batches, _SONGS, values)
+        for row, vector in zip(rows, itertools.chain.from_iterable(embedded), strict=True):
+            yield row.track_id, tuple(tag for tags in row.tags for tag in tags), vector
+
+    def factors(self, table: Table) -> tuple[list[str], np.ndarray]:
+        """Ids and embeddings (songs, dimension) of a table of factors.
+
+        Raises:
+            ConfigError, DataError: the run takes audio, or factors of another length.
+        """
+        if self.input_type != "cf":
+            raise ConfigError(f"{self.run.folder}: was trained on {self.input_type} and cannot embed factors alone")
+        self._check_columns(table)
+        if not len(table):
+            return [], np.zeros((0, self.dimension), np.float32)
+        rows = [embedding.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
+        return list(table.ids), np.concatenate(rows)
+
+
+def spread(frames: np.ndarray, window: int, count: int) -> np.ndarray:
+    """(count, window, …) windows at equal distances, a short song padded with silence; as `pipeline.Cutter.spread`."""
+    if len(frames) < window:
+        frames = np.concatenate([frames, np.zeros((window - len(frames), *frames.shape[1:]), frames.dtype)])
+    room = len(frames) - window
+    starts = [number * room // (count - 1) for number in range(count)] if count > 1 else [room // 2]
+    return np.stack([frames[start : start + window] for start in starts])

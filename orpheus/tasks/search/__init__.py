@@ -1,0 +1,1 @@
+"""The song index: filled, stored, queried."""

@@ -1,0 +1,280 @@
+"""What goes into an index: audio files, records and tables of factors, embedded where they are new or have changed."""
+
+import hashlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orpheus.base import files
+from orpheus.data.audio import decoders, finding
+from orpheus.data.collection import probe
+from orpheus.data.items import tables
+from orpheus.data.records import format, tracks
+from orpheus.errors import DataError
+from orpheus.tasks.search.store import Known, Song, SongStore
+
+if TYPE_CHECKING:
+    from orpheus.tasks.retrieval.retriever import Retriever
+
+log = logging.getLogger(__name__)
+
+_PENDING = 32  # songs embedded at most before they are written down
+_ROWS = 4096  # of a table of factors, likewise
+
+Progress = Callable[..., Iterable]
+
+
+@dataclass
+class Report:
+    """What became of the songs that were given, by id.
+
+    Attributes:
+        new: Not there before.
+        changed: There, with other content.
+        unchanged: How many were there with this content; they were not embedded again.
+        copied: How many of the new and changed ones have the content of another song and took its embedding.
+        removed: There before, and no longer where they were from.
+        kept: Likewise, but still in the index, as was asked for.
+        retagged: How many unchanged ones have other tags now.
+        failures: Id → why it is not in the index.
+    """
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    copied: int = 0
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    retagged: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = {
+            "new": len(self.new), "changed": len(self.changed), "unchanged": self.unchanged, "removed": len(self.removed),
+            "no longer there but kept": len(self.kept), "with other tags": self.retagged, "unusable": len(self.failures),
+        }  # fmt: skip
+        text = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what in ("new", "unchanged"))
+        return text + (f" ({self.copied} with the content of another song)" if self.copied else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How songs are added.
+
+    Attributes:
+        tags: Song → tags; None for those that the songs bring: of records, or the genre field of audio files.
+        factors: Of the songs, for runs of audio and factors together; those without are reported and left out.
+        keep: Keep what is no longer where it was from.
+        reread: Read files whose size and date are as they were, too.
+        progress: Called as ``progress(iterable, desc=…, unit=…)`` and iterated instead, for example `cli.progress`.
+    """
+
+    tags: Mapping[str, Sequence[str]] | None = None
+    factors: tables.Table | None = None
+    keep: bool = False
+    reread: bool = False
+    progress: Progress = lambda items, **_: items
+
+
+def add(store: SongStore, retriever: "Retriever", given: Iterable[str | os.PathLike], options: Options) -> Report:
+    """Bring a store up to date with songs; what is embedded is written down at once, also where this is interrupted.
+
+    Args:
+        store: Where they go.
+        retriever: What embeds them.
+        given: Audio files, folders of them, csv of tracks (track_id, audio_path), folders of records, tables of factors
+            (`tables.read`).
+        options: See there.
+
+    Raises:
+        ConfigError: the run takes other songs than those.
+        DataError: something given is not there or cannot be read as a whole; single songs only end up in `failures`.
+    """
+    report = Report()
+    for path in [Path(one).expanduser() for one in given]:
+        where = os.path.abspath(path)
+        if path.is_dir() and any(path.glob(f"*{format.SUFFIX}")):
+            _Adding(store, retriever, options, report, where).records()
+        elif path.is_dir():
+            items = [(os.path.abspath(found),) * 2 for found in finding.find_audio(path)]
+            _Adding(store, retriever, options, report, "", store.known("", where)).audio(items)
+        elif not path.is_file():
+            raise DataError(f"{path}: no such file or folder")
+        elif path.suffix.lower() in decoders.SUFFIXES:
+            known = {song: one for song, one in store.known("").items() if song == where}
+            _Adding(store, retriever, options, report, "", known).audio([(where, where)])
+        elif path.suffix.lower() == ".csv":
+            items = [(track.track_id, os.path.abspath(track.path)) for track in tracks.read_tracks(path)]
+            _Adding(store, retriever, options, report, where).audio(items)
+        else:
+            _Adding(store, retriever, options, report, where).factors(tables.read(path))
+    return report
+
+
+class _Adding:
+    """One of the things given."""
+
+    def __init__(
+        self,
+        store: SongStore,
+        retriever: "Retriever",
+        options: Options,
+        report: Report,
+        source: str,
+        known: dict[str, Known] | None = None,
+    ):
+        self.store, self.retriever, self.options, self.report, self.source = store, retriever, options, report, source
+        self.known = store.known(source) if known is None else known
+        self.same: dict[str, Known] = {}
+        self.pending: list[Song] = []
+        self.digests: dict[str, np.ndarray] = {}
+
+    def audio(self, items: Sequence[tuple[str, str]]) -> None:
+        """Files by (id, path)."""
+        asked: deque[tuple[str, Known]] = deque()
+
+        def to_embed() -> Iterator[str]:
+            for song, path in self.options.progress(items, desc="Songs", unit="song"):
+                place = self._look(song, path)
+                if place is None:
+                    continue
+                vector = self.digests.get(place.hash)
+                vector = self.store.vector_of_content(place.hash) if vector is None else vector
+                if vector is None:
+                    asked.append((song, place))
+                    yield path
+                else:
+                    self.report.copied += 1
+                    self._put(song, place, vector, self._tags(song, path))
+
+        try:
+            for path, result in self.retriever.files(to_embed()):
+                song, place = asked.popleft()
+                if isinstance(result, DataError):
+                    self._fail(song, str(result))
+                else:
+                    self.digests[place.hash] = result
+                    self._put(song, place, result, self._tags(song, str(path)))
+        finally:
+            self._flush()
+        self._finish({song for song, _ in items})
+
+    def _look(self, song: str, path: str) -> Known | None:
+        """Where a song is and what its content is, where that is new; None where it has not changed or cannot be read."""
+        before = self.known.get(song)
+        try:
+            state = os.stat(path)
+            stat = f"{state.st_size}:{state.st_mtime_ns}"
+            if before and before.stat == stat and before.path == path and not self.options.reread:
+                self.same[song] = before
+                return None
+            place = Known(path, files.content_hash(path), stat)
+        except OSError as error:
+            self._fail(song, f"{path}: cannot be read ({error.strerror})")
+            return None
+        if before and before.hash == place.hash:
+            self.same[song] = place
+            return None
+        return place
+
+    def records(self) -> None:
+        """A folder of records: the path of a song is its shard."""
+        wanted: dict[str, Known] = {}
+        factors = self.options.factors
+        for name in self.options.progress(format.shard_names(self.source), desc="Reading", unit="shard"):
+            path = os.path.join(self.source, name)
+            state = os.stat(path)
+            stat = f"{state.st_size}:{state.st_mtime_ns}"
+            mine = {song: one for song, one in self.known.items() if one.path == path}
+            if mine and factors is None and not self.options.reread and all(one.stat == stat for one in mine.values()):
+                self.same.update(mine)
+                continue
+            for number, record in enumerate(format.read_shard(path)):
+                fields = format.decode(record)
+                if not fields.get("tid"):
+                    raise DataError(f"{path}: record {number} has no tid; re-run tools.preprocess")
+                song, content = fields["tid"][0].decode(), record
+                if factors is not None:
+                    if song not in factors or not (row := factors.dense([song])[0]).any() or not np.isfinite(row).all():
+                        self._fail(song, f"{factors.name}: song {song!r} has no factors")
+                        continue
+                    content += row.tobytes()
+                place = Known(path, hashlib.sha256(content).hexdigest(), stat)
+                before = self.known.get(song)
+                (self.same if before and before.hash == place.hash else wanted)[song] = place
+        try:
+            if wanted:
+                found = self.retriever.records(self.source, only=wanted, factors=factors)
+                for song, tags, vector in self.options.progress(found, desc="Songs", unit="song", total=len(wanted)):
+                    given = self.options.tags
+                    self._put(song, wanted[song], vector, tags if given is None else given.get(song, ()))
+        finally:
+            self._flush()
+        self._finish(self.same.keys() | wanted.keys())
+
+    def factors(self, table: tables.Table) -> None:
+        """Rows of a table."""
+        try:
+            for start in self.options.progress(range(0, len(table), _ROWS), desc="Songs", unit=f"×{_ROWS} songs"):
+                ids = table.ids[start : start + _ROWS]
+                self._rows(table.name, ids, table.dense(ids))
+        finally:
+            self._flush()
+        self._finish(set(table.ids))
+
+    def _rows(self, name: str, ids: Sequence[str], rows: np.ndarray) -> None:
+        wanted: dict[str, Known] = {}
+        for song, row in zip(ids, rows, strict=True):
+            place = Known("", hashlib.sha256(row.astype("<f4").tobytes()).hexdigest(), "")
+            before = self.known.get(song)
+            if not np.isfinite(row).all() or not row.any():
+                self._fail(song, f"{name}: song {song!r} has no factors (all zero, or not finite)")
+            elif before and before.hash == place.hash:
+                self.same[song] = before
+            else:
+                wanted[song] = place
+        if wanted:
+            chosen = [place for place, song in enumerate(ids) if song in wanted]
+            part = tables.Table(name, tuple(ids[place] for place in chosen), rows[chosen])
+            for song, vector in zip(*self.retriever.factors(part), strict=True):
+                self._put(song, wanted[song], vector, (self.options.tags or {}).get(song, ()))
+
+    def _tags(self, song: str, path: str) -> Sequence[str]:
+        """Tags as given, or the genre field of a file."""
+        if self.options.tags is not None:
+            return self.options.tags.get(song, ())
+        return probe.read_metadata(path)[1]
+
+    def _put(self, song: str, place: Known, vector: np.ndarray, tags: Sequence[str]) -> None:
+        (self.report.changed if song in self.known else self.report.new).append(song)
+        vector = np.asarray(vector, np.float32)
+        self.pending.append(Song(song, vector, tuple(tags), self.source, place.path, place.hash, place.stat))
+        if len(self.pending) >= _PENDING:
+            self._flush()
+
+    def _flush(self) -> None:
+        pending, self.pending, self.digests = self.pending, [], {}
+        self.store.put(pending)
+
+    def _fail(self, song: str, reason: str) -> None:
+        self.report.failures[song] = reason
+        log.error("%s", reason)
+
+    def _finish(self, listed: set[str]) -> None:
+        """Note what has not changed, remove what is gone."""
+        self.report.unchanged += len(self.same)
+        self.store.touch({song: place for song, place in self.same.items() if place != self.known[song]})
+        if self.options.tags is not None:
+            self.report.retagged += self.store.retag({song: self.options.tags.get(song, ()) for song in self.same})
+        # What was usable and no longer is has other content than its embedding is of.
+        broken = [song for song in self.known if song in self.report.failures]
+        gone = [song for song in self.known if song not in listed]
+        (self.report.kept if self.options.keep else self.report.removed).extend(gone)
+        self.report.removed += broken
+        self.store.remove([*broken, *([] if self.options.keep else gone)])

@@ -1,0 +1,1 @@
+"""Tagging: tracks to tags."""

@@ -1,0 +1,170 @@
+"""Tagging: sigmoid over tags (or clusters of them), binary cross-entropy, the best epoch by validation PR-AUC."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from orpheus.base import storage
+from orpheus.config.tagging import Config
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.batches.part import Part
+from orpheus.data.records import format
+from orpheus.data.records.shards import split_shards
+from orpheus.data.tags.database import TagDatabase
+from orpheus.data.tags.targets import TagTargets, choose, popularity, read_filter
+from orpheus.errors import ConfigError, DataError
+from orpheus.runs import comparability
+from orpheus.runs.folder import Run
+from orpheus.tasks.tagging import clusters as targets_module
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Records, classes and split of a tagging run."""
+
+    catalogue: format.Catalogue
+    targets: TagTargets
+    database: int
+    split: dict[str, tuple[str, ...]]  # train, valid, test → shards
+
+    def part(self, name: str) -> Part:
+        """One side of the split: ``"train"``, ``"valid"`` or ``"test"``.
+
+        Raises:
+            DataError: the split leaves that side empty.
+        """
+        if not self.split[name]:
+            raise DataError(f"{self.catalogue.folder}: the split has no {name} shards; see model-training.split")
+        return Part(self.catalogue, self.split[name], self.targets, self.database)
+
+    def hashes(self) -> dict[str, str]:
+        """``{"split", "records"}``: runs and evaluations with equal ones can be compared (`hashes.check_split`)."""
+        ids = {name: [row.track_id for row in self.catalogue.rows(shards)] for name, shards in self.split.items()}
+        return {"split": comparability.of_split(ids), "records": comparability.of_records(self.catalogue)}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Where the records are, and which tags become classes beyond the config's section tags."""
+
+    tfrecords_dir: str | os.PathLike
+    lastfm: str | os.PathLike | None = None
+    multi_db: int | None = None
+    multi_db_default: int | None = None
+    filter_path: str | os.PathLike | None = None
+    dictionary: str | os.PathLike | None = None  # clusters of tags as classes instead of tags
+    genres: str | os.PathLike | None = None  # only these of its clusters
+
+
+def open_data(
+    frontend: str, config: Config, choices: Choices, *, progress: Callable[[Iterable], Iterable] = lambda items: items
+) -> Data:
+    """Open records for a new run: check them, choose the classes, deal the split.
+
+    Raises:
+        ConfigError, DataError: records and config disagree, no such tags, nothing to train on.
+    """
+    clusters = targets_module.read_clusters(choices.dictionary, choices.genres) if choices.dictionary else None
+    database_file = TagDatabase(choices.lastfm) if choices.lastfm else None
+    names = [tag for tag, _ in database_file.popularity()] if database_file else []
+    catalogue = format.open_folder(
+        choices.tfrecords_dir,
+        format=frontend,
+        wanted=config.tfrecords.model_dump(),
+        tag_names=names,
+        progress=progress,
+    )
+    fields = len(catalogue.layout.tag_fields)
+    if choices.multi_db is not None and choices.multi_db != fields:
+        raise ConfigError(f"--multi-db {choices.multi_db}: {catalogue.folder} holds tags of {fields} databases")
+    database = catalogue.tag_field(choices.multi_db_default)
+    rows = catalogue.rows(catalogue.shards)
+    popular = database_file.popularity() if database_file else popularity(row.tags[database] for row in rows)
+    if not popular:
+        raise DataError(f"{catalogue.folder}: no record has any tag; give tools.preprocess the right tag database")
+    removed = read_filter(str(choices.filter_path)) if choices.filter_path else []
+    if clusters is not None:
+        _say_ignored(config)
+        present = {tag for row in rows for tag in row.tags[database]}
+        targets = targets_module.cluster_targets(clusters, present, without=removed)
+    else:
+        targets = choose(
+            popular,
+            top=config.tags.top,
+            with_=config.tags.with_,
+            without=[*config.tags.without, *removed],
+            merge=config.tags.merge,
+        )
+    train, valid, test = split_shards(list(catalogue.shards), config.training.split)
+    data = Data(catalogue, targets, database, {"train": train, "valid": valid, "test": test})
+    kept = sum(targets.any(row.tags[database]) for row in rows)
+    log.info(
+        "%d of %d tracks have any of the %d classes; %d are left out",
+        kept,
+        len(rows),
+        len(targets.classes),
+        len(rows) - kept,
+    )
+    return data
+
+
+def _say_ignored(config: Config) -> None:
+    """Which keys of section tags a dictionary overrules."""
+    given = {"top": config.tags.top, "with": config.tags.with_, "without": config.tags.without, "merge": config.tags.merge}  # fmt: skip
+    keys = [f"tags.{key}" for key, value in given.items() if value]
+    if keys:
+        log.info("the dictionary decides the classes: %s of the config %s ignored", ", ".join(keys), "is" if len(keys) == 1 else "are")  # fmt: skip
+
+
+def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> Data:
+    """The records of an existing run, with its classes and its split.
+
+    Args:
+        run: Made by `orpheus.train`.
+        tfrecords_dir: Where its records are now; None for where they were.
+
+    Raises:
+        DataError: they are not there, lack a shard of the split, or were made otherwise.
+    """
+    settings = run.read("run")
+    config = load_config(run)
+    spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+    folder = tfrecords_dir or settings["tfrecords_dir"]
+    wanted = {
+        **config.tfrecords.model_dump(),
+        **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
+    }
+    catalogue = format.open_folder(folder, format=spec.format, wanted=wanted, tag_names=settings["tag_names"])
+    targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+    split = {name: tuple(shards) for name, shards in settings["split"].items()}
+    for shard in sum(split.values(), ()):
+        if shard not in catalogue.shards:
+            raise DataError(
+                f"{folder}: lacks {shard}, which {run.folder} was split over; give its records with --tfrecords-dir"
+            )
+    return Data(catalogue, targets, settings["database"], split)
+
+
+def load_config(run: Run) -> Config:
+    """The config of a run."""
+    from orpheus import config
+
+    return config.load(run.folder / "config.json")
+
+
+def describe(data: Data, config: Config, frontend: str, **more) -> dict:
+    """run.json: what evaluation, prediction and resuming need beside config, classes and spec."""
+    return {
+        "version": 1,
+        "task": "tagging",
+        "frontend": frontend,
+        "tfrecords_dir": storage.absolute(data.catalogue.folder),
+        "database": data.database,
+        "tag_names": list(data.catalogue.layout.positions),
+        "split": {name: list(shards) for name, shards in data.split.items()},
+        "hashes": data.hashes(),
+        **more,
+    }

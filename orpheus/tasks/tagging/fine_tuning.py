@@ -1,0 +1,173 @@
+"""A new tagger that starts from a trained one: its frontend and backend, and what it knows of the classes."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from orpheus.base import files
+from orpheus.config.tagging import Config
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.tags.targets import TagTargets
+from orpheus.errors import ConfigError, DataError
+from orpheus.learning.engine.job import Job
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.semantics import words
+from orpheus.tasks.tagging import data as tagging_data
+from orpheus.tasks.tagging import similarity_loss
+
+log = logging.getLogger(__name__)
+NEIGHBOURS = 3
+HEAD = "tags"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a model's weights come from.
+
+    Attributes:
+        run: Folder of the trained tagger.
+        sha256: Of its model.keras.
+        rows: New class → the old classes whose output rows' mean is its own at first: itself where both know it, its
+            nearest by word vectors, or none for a fresh row.
+        embeddings: Source of the word vectors, "" for none.
+        weights: Layer → weights of the trained tagger.
+        classes: Its classes.
+    """
+
+    run: str
+    sha256: str
+    rows: dict[str, list[str]]
+    embeddings: str
+    weights: dict[str, list[np.ndarray]] = field(repr=False)
+    classes: tuple[str, ...]
+
+    def apply(self, model: keras.Model) -> keras.Model:
+        """Give a tagger of the new classes these weights; returns it."""
+        for layer in model.layers:
+            if layer.weights and layer.name != HEAD:
+                layer.set_weights(self.weights[layer.name])
+        head = model.get_layer(HEAD)
+        new, old = head.get_weights(), self.weights[HEAD]  # (units, classes) and (classes,)
+        column = {name: index for index, name in enumerate(self.classes)}
+        for index, sources in enumerate(self.rows.values()):
+            if sources:
+                columns = [column[name] for name in sources]
+                for mine, theirs in zip(new, old, strict=True):
+                    mine[..., index] = theirs[..., columns].mean(axis=-1)
+        head.set_weights(new)
+        return model
+
+    def job(self, job: Job) -> Job:
+        """The same job, of a model that starts so."""
+        return replace(job, build=lambda: self.apply(job.build()))
+
+    def to_json(self) -> dict[str, Any]:
+        """What run.json says of it; enough for `reopen`."""
+        return {"run": self.run, "sha256": self.sha256, "embeddings": self.embeddings, "rows": self.rows}
+
+
+def start(
+    origin: str | os.PathLike,
+    data: tagging_data.Data,
+    config: Config,
+    *,
+    embeddings: str | os.PathLike | None = None,
+    progress: Callable[..., Iterable] | None = None,
+) -> Start:
+    """Plan a model's first weights.
+
+    Args:
+        origin: Run folder of a tagger of the same frontend, audio and sizes; its window may be of another length.
+        data: Records and classes of the new run.
+        config: Of the new run.
+        embeddings: Word vectors, anything that `words.load` takes: a new class starts from the mean of the rows of the
+            `NEIGHBOURS` old classes nearest to it. None, or no vector: from a fresh row.
+        progress: As for `words.load`.
+
+    Raises:
+        ConfigError: the new model has other sizes or another input than the old one; names the key.
+        DataError: not a trained tagger's run, or word vectors that cannot be read.
+    """
+    run = Run.open(origin)
+    if (task := run.read("run").get("task")) != "tagging":
+        raise DataError(f"{run.folder}: a run of {task}; --init-from takes a tagger's")
+    spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+    _check_fits(run, spec, tagging_data.load_config(run), data.catalogue.spec, config)
+    old = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+    near, source = _nearest(old, data.targets, embeddings, progress) if embeddings else ({}, "")
+    rows = {name: [name] if name in old.classes else near.get(name, []) for name in data.targets.classes}
+    planned = _read(run, old.classes, rows, source)
+    _say(planned)
+    return planned
+
+
+def reopen(run: Run) -> Start | None:
+    """The start of an existing run that has no checkpoint yet; None where it needs none.
+
+    Raises:
+        DataError: the run it started from is gone or has another model.
+    """
+    described = run.read("run").get("init_from")
+    if described is None or run.checkpoints():
+        return None
+    origin = Run.open(described["run"])
+    old = TagTargets.from_json(origin.read("classes"), str(origin.folder / "classes.json"))
+    planned = _read(origin, old.classes, described["rows"], described["embeddings"])
+    if planned.sha256 != described["sha256"]:
+        raise DataError(f"{origin.model_path}: not the model that {run.folder} started from; start a new run")
+    return planned
+
+
+def _read(run: Run, classes: tuple[str, ...], rows: dict[str, list[str]], source: str) -> Start:
+    model = load_model(run)
+    weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    return Start(str(Path(run.folder).absolute()), files.content_hash(run.model_path), rows, source, weights, classes)
+
+
+def _check_fits(run: Run, old: AudioSpec, old_config: Config, new: AudioSpec, config: Config) -> None:
+    if old.format != new.format:
+        raise ConfigError(f"--init-from {run.folder}: a {old.format} model, and the records hold {new.format}")
+    for key, theirs, ours in old.differences(new.to_json()):
+        raise ConfigError(
+            f"--init-from {run.folder}: learned from audio of {key}={theirs}, the records have {ours}; re-run "
+            "tools.preprocess with its value"
+        )
+    for key in ("n_filters", "n_dense_units"):
+        theirs, ours = getattr(old_config.model, key), getattr(config.model, key)
+        if theirs != ours and not (key == "n_filters" and old.format == "waveform"):
+            raise ConfigError(f"model.{key}={ours}: --init-from {run.folder} has {theirs}; take the same")
+
+
+def _nearest(
+    old: TagTargets, new: TagTargets, source: str | os.PathLike, progress: Callable[..., Iterable] | None
+) -> tuple[dict[str, list[str]], str]:
+    """(new class → its nearest old classes, nearest first; the vectors' name). Classes without a vector are left out."""
+    needed = words.needed_words([*old.columns, *new.columns])
+    vectors = words.load(source, words=needed, progress=progress)
+    theirs, ours = (similarity_loss.class_vectors(side, vectors) for side in (old, new))
+    known = np.flatnonzero(~np.isnan(theirs[:, 0]))
+    found = {}
+    for name, vector in zip(new.classes, ours, strict=True):
+        if not np.isnan(vector[0]) and len(known):
+            order = np.argsort(-(theirs[known] @ vector), kind="stable")[:NEIGHBOURS]
+            found[name] = [old.classes[known[index]] for index in order]
+    return found, vectors.source
+
+
+def _say(planned: Start) -> None:
+    kept = [name for name, sources in planned.rows.items() if sources == [name]]
+    fresh = [name for name, sources in planned.rows.items() if not sources]
+    log.info("weights of %s; %d of %d classes are its own", planned.run, len(kept), len(planned.rows))
+    for name, sources in planned.rows.items():
+        if sources and sources != [name]:
+            log.info("%s starts from %s", name, ", ".join(sources))
+    if fresh:
+        why = f"{planned.embeddings} has no vector for them" if planned.embeddings else "no word vectors given, --init-embeddings-path"  # fmt: skip
+        log.warning("%d classes start fresh (%s): %s", len(fresh), why, "; ".join(fresh))

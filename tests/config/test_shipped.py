@@ -1,0 +1,88 @@
+"""Every shipped config loads, builds its model and takes a training step."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from orpheus import config, models
+from orpheus.config import retrieval
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.learning.engine import fit
+from orpheus.learning.losses.triplet import TripletLoss
+from orpheus.models import towers
+from tests.conftest import ROOT
+
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.json") if "retrieval" not in path.name)
+
+
+LARGE = [path for path in CONFIGS if path.stem != "small-log-mel"]
+PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path in LARGE else []) for path in CONFIGS]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_config_builds_and_steps(path):
+    loaded = config.load(path)
+    assert json.loads(path.read_text())["_comment"][0].startswith("python -m "), "the header says the command"
+    frontend = "waveform" if "waveform" in path.name else "log-mel-spectrogram"
+    spec = AudioSpec(frontend, n_mels=loaded.tfrecords.n_mels or 96)
+    # A short window: the step is what is tested, not its speed.
+    shape = spec.window_shape(min(loaded.training.window_length, 1.0))
+    if frontend == "waveform":
+        shape = (max(shape[0], models.minimum_window(frontend)),)
+    model = models.build(
+        frontend,
+        shape,
+        5,
+        n_filters=loaded.model.n_filters,
+        n_dense_units=loaded.model.n_dense_units,
+        dropout=loaded.model.dropout,
+    )
+    optimizer = fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10)
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(), jit_compile=False)
+    rng = np.random.default_rng(0)
+    audio = rng.normal(size=(2, *shape)).astype(np.float32)
+    before = [w.copy() for w in model.get_weights()]
+    loss = model.train_on_batch(audio, rng.integers(0, 2, (2, 5)).astype(np.float32))
+    assert np.isfinite(loss)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+RETRIEVAL = sorted((ROOT / "configs").glob("retrieval_*.json"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem.endswith("cf") else [pytest.mark.slow])
+        for path in RETRIEVAL
+    ],
+)
+def test_retrieval_config_builds_and_steps(path):
+    values, source = config.read(path)
+    assert values["_comment"][0].startswith("python -m "), "the header says the command"
+    loaded = retrieval.parse(values, source=source)
+    section = loaded.retrieval
+    shapes = {"audio": (20, 16)} if section.input_type != "cf" else {}
+    shapes |= {"factors": (7,)} if section.input_type != "spec" else {}
+    count = 1 if section.is_weighted else 2
+    # A small picture and few filters: the step is what is tested, not its speed.
+    model = towers.build_towers(
+        shapes, 9, songs=count, frontend=section.frontend, n_filters=2, dimension=section.embedding,
+        dropout=section.dropout, fusion=section.fusion,
+    )  # fmt: skip
+    optimizer = fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10)
+    model.compile(optimizer, TripletLoss(section.margin), jit_compile=False)
+    rng = np.random.default_rng(0)
+    inputs = {
+        "tag": rng.normal(size=(4, 9)),
+        **{name: rng.normal(size=(4, count, *shape)) for name, shape in shapes.items()},
+    }
+    targets = np.concatenate([np.arange(4)[:, None], rng.random((4, 1)), np.eye(4)], axis=1)
+    before = [w.copy() for w in model.get_weights()]
+    loss = model.train_on_batch(
+        {name: value.astype(np.float32) for name, value in inputs.items()}, targets.astype(np.float32)
+    )
+    assert np.isfinite(loss) and loss > 0
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

@@ -1,0 +1,189 @@
+"""Splits by artist: against every possible deal of small cases, on real artists, and where none exists."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from orpheus.data.splits import search, stratify
+from orpheus.data.tags.files import TagFile
+from orpheus.errors import ConfigError, DataError
+
+SHARES = np.array([0.5, 0.25, 0.25])
+
+
+def small(seed, *, groups=7, tags=3, tolerance=0.3):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 5, (groups, tags)) * (rng.random((groups, tags)) < 0.6)
+    return stratify.Problem(counts, counts.max(axis=1) + rng.integers(0, 3, groups), SHARES, tolerance)
+
+
+def every_deal(problem):
+    """(least of all tags, least of each tag, within the tolerance) of each of the 3^groups deals, by plain loops."""
+    for deal in product(range(3), repeat=len(problem.sizes)):
+        table = np.zeros((3, problem.counts.shape[1]), int)
+        sizes = np.zeros(3)
+        for group, part in enumerate(deal):
+            table[part] += problem.counts[group]
+            sizes[part] += problem.sizes[group]
+        off = np.abs(sizes / problem.sizes.sum() - SHARES).max()
+        yield table.min(), table.min(axis=0), off <= problem.tolerance + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_against_every_possible_deal(seed):
+    problem = small(seed)
+    deals = list(every_deal(problem))
+    best = max(least for least, _, fits in deals if fits)
+    bounds = stratify.upper_bounds(problem.counts, 3)
+    assert (bounds >= np.max([each for _, each, _ in deals], axis=0)).all()
+    found = stratify.search(problem, int(best), seed=[0], starts=5, moves=500)
+    assert found.penalty == 0 and problem.table(found.part).min() >= best
+    beyond = stratify.search(problem, int(best) + 1, seed=[0], starts=2, moves=50)
+    assert beyond.penalty > 0 and beyond.starts == 2 and beyond.moves <= 100  # bounded
+
+
+def test_bounds_by_hand():
+    counts = np.array([[10, 4, 9], [1, 4, 1], [1, 4, 1], [0, 4, 0]])
+    # 12 tracks in 3 parts, but only 2 beside the largest artist; 16 tracks; 11 with two small artists.
+    np.testing.assert_array_equal(stratify.upper_bounds(counts, 3), [1, 5, 1])
+    np.testing.assert_array_equal(stratify.upper_bounds(counts[:2], 3), [0, 0, 0])  # two artists, three parts
+
+
+def test_changes_agree_with_the_penalty_computed_anew():
+    problem = small(3, tolerance=0.05)
+    part = stratify.random_deal(problem, np.random.default_rng(0))
+    to, least = 1, 3
+    groups = np.flatnonzero(part != to)
+    table, totals = problem.table(part), problem.part_sizes(part)
+    changes = stratify._changes(problem, groups, part, to, table, totals, least)
+    for group, change in zip(groups, changes, strict=True):
+        moved = part.copy()
+        moved[group] = to
+        assert problem.penalty(moved, least) - problem.penalty(part, least) == pytest.approx(change, abs=1e-9)
+
+
+def test_stratified_start_keeps_shares_of_every_tag():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(2.0, (400, 20)) * (rng.random((400, 20)) < 0.05)
+    problem = stratify.Problem(counts, counts.sum(axis=1) + 1, np.array([0.7, 0.15, 0.15]), 0.02)
+
+    def off(part):
+        return np.abs(problem.table(part) / counts.sum(axis=0) - problem.shares[:, None]).mean()
+
+    stratified = off(stratify.stratified(problem, 0, np.random.default_rng(1)))
+    drawn = [off(stratify.random_deal(problem, np.random.default_rng(seed))) for seed in range(20)]
+    assert 5 * stratified < min(drawn)  # a tenth of chance's distance, more or less
+
+
+def tracks_of(artists):
+    """{artist: [tags of each of its tracks]} → (tracks, groups)."""
+    tracks, groups = {}, {}
+    for artist, lists in artists.items():
+        for number, tags in enumerate(lists):
+            tracks[f"{artist}{number}"] = tags
+            groups[f"{artist}{number}"] = artist
+    return tracks, groups
+
+
+def check(found, tracks, groups):
+    """Whole artists, no track twice, and the table is what a loop counts."""
+    sides = {}
+    for part, ids in found.parts.items():
+        for track in ids:
+            assert sides.setdefault(groups.get(track, f"track {track}"), part) == part
+    ids = [track for part in found.parts.values() for track in part]
+    assert len(ids) == len(set(ids)) == sum(any(tag in found.tags for tag in tags) for tags in tracks.values())
+    for row, part in enumerate(search.PARTS):
+        for column, tag in enumerate(found.tags):
+            assert found.table[row, column] == sum(tag in tracks[track] for track in found.parts[part])
+
+
+@pytest.fixture(scope="module")
+def jamendo(shared):
+    source = TagFile(sorted((shared / "mtg-jamendo").glob("autotagging_[gm]*-*.tsv")))
+    return source.tags_of_all(), {track: row.artist for track, row in source.tracks.items()}
+
+
+def test_real_artists(jamendo):
+    tracks, groups = jamendo
+    found = search.find(tracks, groups, top=100, min_tracks=60, seed=0)
+    assert found.least >= 60 == found.asked and found.bound >= found.least
+    assert max(found.random) < 60  # chance would have been at it for long
+    total = sum(map(len, found.parts.values()))
+    shares = [len(found.parts[part]) / total for part in search.PARTS]
+    np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.02)
+    sides = [{groups[track] for track in found.parts[part]} for part in search.PARTS]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    again = search.find(tracks, groups, top=100, min_tracks=60, seed=0)
+    assert again.parts == found.parts
+    assert search.find(tracks, groups, top=100, min_tracks=60, seed=1).parts != found.parts
+
+
+def test_none_exists_and_the_nearest_is_given():
+    # jazz: three artists with 5, 3 and 2 tracks, so no split has more than 2 in every part.
+    artists = {
+        "a": [["jazz"]] * 5,
+        "b": [["jazz"]] * 3,
+        "c": [["jazz"]] * 2,
+        **{f"r{i}": [["rock"]] * 2 for i in range(30)},
+    }
+    tracks, groups = tracks_of(artists)
+    found = search.find(tracks, groups, top=2, min_tracks=4, tolerance=5, seed=0)
+    assert (found.least, found.asked, found.bound, found.bound_tag) == (2, 4, 2, "jazz")
+    check(found, tracks, groups)
+    assert search.find(tracks, groups, top=2, min_tracks=2, tolerance=5).least == 2
+
+
+def test_tracks_without_an_artist_and_without_a_tag():
+    artists = {f"r{i}": [["rock", "odd"] if i == 0 else ["rock"]] for i in range(20)} | {"n": [["rare"]] * 2 + [[]]}
+    tracks, groups = tracks_of(artists)
+    groups = {track: artist for track, artist in groups.items() if artist not in ("r1", "r2")}
+    found = search.find(tracks, groups, top=1, min_tracks=2, tolerance=6)
+    assert (found.tags, found.left_out, found.without_group, found.groups) == (("rock",), 3, 2, 20)
+    check(found, tracks, groups)
+
+
+def test_an_artist_too_large_for_the_shares():
+    tracks, groups = tracks_of({"big": [["rock"]] * 90, "b": [["rock"]] * 5, "c": [["rock"]] * 5})
+    with pytest.raises(DataError, match=r"'group big' alone has 90.0 % of the tracks; raise the tolerance"):
+        search.find(tracks, groups, top=1, min_tracks=50, tolerance=2)
+    assert search.find(tracks, groups, top=1, min_tracks=5, tolerance=25).least == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top": 0}, "top=0"),
+        ({"top": 5}, "2 tags, top 5 asked for"),
+        ({"min_tracks": -1}, "min_tracks=-1"),
+        ({"shares": (1, 0, 1)}, "three positive numbers"),
+        ({"shares": (1, 1)}, "three positive numbers"),
+        ({"tolerance": 101}, "tolerance=101"),
+        ({"starts": 0}, "starts=0"),
+    ],
+)
+def test_bad_settings(change, message):
+    tracks, groups = tracks_of({f"a{i}": [["rock", "pop"]] for i in range(9)})
+    with pytest.raises((ConfigError, DataError), match=message):
+        search.find(tracks, groups, **{"top": 2, "min_tracks": 1, **change})
+
+
+def test_two_artists_are_too_few():
+    with pytest.raises(DataError, match="2 artists cannot be split"):
+        search.find(*tracks_of({"a": [["x"]] * 9, "b": [["x"]] * 9}), top=1, min_tracks=1)
+
+
+def test_saved_split_is_read_again(tmp_path):
+    tracks, groups = tracks_of({f"a{i}": [["rock"]] for i in range(20)})
+    found = search.find(tracks, groups, top=1, min_tracks=2, tolerance=5)
+    search.save(tmp_path / "s.json", found, made={"seed": 0})
+    assert search.load(tmp_path / "s.json") == (found.parts, ("rock",))
+    for content, message in [
+        ('{"format": "x"}', "not a split"),
+        ('{"format": "orpheus-split", "version": 9}', "has version 9"),
+        ('{"format": "orpheus-split", "version": 1, "train": [1]}', "'train' is missing or not a list"),
+    ]:
+        (tmp_path / "s.json").write_text(content)
+        with pytest.raises(DataError, match=message):
+            search.load(tmp_path / "s.json")

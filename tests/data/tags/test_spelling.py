@@ -1,0 +1,47 @@
+"""orpheus.data.tags.spelling: which spellings are one tag, against a hand-made table."""
+
+import pytest
+
+from orpheus.data.tags.spelling import spelling_key
+
+SAME = [
+    ["hip-hop", "Hip Hop", "hiphop", "hip_hop", "hip hops"],
+    ["R&B", "rnb", "r and b", "r n b", "R'n'B", "r & b"],
+    ["rock and roll", "Rock & Roll", "rock 'n' roll", "rock’n’roll", "rocknroll"],
+    ["80s", "80's", "1980s", "eighties", "The80s"[3:], "1980's"],
+    ["80s pop", "1980s-pop", "eighties pop", "80´s pop"],
+    ["00s", "2000s", "noughties"],
+    ["10s", "2010s"],
+    ["Björk", "bjo\u0308rk"],
+    ["favourite", "favourites"],
+]
+DIFFERENT = [
+    "80",
+    "80s",
+    "1980",
+    "1880s",
+    "2080s",
+    "bass",
+    "band",
+    "sand",
+    "s",
+    "n",
+    "björk",
+    "bjork",
+    "!!!",
+    "???",
+    "日本",
+    "日",
+    "90s",
+]
+
+
+@pytest.mark.parametrize("spellings", SAME, ids=lambda spellings: spellings[0])
+def test_spellings_of_one_tag_share_a_key(spellings):
+    assert len({spelling_key(tag) for tag in spellings}) == 1
+
+
+def test_different_tags_have_different_keys():
+    assert len({spelling_key(tag) for tag in DIFFERENT}) == len(DIFFERENT)
+    firsts = {spelling_key(spellings[0]) for spellings in SAME}
+    assert len(firsts) == len(SAME)

@@ -1,0 +1,182 @@
+"""Scores of experiments against textbook loops and scikit-learn; baselines on data with a known answer."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from orpheus.config import experiment as config_experiment
+from orpheus.data.items import layout, tables
+from orpheus.errors import ConfigError, DataError
+from orpheus.tasks.recommendation import demo, steps
+from orpheus.tasks.recommendation import metrics as recommendation_metrics
+from orpheus.tasks.recommendation.data import open_data
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = demo.write(tmp_path_factory.mktemp("demo"), users=80, artists=120)
+    values = {
+        "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": demo.DIM},
+        "inputs": {"bio": {"kind": "vector", "setting": "bio"}, "audio": {"kind": "vector", "setting": "audio-emb"}},
+        "evaluating": {"k": 7, "cutoffs": [1, 3]},
+    }  # fmt: skip
+    return open_data(folder.root, config_experiment.parse(values))
+
+
+def textbook(data, vectors, k):
+    """MAP@k by the formula, one user after the other."""
+    users, counts = recommendation_metrics.user_factors(data), tables.counts(data.folder, "test").matrix.toarray()
+    values = []
+    for number, user in enumerate(users):
+        relevant = {item for item in range(len(vectors)) if counts[item, number] > 0}
+        if not relevant:
+            continue
+        ranked = sorted(range(len(vectors)), key=lambda item: -float(user @ vectors[item]))[:k]
+        hits, total = 0, 0.0
+        for place, item in enumerate(ranked, 1):
+            if item in relevant:
+                hits += 1
+                total += hits / place
+        values.append(total / min(len(relevant), k))
+    return np.mean(values), len(values)
+
+
+def test_lists_and_r_squared_against_the_textbook(data):
+    vectors = RNG.normal(size=(len(data.splits.test), demo.DIM)).astype(np.float32)
+    result = recommendation_metrics.evaluate(data, vectors, "test", replicates=100)
+    expected, users = textbook(data, vectors, 7)
+    assert result["users"] == users and result["mean"]["MAP@7"] == pytest.approx(expected, abs=1e-9)
+    low, high = result["intervals"]["MAP@7"]
+    assert low < expected < high
+    truth = data.examples("test", targets=True).targets(np.arange(len(vectors)), 0)
+    assert result["R2"] == pytest.approx(metrics.r2_score(truth, vectors), abs=1e-5)
+    again = recommendation_metrics.evaluate(data, vectors, "test", k=3)
+    assert again["mean"]["MAP@3"] == pytest.approx(textbook(data, vectors, 3)[0], abs=1e-9)
+
+
+def test_items_may_stand_in_any_order_in_the_splits(data):
+    """Scores belong to ids: a set that is read in another order gives the same result."""
+    from dataclasses import replace
+
+    vectors = RNG.normal(size=(len(data.splits.test), demo.DIM)).astype(np.float32)
+    turned = replace(data, splits=data.splits._replace(test=data.splits.test[::-1]))
+    one, other = (
+        recommendation_metrics.evaluate(data, vectors, "test"),
+        recommendation_metrics.evaluate(turned, vectors[::-1], "test"),
+    )
+    assert one["mean"]["MAP@7"] == pytest.approx(other["mean"]["MAP@7"], abs=1e-12)
+
+
+def test_baselines_stand_in_the_order_they_must(data):
+    found = {name: one["mean"]["MAP@7"] for name, one in recommendation_metrics.compare(data, replicates=10).items()}
+    assert list(found) == ["random", "popularity", "nearest neighbours", "popularity, oracle", "upper bound"]
+    assert found["random"] < found["nearest neighbours"] < found["upper bound"]
+    assert found["random"] < found["popularity, oracle"] < found["upper bound"]
+    features = recommendation_metrics.raw_features(data, ["train", "val", "test"])[0]
+    assert features.shape == (sum(map(len, data.splits)), sum(shape[0] for shape in data.shapes.values()))
+    norms = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+    np.testing.assert_allclose(norms, np.sqrt(2), atol=1e-5)
+
+
+def classes_folder(tmp_path, truth, *, fact="class", factors=None):
+    folder = layout.DataFolder(tmp_path, "C")
+    names = [f"class {number}" for number in range(truth.shape[1])]
+    layout.write_ids(folder.labels(), names)
+    third = len(truth) // 3
+    for number, subset in enumerate(layout.SETS):
+        rows = slice(number * third, (number + 1) * third)
+        layout.write_ids(folder.items_index(subset), [f"i{n}" for n in range(len(truth))[rows]])
+        tables.save_matrix(folder.targets(subset, "class", truth.shape[1]), truth[rows])
+        tables.save_sets(folder, "x", {subset: RNG.normal(size=(third, 3)).astype(np.float32)})
+        if factors is not None:
+            tables.save_matrix(folder.targets(subset, fact, factors.shape[1]), truth[rows] @ factors)
+    if factors is not None:
+        tables.save_matrix(folder.class_factors(fact, factors.shape[1]), factors)
+    return folder
+
+
+def open_classes(folder, evaluation, *, fact="class", dim=None, activation="sigmoid", loss="binary_crossentropy"):
+    values = {
+        "evaluation": evaluation, "data": {"dataset": "C", "fact": fact, "dim": dim},
+        "inputs": {"x": {"kind": "vector", "setting": "x"}}, "output": {"activation": activation},
+        "model-training": {"loss": loss}, "evaluating": {"cutoffs": [1, 3, 5]},
+    }  # fmt: skip
+    return open_data(folder.root, config_experiment.parse(values))
+
+
+def test_multilabel_against_scikit_learn(tmp_path):
+    truth = (RNG.random((90, 6)) < 0.35).astype(np.float32)
+    truth[:, 5] = 0  # a class that never occurs
+    truth[60:, 0] = np.arange(30) % 2
+    data = open_classes(classes_folder(tmp_path, truth), "multilabel")
+    values = np.clip(truth * 0.3 + RNG.random((90, 6)), 0, 1.3).astype(np.float32)
+    result = recommendation_metrics.evaluate(data, values[60:], "test", validation=values[30:60], replicates=20)
+    part, out = truth[60:], values[60:]
+    occurring = [c for c in range(6) if 0 < part[:, c].sum() < 30]
+    assert result["left_out"] == ["class 5"]
+    expected = metrics.roc_auc_score(part[:, occurring], out[:, occurring], average="macro")
+    assert result["macro"]["roc_auc"] == pytest.approx(expected, abs=1e-9)
+    first = out.argmax(axis=1)
+    some = part.any(axis=1)
+    assert result["lists"]["P@1"] == pytest.approx(part[np.arange(30), first][some].mean(), abs=1e-6)
+    assert result["diversity"]["ADiv/C@1"] == pytest.approx(len(set(first[some])) / 6)
+    limits = result["thresholds"]
+    assert limits["class 5"] is None
+    best = max(metrics.f1_score(truth[30:60, 1], values[30:60, 1] >= limit) for limit in values[30:60, 1])
+    assert metrics.f1_score(truth[30:60, 1], values[30:60, 1] >= limits["class 1"]) == pytest.approx(best)
+    assert set(result["at_thresholds"]) == {"accuracy", "precision", "recall", "f1"}
+    assert "ADiv/C@3" in steps.table({"items": 30, **result}, "m", "test")
+
+
+def test_factors_are_scored_by_their_cosine_with_the_classes(tmp_path):
+    factors = RNG.normal(size=(4, 3)).astype(np.float32)
+    truth = np.eye(4, dtype=np.float32)[np.arange(60) % 4]
+    folder = classes_folder(tmp_path, truth, fact="pmi", factors=factors)
+    data = open_classes(folder, "multilabel", fact="pmi", dim=3, activation="linear", loss="cosine")
+    outputs = 7 * factors[np.arange(20) % 4]  # long vectors in the right direction
+    cosine = recommendation_metrics.class_scores(data, outputs)
+    np.testing.assert_allclose(cosine.max(axis=1), 1, atol=1e-5)
+    assert recommendation_metrics.evaluate(data, outputs, "test")["macro"]["pr_auc"] == pytest.approx(1.0)
+    tables.save_matrix(folder.class_factors("pmi", 3), factors[:2])
+    with pytest.raises(DataError, match=r"class_factors_pmi_3_C.npy: shape \(2, 3\), expected \(4, 3\)"):
+        recommendation_metrics.class_scores(data, outputs)
+
+
+def test_multiclass_and_its_picture(tmp_path):
+    labels = np.arange(90) % 3
+    folder = classes_folder(tmp_path, np.eye(3, dtype=np.float32)[labels])
+    data = open_classes(folder, "multiclass", activation="softmax", loss="categorical_crossentropy")
+    outputs = RNG.random((30, 3)).astype(np.float32)
+    result = recommendation_metrics.evaluate(data, outputs, "test", replicates=50)
+    truth, predicted = labels[60:], outputs.argmax(axis=1)
+    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(truth, predicted))
+    assert result["f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
+    np.testing.assert_array_equal(result["confusion"], metrics.confusion_matrix(truth, predicted))
+    recommendation_metrics.draw_confusion(result["confusion"], result["classes"], tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+    two = np.eye(3, dtype=np.float32)[labels]
+    two[61] = 1
+    tables.save_matrix(folder.targets("test", "class", 3), two[60:])
+    with pytest.raises(DataError, match="item 'i61' has not exactly one class"):
+        recommendation_metrics.evaluate(data, outputs, "test")
+
+
+def test_binary(tmp_path):
+    truth = (np.arange(60) % 2).astype(np.float32)[:, None]
+    data = open_classes(classes_folder(tmp_path, truth), "binary")
+    result = recommendation_metrics.evaluate(data, np.full((20, 1), 0.5, np.float32), "test")
+    assert result["accuracy"] == 0.5 and result["classes"] == ["not class 0", "class 0"]
+    assert result["confusion"] == [[0, 10], [0, 10]]
+
+
+def test_what_cannot_be_scored_is_said(tmp_path, data):
+    truth = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
+    other = open_classes(classes_folder(tmp_path, truth), "multiclass", activation="softmax")
+    with pytest.raises(ConfigError, match="baselines: evaluation=multiclass"):
+        recommendation_metrics.compare(other)
+    data.folder.matrix("test").rename(tmp_path / "away.npz")
+    with pytest.raises(DataError, match=r"matrix_test_DEMO\.npz: no such file"):
+        recommendation_metrics.evaluate(data, np.zeros((len(data.splits.test), demo.DIM), np.float32), "test")
+    (tmp_path / "away.npz").rename(data.folder.matrix("test"))

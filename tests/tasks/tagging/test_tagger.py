@@ -1,0 +1,117 @@
+"""orpheus.tasks.tagging.tagger and learning.inference.ahead: files batched together, decoded while the model is at work."""
+
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+from orpheus.errors import ConfigError, DataError
+from orpheus.learning.engine import inference
+from orpheus.tasks.tagging.tagger import Tagger
+from tests.untrained import make_run
+
+SPEC = AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32)
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    return Tagger(make_run(tmp_path_factory.mktemp("run"), SPEC, seconds=1.0))
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """Files of 0.4 to 9 s, one of them empty and one cut off in the middle of its header."""
+    folder = tmp_path_factory.mktemp("songs")
+    paths = []
+    for index, seconds in enumerate((2.5, 0.4, 0, 9.0, 1.0, 3.2)):
+        paths.append(folder / f"{index}.wav")
+        soundfile.write(paths[-1], np.random.default_rng(index).normal(0, 0.1, int(8000 * seconds)), 8000)
+    paths[2].write_bytes(b"")
+    paths.append(folder / "cut.wav")
+    paths[-1].write_bytes(paths[0].read_bytes()[:20])
+    return paths
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+def test_files_together_are_scored_as_each_alone(tagger, songs, batch_size):
+    found = list(tagger.predict_files(songs, hop_seconds=0.5, batch_size=batch_size))
+    assert [path for path, _ in found] == songs
+    for path, result in found:
+        if path in (songs[2], songs[-1]):
+            assert isinstance(result, DataError) and str(result).startswith(str(path))
+            with pytest.raises(DataError, match=path.name):
+                tagger.predict(path)
+            continue
+        alone = tagger.predict(path, hop_seconds=0.5, batch_size=7)
+        np.testing.assert_array_equal(result.starts, alone.starts)
+        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-5)  # float32 sums in batches of other sizes
+
+
+def test_batches_go_across_files(tagger, songs, monkeypatch):
+    sizes = []
+    forward = tagger._forward
+    monkeypatch.setattr(tagger, "_forward", lambda batch: sizes.append(len(batch)) or forward(batch))
+    total = sum(
+        len(result.starts) for _, result in tagger.predict_files([songs[1], songs[4], songs[0]] * 4, batch_size=8)
+    )
+    assert total == 4 * (1 + 1 + 3) and sizes == [8, 8, 4]
+
+
+def test_a_file_that_breaks_behind_its_first_windows_spoils_no_other(tagger, songs, monkeypatch):
+    from orpheus.data.audio import reading
+
+    stream = reading.stream
+
+    def breaking(path, spec):
+        for number, block in enumerate(stream(path, spec)):
+            yield block
+            if path == songs[3] and number == 0:
+                raise DataError(f"{path}: broken in the middle")
+
+    expected = tagger.predict(songs[5])
+    monkeypatch.setattr(reading, "stream", breaking)
+    for size in (2, 100):
+        results = dict(tagger.predict_files([songs[0], songs[3], songs[5]], batch_size=size))
+        assert isinstance(results[songs[3]], DataError)
+        np.testing.assert_allclose(results[songs[5]].scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("hop", [0, -1, 1.5])
+def test_a_hop_out_of_range(tagger, songs, hop):
+    with pytest.raises(ConfigError, match="hop_seconds"):
+        list(tagger.predict_files(songs, hop_seconds=hop))
+
+
+def test_items_are_made_ahead_by_another_thread_and_no_more_than_asked():
+    """The second is made before it is asked for; the fourth only after the second has been taken."""
+    made, threads, second = [], set(), threading.Event()
+
+    def items():
+        for number in range(6):
+            made.append(number)
+            threads.add(threading.get_ident())
+            if number == 1:
+                second.set()
+            yield number
+
+    iterator = inference.ahead(items(), 2)
+    assert next(iterator) == 0
+    assert second.wait(10) and threading.get_ident() not in threads
+    assert max(made) <= 2
+    assert list(iterator) == [1, 2, 3, 4, 5]
+
+
+def test_an_error_comes_in_its_place():
+    def items():
+        yield 1
+        raise DataError("broken")
+
+    iterator = inference.ahead(items(), 3)
+    assert next(iterator) == 1
+    with pytest.raises(DataError, match="broken"):
+        next(iterator)
+    stopped = inference.ahead(iter(range(1000)), 2)
+    assert next(stopped) == 0
+    stopped.close()
