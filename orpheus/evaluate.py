@@ -81,7 +81,7 @@ def body(arguments: argparse.Namespace) -> int:
         return _compare(run, finding.find_run(arguments.compare_tags), arguments)
     if finding.is_experiment(run):
         return _items(run, arguments)
-    (_retrieval if run.read("run")["task"] == "retrieval" else _tagger)(run, arguments)
+    (_retrieval if run.task == "retrieval" else _tagger)(run, arguments)
     run.publish()
     return 0
 
@@ -104,8 +104,7 @@ def _retrieval(run, arguments: argparse.Namespace) -> None:
         replicates=arguments.bootstrap,
         progress=lambda items: cli.progress(items, desc=f"embed {split}", unit="batch"),
     )
-    stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
-    run.write("metrics", {**stored, split: result})
+    run.write_metrics(split, result)
     print(metrics.table(result, split))
 
 
@@ -127,8 +126,7 @@ def _tagger(run, arguments: argparse.Namespace) -> None:
         leaks=leaks,
         progress=lambda items: cli.progress(items, desc=f"evaluate {split}", unit="batch"),
     )
-    stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
-    run.write("metrics", {**stored, split: result})
+    run.write_metrics(split, result)
     scores.save(run, split)
     if arguments.csv:
         evaluation.write_csv(arguments.csv, result)

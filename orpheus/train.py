@@ -155,7 +155,7 @@ def body(arguments: argparse.Namespace) -> int:
         if finding.is_experiment(run):
             return _resume_experiment(run, arguments)
         strategy = fit.strategy(arguments.cuda, arguments.strategy)
-        plan = (retrieval_plan.retrieval if run.read("run")["task"] == "retrieval" else tagging)(arguments, run, {}, "")
+        plan = (retrieval_plan.retrieval if run.task == "retrieval" else tagging)(arguments, run, {}, "")
     else:
         run = None
         values, source = config_module.read(arguments.config)

@@ -27,4 +27,4 @@ def find_run(name: str, data_dir: Path | str | None = None) -> Run:
 
 def is_experiment(run: Run) -> bool:
     """Whether a run is of an experiment, not of a tagger."""
-    return run.read("run").get("task") in ("recommendation", "classification")
+    return run.task in ("recommendation", "classification")

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from orpheus.base import files
+from orpheus.data.audio.spec import AudioSpec
+from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-io", "soundfile", "soxr", "librosa")
@@ -91,6 +93,59 @@ class Run:
     def read(self, name: str) -> Any:
         """Read NAME.json."""
         return files.read_json(self.folder / f"{name}.json")
+
+    def _read_or(self, name: str, default: Any) -> Any:
+        return self.read(name) if (self.folder / f"{name}.json").is_file() else default
+
+    @property
+    def task(self) -> str:
+        """The task that run.json names, ``"unknown"`` where it names none."""
+        return str(self.read("run").get("task", "unknown"))
+
+    def check_task(self, task: str, use: str) -> None:
+        """Refuse a run of another task.
+
+        Args:
+            task: The one that is wanted.
+            use: What it is wanted for, for the message: ``"search needs a retrieval run"``.
+
+        Raises:
+            DataError: run.json names another.
+        """
+        if self.task != task:
+            raise DataError(f"{self.folder}: a run of {self.task}; {use}")
+
+    def spec(self) -> AudioSpec:
+        """spec.json: what the audio it was trained on is stored as.
+
+        Raises:
+            DataError: missing (the run's input is no audio) or not a spec.
+        """
+        return AudioSpec.from_json(self.read("spec"), str(self.folder / "spec.json"))
+
+    def classes(self) -> TagTargets:
+        """classes.json: the outputs in column order, and which tags stand for each.
+
+        Raises:
+            DataError: missing, or an experiment's, which has names alone (`class_names`).
+        """
+        return TagTargets.from_json(self.read("classes"), str(self.folder / "classes.json"))
+
+    def class_names(self) -> tuple[str, ...]:
+        """The outputs' names in column order; empty where they have none."""
+        return tuple(map(str, self._read_or("classes", {}).get("classes", ())))
+
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json: split → what its evaluation found; empty before the first one."""
+        return self._read_or("metrics", {})
+
+    def write_metrics(self, split: str, found: dict[str, Any]) -> None:
+        """Write what an evaluation found to metrics.json, beside the other splits'."""
+        self.write("metrics", {**self.metrics(), split: found})
+
+    def history(self) -> list[dict[str, Any]]:
+        """history.json: a row per epoch; empty before the first."""
+        return self._read_or("history", [])
 
     @property
     def place(self) -> str:

@@ -51,8 +51,7 @@ class Dashboard(TensorBoard):
         self.run, self.metric, self.vectors = run, metric, vectors
         self.every = -(-epochs // MAX_EPOCHS)
         self.side = "validation" if validated else "train"
-        classes = self._read("classes").get("classes", [])
-        self.classes = [str(name) for name in classes]
+        self.classes = list(run.class_names())
 
     def _read(self, name: str) -> dict[str, Any]:
         return self.run.read(name) if (self.folder / f"{name}.json").is_file() else {}

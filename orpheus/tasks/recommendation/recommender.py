@@ -165,13 +165,13 @@ class MusicRecommender:
             run.write("run", recommendation_data.describe(data, "music_recommender", seed=0, built_in=False))
             say("Training")
             job.train(data, run, fit.Options(epochs=15), fit.strategy(), seed=0)
-            losses = [epoch["val_loss"] for epoch in run.read("history")]
+            losses = [epoch["val_loss"] for epoch in run.history()]
             say(f"  {len(losses)} epochs, validation loss {losses[0]:.4f} to {min(losses):.4f}")
             say(f"Saving {run.folder} in {run_table.write_table(folder.models)}")
             self._load(run)
             say("Evaluating")
             result = metrics.evaluate(self.data, self.vectors, "test")
-            run.write("metrics", {"test": result})
+            run.write_metrics("test", result)
             run_table.write_table(folder.models)
             say(f"  R2 avg: {result['R2']:.4f}")
             say(f"  MAP@500: {result['mean']['MAP@500']:.5f}")
@@ -192,7 +192,7 @@ def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
         return finding.find_run(str(path), None if data_dir is None else Path(data_dir))
     for row in reversed(run_table.trained(path / "models")):
         run = Run.open(path / "models" / row["id"])
-        if run.read("run")["task"] == "recommendation" and run.model_path.is_file():
+        if run.task == "recommendation" and run.model_path.is_file():
             return run
     raise DataError(f"{path}: no trained recommendation run; make one with python -m orpheus.experiment rec_sparse SETTING --data-dir {path}")  # fmt: skip
 

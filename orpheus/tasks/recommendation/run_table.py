@@ -20,8 +20,7 @@ def trained(models: Path) -> list[dict[str, Any]]:
     for path in sorted(runs, key=lambda one: (len(one.name), one.name)):
         run = Run(path)
         about, settings = run.read("run"), run.read("config")
-        scores = run.read("metrics") if (path / "metrics.json").is_file() else {}
-        history = run.read("history") if (path / "history.json").is_file() else []
+        scores, history = run.metrics(), run.history()
         losses = [(epoch["val_loss"], epoch["epoch"]) for epoch in history if epoch.get("val_loss") is not None]
         subset = "test" if "test" in scores else next(iter(scores), "")
         rows.append(

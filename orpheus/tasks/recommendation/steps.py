@@ -145,8 +145,7 @@ def evaluate(
         result["baselines"] = {
             name: {key: value for key, value in one.items() if key != "per_user"} for name, one in found.items()
         }
-    stored = run.read("metrics") if (run.folder / "metrics.json").exists() else {}
-    run.write("metrics", {**stored, subset: result})
+    run.write_metrics(subset, result)
     if "confusion" in result:
         metrics.draw_confusion(result["confusion"], result["classes"], run.folder / f"confusion_{subset}.png")
     return table(result, run.folder.name, subset)

@@ -36,7 +36,7 @@ class Material:
         rates: (epochs,) learning rate, where TensorBoard's events have it.
         scores: Of the judged side's tracks.
         valid: Of the validation tracks, by which thresholds are chosen.
-        classes: classes.json, where there is one.
+        classes: Names of the outputs, empty where they have none.
         per_user: Metric → (users,), of recommendation.
     """
 
@@ -49,7 +49,7 @@ class Material:
     rates: list[float] = field(default_factory=list)
     scores: Scores | None = None
     valid: Scores | None = None
-    classes: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
     per_user: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -78,7 +78,7 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
     found = []
     for index, run in enumerate(runs):
         name = names[index] if names.count(names[index]) == 1 else f"{names[index]} ({'ABCDEFGH'[index % 8]})"
-        stored = _read(run, "metrics", {})
+        stored = run.metrics()
         side = split if split in stored else {"valid": "val"}.get(split, split)
         if side not in stored:
             log.warning("%s: not judged on its %s side; python -m orpheus.evaluate %s", name, split, run.folder)
@@ -86,14 +86,14 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
             Material(
                 run,
                 name,
-                _read(run, "run", {}),
-                _read(run, "config", {}),
+                run.read("run"),
+                run.read("config"),
                 stored.get(side, {}),
-                _read(run, "history", []),
+                run.history(),
                 learning_rates(run),
                 Scores.load(run, split),
                 Scores.load(run, "valid") if split != "valid" else None,
-                _read(run, "classes", {}),
+                run.class_names(),
                 _per_user(run, side),
             )
         )
@@ -106,10 +106,6 @@ def _per_user(run: Run, side: str) -> dict[str, np.ndarray]:
         return {}
     with np.load(path) as stored:
         return {name: stored[name].astype(np.float64) for name in stored.files}
-
-
-def _read(run: Run, name: str, default: Any) -> Any:
-    return run.read(name) if (run.folder / f"{name}.json").is_file() else default
 
 
 def learning_rates(run: Run) -> list[float]:

@@ -19,7 +19,7 @@ def summary(material: Sequence[Material], split: str) -> Html:
     for index, one in enumerate(material):
         rows = {
             "task": " ".join(filter(None, [one.about.get("task"), one.about.get("frontend") or one.about.get("experiment")])),
-            "classes": len(one.classes.get("classes", [])) or None,
+            "classes": len(one.classes) or None,
             "epochs": _epochs(one),
             "parameters": f"{one.about['parameters']:,}" if one.about.get("parameters") else None,
             f"{split} side": _judged(one),

@@ -329,9 +329,9 @@ def _together(scores: Scores, order: np.ndarray) -> np.ndarray:
 def cooccurrences(one: Material) -> Section:
     """Clusters with their members, and which classes meet on tracks."""
     body = ""
-    columns = one.classes.get("columns", {})
-    names = one.classes.get("classes", [])
-    clusters = one.classes.get("kind") == "clusters" or len(columns) > len(names)
+    targets = one.run.classes()
+    columns, names = targets.columns, targets.classes
+    clusters = targets.kind == "clusters" or len(columns) > len(names)
     if clusters:
         rows = []
         for index, name in enumerate(names):

@@ -336,14 +336,14 @@ def reopen_data(
     checks.check_moved(settings, tfrecords_dir, factors)
     catalogue = None
     if settings["tfrecords_dir"]:
-        spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+        spec = run.spec()
         made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
         folder = str(tfrecords_dir or settings["tfrecords_dir"])
         catalogue = format.open_folder(folder, format=spec.format, wanted={**config.tfrecords.model_dump(), **made})
     kept = run.read("songs")
     return assemble(
         config,
-        TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json")),
+        run.classes(),
         np.asarray(tables.read(run.folder / TAG_VECTORS).matrix, np.float32),
         {song: given for song, (_, given) in kept.items()},
         {song: group for song, (group, _) in kept.items()},

@@ -15,7 +15,6 @@ from orpheus.data.batches import random_access
 from orpheus.data.items import tables
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
-from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -40,18 +39,15 @@ class Retriever:
 
     def __init__(self, run: Run):
         self.run = run
+        run.check_task("retrieval", "search needs one of task retrieval")
         settings, self.config = run.read("run"), data.load_config(run)
-        if settings["task"] != "retrieval":
-            raise DataError(f"{run.folder}: a run of {settings['task']}; search needs one of task retrieval")
         self.model = load_model(run)
         self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
         self.input_type: str = settings["input_type"]
         self.dimension = int(self.model.output_shape[-1])
         self._columns = settings["dimensions"].get("factors", [0])[0]
-        self.spec = None
-        if self.input_type != "cf":
-            self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
-        self._targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+        self.spec = run.spec() if self.input_type != "cf" else None
+        self._targets = run.classes()
         self.training_tags = tuple(
             tag for tag in self._targets.classes if tag not in set(self.config.retrieval.zero_shot)
         )

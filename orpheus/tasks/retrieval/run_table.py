@@ -35,9 +35,8 @@ def beside(runs: Sequence[Run], side: str = "test", *, different_splits: bool = 
     about = {}
     for run in runs:
         settings, config = run.read("run"), run.read("config")
-        if settings["task"] != "retrieval":
-            raise DataError(f"{run.folder}: a run of {settings['task']}; the table is of retrieval runs")
-        scores = run.read("metrics").get(side) if (run.folder / "metrics.json").is_file() else None
+        run.check_task("retrieval", "the table is of retrieval runs")
+        scores = run.metrics().get(side)
         if scores is None:
             raise DataError(f"{run.folder}: not evaluated; run python -m orpheus.evaluate {run.folder} --split {side}")
         about[str(run.folder)] = scores

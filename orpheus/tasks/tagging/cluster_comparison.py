@@ -61,8 +61,7 @@ def compare(
     if split == "train":
         raise ConfigError("--compare-tags with --split train: models are compared on unseen tracks; take test or valid")
     for run in (cluster_run, tag_run):
-        if (task := run.read("run").get("task")) != "tagging":
-            raise ConfigError(f"--compare-tags: {run.folder} is a run of {task}; only runs of taggers can be compared")
+        run.check_task("tagging", "--compare-tags compares runs of taggers")
     mine = reopen_data(cluster_run, tfrecords_dir=tfrecords_dir)
     same_frontend = cluster_run.read("run")["frontend"] == tag_run.read("run")["frontend"]
     other = reopen_data(tag_run, tfrecords_dir=tfrecords_dir if same_frontend else None)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from orpheus.base import storage
 from orpheus.config.tagging import Config
-from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.batches.part import Part
 from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
@@ -131,14 +130,14 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     """
     settings = run.read("run")
     config = load_config(run)
-    spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
+    spec = run.spec()
     folder = tfrecords_dir or settings["tfrecords_dir"]
     wanted = {
         **config.tfrecords.model_dump(),
         **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
     }
     catalogue = format.open_folder(folder, format=spec.format, wanted=wanted, tag_names=settings["tag_names"])
-    targets = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+    targets = run.classes()
     split = {name: tuple(shards) for name, shards in settings["split"].items()}
     for shard in sum(split.values(), ()):
         if shard not in catalogue.shards:

@@ -82,8 +82,7 @@ def export(
         raise ConfigError(f"format={kind!r}: choose one of {', '.join(FORMATS)}")
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"threshold={threshold}: must be between 0 and 1")
-    if (task := run.read("run").get("task")) != "tagging":
-        raise DataError(f"{run.folder}: a run of {task}; only runs of taggers can be exported")
+    run.check_task("tagging", "only runs of taggers can be exported")
     out = Path(out).expanduser()
     if out.is_dir() and (kind != "savedmodel" or any(out.iterdir())):
         raise ConfigError(f"{out}: a folder with something in it, or in place of a file; name another one")

@@ -96,11 +96,9 @@ def start(
         DataError: not a trained tagger's run, or word vectors that cannot be read.
     """
     run = Run.open(origin)
-    if (task := run.read("run").get("task")) != "tagging":
-        raise DataError(f"{run.folder}: a run of {task}; --init-from takes a tagger's")
-    spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
-    _check_fits(run, spec, tagging_data.load_config(run), data.catalogue.spec, config)
-    old = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json"))
+    run.check_task("tagging", "--init-from takes a tagger's")
+    _check_fits(run, run.spec(), tagging_data.load_config(run), data.catalogue.spec, config)
+    old = run.classes()
     near, source = _nearest(old, data.targets, embeddings, progress) if embeddings else ({}, "")
     rows = {name: [name] if name in old.classes else near.get(name, []) for name in data.targets.classes}
     planned = _read(run, old.classes, rows, source)
@@ -118,8 +116,7 @@ def reopen(run: Run) -> Start | None:
     if described is None or run.checkpoints():
         return None
     origin = Run.open(described["run"])
-    old = TagTargets.from_json(origin.read("classes"), str(origin.folder / "classes.json"))
-    planned = _read(origin, old.classes, described["rows"], described["embeddings"])
+    planned = _read(origin, origin.classes().classes, described["rows"], described["embeddings"])
     if planned.sha256 != described["sha256"]:
         raise DataError(f"{origin.model_path}: not the model that {run.folder} started from; start a new run")
     return planned

@@ -120,7 +120,7 @@ def load_loss(run: Run) -> EmbeddingAwareCrossentropy | None:
         raise DataError(
             f"{path}: cannot be read ({error}); the run cannot go on with its loss without this file"
         ) from None
-    classes = len(run.read("classes")["classes"])
+    classes = len(run.classes().classes)
     if similarity.shape != (classes, classes):
         raise DataError(f"{path}: has shape {similarity.shape}, the run has {classes} classes; put back its own file")
     try:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from orpheus.data.audio import reading
-from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.runs.folder import Run
@@ -56,8 +54,8 @@ class Tagger:
 
     def __init__(self, run: Run):
         self.run = run
-        self.spec = AudioSpec.from_json(run.read("spec"), str(run.folder / "spec.json"))
-        self.classes = TagTargets.from_json(run.read("classes"), str(run.folder / "classes.json")).classes
+        self.spec = run.spec()
+        self.classes = run.classes().classes
         self.window_seconds = data.load_config(run).training.window_length
         self.model = load_model(run)
         self._forward = inference.forward(self.model)
