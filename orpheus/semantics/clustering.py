@@ -1,19 +1,27 @@
 """Clusters of tags: k-means with normalised centroids, linkage of a distance matrix, the number of them by silhouette.
 
-Why k-means is written here: `faiss.Kmeans(spherical=True)` and scikit-learn's `KMeans` stop where Lloyd's iterations
-stop, and scikit-learn minimises another cost, its centroids not being normalised. On 7,669 vectors of 200 dimensions in
-100 clusters both end 1 to 3 % above the cost reached here with as many starts, in no less time
-(`benchmarks/clustering.py` prints the comparison).
+Why k-means is written here: `faiss.Kmeans(spherical=True)` and scikit-learn's `KMeans` take Lloyd's steps, which end in
+local optima that steps of another kind leave, and scikit-learn minimises another cost, its centroids not being
+normalised. `benchmarks/clustering.py` prints cost and time of each.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from orpheus.errors import ConfigError, DataError
 
 LINKAGES = ("average", "complete", "single")
+_SEEDED = 4096  # points among which starting centroids are sought; the table of their distances takes 67 MB
+_BLOCK = 1024  # points compared with all clusters at once: what is computed of them stays in the processor's cache
+_HALVINGS = (4, 6)  # steps after which the worse half of the starts is given up
+_FINISHED = 5  # starts that are carried to the end
+_SLOW = 2e-4  # share of the cost that a step must save for the next to be taken
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class KMeans:
         labels: (n,) int32 in [0, k).
         centroids: (k, d) float32 unit rows.
         cost: Sum over all points of 1 − cos(point, its centroid); half the squared Euclidean distance.
-        history: Cost after each iteration of the initialisation that won.
+        history: Cost after each step of the start that won, and after its moves of single points.
     """
 
     labels: np.ndarray
@@ -58,17 +66,19 @@ def kmeans(
     seed: int = 0,
     progress: Callable[..., Iterable] | None = None,
 ) -> KMeans:
-    """Spherical k-means: Lloyd's iterations with normalised centroids, the best of `n_init` k-means++ starts.
+    """Spherical k-means: the best of `n_init` starts from greedy k-means++.
 
-    Each start runs until no point changes its cluster; the cost never rises. The best is then refined by moving single
-    points for as long as one move lowers the cost, which leaves local optima that Lloyd's iterations cannot leave.
+    A step moves every point to the cluster where it lowers the cost most; where all of these moves together would raise
+    the cost, Lloyd's step is taken, so that it never rises. All starts take four steps, the better half of them two
+    more; the best of those left go on until a step saves less than 0.02 %, and then move single points for as long as
+    one move lowers the cost. No start is given up where `n_init` is at most five.
 
     Args:
         x: (n, d) vectors; their lengths do not matter.
         k: Number of clusters, at most the number of different directions.
         n_init: Starts.
-        max_iterations: Of one start.
-        seed: Same seed, same result on the same machine.
+        max_iterations: Steps of one start at most, the moves of single points apart.
+        seed: Same seed, same result on the same machine, whatever the number of threads.
         progress: Called as ``progress(range, desc=…)`` and iterated instead.
 
     Returns:
@@ -79,29 +89,48 @@ def kmeans(
 
     References:
         Dhillon and Modha, "Concept Decompositions for Large Sparse Text Data Using Clustering", 2001;
-        Dhillon, Guan and Kogan, "Iterative Clustering of High Dimensional Text Data Augmented by Local Search", 2002
-        (the moves of single points); Arthur and Vassilvitskii, "k-means++", 2007.
+        Dhillon, Guan and Kogan, "Iterative Clustering of High Dimensional Text Data Augmented by Local Search", 2002,
+        and Telgarsky and Vattani, "Hartigan's Method: k-means Clustering without Voronoi", 2010 (the moves);
+        Arthur and Vassilvitskii, "k-means++", 2007.
     """
+    from threadpoolctl import threadpool_limits
+
     if k < 1 or n_init < 1:
         raise ConfigError(f"k-means: n_clusters={k} and n_init={n_init} must be at least 1")
     x = normalised(x)
-    distinct = len(np.unique(np.round(x, 5), axis=0))
+    distinct = len({row.tobytes() for row in np.round(x, 5) + 0.0})  # + 0.0 makes -0 and 0 the same bytes
     if k > distinct:
         raise ConfigError(f"k-means: n_clusters={k} for {distinct} different vectors; ask for at most {distinct}")
-    rng = np.random.default_rng(seed)
-    best: tuple[float, np.ndarray, list[float]] | None = None
-    starts: Iterable[int] = range(n_init)
-    for _ in progress(starts, desc=f"k-means, {k} clusters", unit=" starts") if progress else starts:
-        labels, history = _lloyd(x, _plus_plus(x, k, rng), max_iterations)
-        if best is None or history[-1] < best[0]:
-            best = history[-1], labels, history
-    assert best is not None
-    labels, moved = _single_moves(x, best[1], k)
-    sums = _sums(x, labels, k)
+    numbers: Iterable[int] = range(n_init)
+    if progress:
+        numbers = progress(numbers, desc=f"k-means, {k} clusters", unit=" starts")
+    # Starts in threads, each one's linear algebra in one: sums split among threads may differ in the last bit.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        seeds = _Seeds(x, k, np.random.default_rng(seed))
+
+        def begin(own: np.random.SeedSequence) -> _Start:
+            start = _Start(x, seeds.draw(np.random.default_rng(own)))
+            start.descend(min(_HALVINGS[0], max_iterations))
+            return start
+
+        begun = pool.map(begin, np.random.SeedSequence(seed).spawn(n_init))
+        starts = [start for _, start in zip(numbers, begun, strict=True)]
+        for steps in (*_HALVINGS[1:], max_iterations):
+            starts = _best(starts, max(_FINISHED, len(starts) // 2))
+            list(pool.map(_Start.descend, starts, itertools.repeat(min(steps, max_iterations))))
+        starts = _best(starts, _FINISHED)
+        list(pool.map(_Start.move_single, starts))
+        (best,) = _best(starts, 1)
+    sums = _sums(x, best.labels, k)
     length = np.linalg.norm(sums, axis=1, keepdims=True)
-    centroids = np.where(length > 0, sums / np.maximum(length, 1e-30), _first_members(x, labels, k)).astype(np.float32)
+    centroids = np.where(length > 0, sums / np.maximum(length, 1e-30), _first_members(x, best.labels, k))
     cost = max(0.0, len(x) - float(length.sum()))
-    return KMeans(labels.astype(np.int32), centroids, cost, (*best[2], *([cost] if moved else [])))
+    return KMeans(
+        best.labels.astype(np.int32),
+        centroids.astype(np.float32),
+        cost,
+        (*(max(each, cost) for each in best.history), cost),
+    )
 
 
 def cost_of(x: np.ndarray, labels: np.ndarray) -> float:
@@ -111,56 +140,163 @@ def cost_of(x: np.ndarray, labels: np.ndarray) -> float:
     return len(x) - float(np.linalg.norm(_sums(x, labels, labels.max() + 1), axis=1).sum())
 
 
-def _plus_plus(x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """(k, d) starting centroids: greedy k-means++, drawn by 1 − cos, the best of 2 + ln k candidates each time."""
-    trials = 2 + int(np.log(k))
-    chosen = [int(rng.integers(len(x)))]
-    distance = np.clip(1 - x @ x[chosen[0]], 0, None)
-    for _ in range(k - 1):
-        cumulative = np.cumsum(distance + 1e-12, dtype=np.float64)
-        draws = np.searchsorted(cumulative, rng.random(trials) * cumulative[-1], side="right")
-        candidates = np.minimum(draws, len(x) - 1)
-        after = np.minimum(distance, np.clip(1 - x[candidates] @ x.T, 0, None))  # (trials, n)
-        winner = int(after.sum(axis=1).argmin())
-        chosen.append(int(candidates[winner]))
-        distance = after[winner]
-    return x[chosen]
+class _Seeds:
+    """Starting centroids by greedy k-means++ among a sample of the points: of 2 + ln k drawn each time, the best."""
+
+    def __init__(self, x: np.ndarray, k: int, rng: np.random.Generator):
+        size = min(len(x), max(_SEEDED, 2 * k))
+        self.points = x if size == len(x) else x[np.sort(rng.choice(len(x), size, replace=False))]
+        self.k, self.trials = k, 2 + int(np.log(k))
+        # 1 − cos of each pair: every start looks up rows of it that it would have to compute.
+        self.table = self._distances(np.arange(size)) if size <= _SEEDED else None
+
+    def _distances(self, rows: np.ndarray | list[int]) -> np.ndarray:
+        """(rows, points) of 1 − cos."""
+        result = self.points[rows] @ self.points.T
+        np.subtract(1, result, out=result)
+        return np.maximum(result, 0, out=result)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(k, d) centroids."""
+        chosen = [int(rng.integers(len(self.points)))]
+        lookup = self._distances if self.table is None else self.table.__getitem__
+        nearest = lookup(chosen)[0]
+        for _ in range(self.k - 1):
+            cumulative = np.cumsum(nearest + 1e-12, dtype=np.float64)
+            drawn = np.searchsorted(cumulative, rng.random(self.trials) * cumulative[-1], side="right")
+            candidates = np.minimum(drawn, len(nearest) - 1)
+            after = np.minimum(lookup(candidates), nearest)  # (trials, points)
+            winner = int(after.sum(axis=1).argmin())
+            chosen.append(int(candidates[winner]))
+            nearest = after[winner]
+        return self.points[chosen]
 
 
-def _lloyd(x: np.ndarray, centroids: np.ndarray, max_iterations: int) -> tuple[np.ndarray, list[float]]:
-    """Labels and the cost after each iteration."""
-    k, everyone = len(centroids), np.arange(len(x))
-    labels = np.full(len(x), -1)
-    sums = np.zeros(centroids.shape, np.float64)
-    history: list[float] = []
-    for _ in range(max_iterations):
-        cosines = x @ centroids.T  # (n, k)
-        new = cosines.argmax(axis=1)
-        if labels[0] >= 0:
-            # A point stays where another centroid is as near: otherwise equal points would wander without end.
-            stay = cosines[everyone, labels] >= cosines[everyone, new]
-            new = np.where(stay, labels, new)
-        _fill_empty(new, cosines[everyone, new], k)
-        changed = np.flatnonzero(new != labels)
-        if not len(changed):
-            break
-        if labels[0] < 0 or len(changed) > len(x) // 4:
-            sums = _sums(x, new, k)
-        else:
-            sums += _sums(x[changed], new[changed], k) - _sums(x[changed], labels[changed], k)
-        labels = new
-        length = np.linalg.norm(sums, axis=1, keepdims=True)
-        history.append(max(0.0, len(x) - float(length.sum())))
-        # A cluster whose members cancel out has no direction: it keeps the one it had.
-        centroids = np.where(length > 1e-9, sums / np.maximum(length, 1e-30), centroids).astype(np.float32)
-    return labels, history
+class _Start:
+    """One start of k-means.
+
+    Attributes:
+        labels: (n,) cluster of each point.
+        cost: Of these.
+        history: Cost after each step, the first of which gave the points to the starting centroids.
+        ended: Whether another step is not worth its time.
+    """
+
+    def __init__(self, x: np.ndarray, centroids: np.ndarray):
+        self.x, self.k, self.ended = x, len(centroids), False
+        self._set(_nearest(x, centroids))
+        self.history = [self.cost]
+
+    def _set(self, labels: np.ndarray) -> None:
+        self.labels, self.sums = labels, _sums(self.x, labels, self.k, np.float32)
+        self.cost = len(self.x) - float(np.linalg.norm(self.sums, axis=1).sum(dtype=np.float64))
+
+    def descend(self, steps: int) -> None:
+        """Until there have been so many steps, or one hardly lowers the cost."""
+        while len(self.history) < steps and not self.ended:
+            before = self.cost, self.labels, self.sums
+            self._set(self._moved())
+            if self.cost > before[0]:
+                length = np.linalg.norm(before[2], axis=1, keepdims=True)
+                self._set(_nearest(self.x, before[2] / np.maximum(length, 1e-9)))
+            if self.cost > before[0]:
+                self.cost, self.labels, self.sums = before
+            self.history.append(self.cost)
+            self.ended = before[0] - self.cost <= _SLOW * before[0]
+
+    def _moved(self) -> np.ndarray:
+        """Labels after every point has moved to the cluster where it alone would lower the cost most."""
+        target, joined, left = _offers(self.x, self.labels, self.sums)
+        labels = np.where(joined > left + 1e-5, target, self.labels)
+        _fill_empty(labels, np.maximum(joined, left), self.k)
+        return labels
+
+    def move_single(self, *, max_rounds: int = 50) -> None:
+        """Move points one at a time while a move lowers the cost.
+
+        What each would save is computed of all at once; the promising ones are then tried in order against the sums as
+        they are by then.
+        """
+        labels, sums = self.labels.copy(), _sums(self.x, self.labels, self.k)
+        sizes = np.bincount(labels, minlength=self.k)
+        square = np.einsum("kd,kd->k", sums, sums)
+        for _ in range(max_rounds):
+            target, joined, left = _offers(self.x, labels, sums)
+            gain = joined - left
+            promising = np.flatnonzero(gain > 1e-5)
+            moved = False
+            for point in promising[np.argsort(-gain[promising], kind="stable")]:
+                a, b, p = labels[point], target[point], self.x[point].astype(np.float64)
+                if sizes[a] < 2:
+                    continue
+                own = p @ p
+                without, joint = square[a] - 2 * (sums[a] @ p) + own, square[b] + 2 * (sums[b] @ p) + own
+                saved = sqrt(max(without, 0)) + sqrt(joint) - sqrt(square[a]) - sqrt(square[b])
+                if saved > 1e-7:
+                    sums[a] -= p
+                    sums[b] += p
+                    sizes[a] -= 1
+                    sizes[b] += 1
+                    square[a], square[b] = sums[a] @ sums[a], sums[b] @ sums[b]
+                    labels[point] = b
+                    moved = True
+            if not moved:
+                break
+        self.labels, self.cost = labels, len(self.x) - float(np.sqrt(square).sum())
 
 
-def _sums(x: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """(k, d) float64 sums of the members of each cluster."""
+def _best(starts: Sequence[_Start], count: int) -> list[_Start]:
+    """Those of the lowest cost, the earlier among equals."""
+    return sorted(starts, key=lambda start: start.cost)[:count]
+
+
+def _blocks(x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of the points and, for each, its (points, clusters) of x @ matrix."""
+    for begin in range(0, len(x), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        yield block, x[block] @ matrix
+
+
+def _nearest(x: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """(n,) the cluster of the nearest centroid; none is left empty."""
+    labels, cosine = np.empty(len(x), np.intp), np.empty(len(x), np.float32)
+    for block, cosines in _blocks(x, np.ascontiguousarray(centroids.T)):
+        labels[block] = cosines.argmax(axis=1)
+        cosine[block] = cosines.max(axis=1)
+    _fill_empty(labels, cosine, len(centroids))
+    return labels
+
+
+def _offers(x: np.ndarray, labels: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each point would change by moving alone.
+
+    Moving point p from cluster a to b lowers the cost by (|S_b + p| − |S_b|) − (|S_a| − |S_a − p|), S the sum of a
+    cluster's members.
+
+    Returns:
+        (n,) the best other cluster b, the first term of it, and the second.
+    """
+    target, joined, left = np.empty(len(x), np.intp), np.empty(len(x), np.float32), np.empty(len(x), np.float32)
+    square = np.einsum("kd,kd->k", sums, sums).astype(np.float32)
+    length = np.sqrt(square)
+    for block, values in _blocks(x, np.ascontiguousarray(2 * sums.T, np.float32)):
+        own, rows = labels[block], np.arange(len(values))
+        left[block] = length[own] - np.sqrt(np.maximum(square[own] - values[rows, own] + 1, 0))
+        values += square + 1  # |S + p|² where p has length 1
+        np.maximum(values, 0, out=values)
+        np.sqrt(values, out=values)
+        values -= length
+        values[rows, own] = -np.inf
+        target[block] = values.argmax(axis=1)
+        joined[block] = values[rows, target[block]]
+    return target, joined, left
+
+
+def _sums(x: np.ndarray, labels: np.ndarray, k: int, dtype: type = np.float64) -> np.ndarray:
+    """(k, d) sums of the members of each cluster."""
     from scipy import sparse
 
-    members = sparse.csr_matrix((np.ones(len(x)), (labels, np.arange(len(x)))), shape=(k, len(x)))
+    members = sparse.csc_matrix((np.ones(len(x), dtype), labels, np.arange(len(x) + 1)), shape=(k, len(x)))
     return members @ x
 
 
@@ -181,45 +317,6 @@ def _fill_empty(labels: np.ndarray, cosine: np.ndarray, k: int) -> None:
 def _first_members(x: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     _, first = np.unique(labels, return_index=True)
     return x[first] if len(first) == k else np.zeros((k, x.shape[1]), np.float32)
-
-
-def _single_moves(x: np.ndarray, labels: np.ndarray, k: int, *, max_rounds: int = 50) -> tuple[np.ndarray, bool]:
-    """Move points one at a time while a move lowers the cost; also whether any moved.
-
-    Moving point p from cluster a to b changes the cost by (|S_a| − |S_a − p|) − (|S_b + p| − |S_b|), S the sum of a
-    cluster's members. All changes are computed at once; the promising ones are then tried in order against the sums as
-    they are by then.
-    """
-    labels = labels.copy()
-    sums = _sums(x, labels, k)
-    sizes = np.bincount(labels, minlength=k)
-    everyone, any_moved = np.arange(len(x)), False
-    for _ in range(max_rounds):
-        square = np.einsum("kd,kd->k", sums, sums)
-        length = np.sqrt(square)
-        products = x @ sums.astype(np.float32).T  # (n, k)
-        joined = np.sqrt(np.maximum(square + 2 * products + 1, 0)) - length
-        own = products[everyone, labels]
-        left = length[labels] - np.sqrt(np.maximum(square[labels] - 2 * own + 1, 0))
-        joined[everyone, labels] = -np.inf
-        target = joined.argmax(axis=1)
-        gain = joined[everyone, target] - left
-        moved = False
-        for point in np.flatnonzero(gain > 1e-5)[np.argsort(-gain[gain > 1e-5], kind="stable")]:
-            a, b, p = labels[point], target[point], x[point].astype(np.float64)
-            if sizes[a] < 2:
-                continue
-            before = np.linalg.norm(sums[a]) + np.linalg.norm(sums[b])
-            if np.linalg.norm(sums[a] - p) + np.linalg.norm(sums[b] + p) > before + 1e-7:
-                sums[a] -= p
-                sums[b] += p
-                sizes[a] -= 1
-                sizes[b] += 1
-                labels[point] = b
-                moved = any_moved = True
-        if not moved:
-            break
-    return labels, any_moved
 
 
 def check_distances(distances: np.ndarray) -> np.ndarray:

@@ -61,6 +61,56 @@ def test_cost_never_rises_and_no_cluster_is_empty(seed):
     assert (np.bincount(result.labels, minlength=60) > 0).all()
 
 
+def test_offers_are_what_a_loop_over_all_moves_finds():
+    x, _ = blobs(60, 4, 5, noise=1.0, seed=5)
+    labels = np.arange(60) % 7
+    sums = np.stack([x[labels == c].sum(0) for c in range(7)]).astype(np.float64)
+    target, joined, left = clustering._offers(x, labels, sums)
+    for point, p in enumerate(x.astype(np.float64)):
+        own = labels[point]
+        grown = np.linalg.norm(sums + p, axis=1) - np.linalg.norm(sums, axis=1)
+        grown[own] = -np.inf
+        assert target[point] == grown.argmax()
+        assert joined[point] == pytest.approx(grown.max(), abs=1e-5)
+        shrunk = np.linalg.norm(sums[own]) - np.linalg.norm(sums[own] - p)
+        assert left[point] == pytest.approx(shrunk, abs=1e-5)
+
+
+def test_no_single_move_lowers_the_cost_that_is_reached():
+    x, _ = blobs(150, 6, 8, noise=1.5, seed=6)
+    result = clustering.kmeans(x, 9, n_init=7, seed=1)
+    for point in range(len(x)):
+        for cluster in range(9):
+            labels = result.labels.copy()
+            labels[point] = cluster
+            assert clustering.cost_of(x, labels) >= result.cost - 1e-4 or len(set(labels.tolist())) < 9
+    lloyd = clustering._Start(x, result.centroids)
+    assert lloyd.cost == pytest.approx(result.cost, abs=1e-3), "Lloyd's step changes nothing either"
+
+
+@pytest.mark.parametrize("seeded", [50, 100])  # of 400 points, with k=40: without the table of distances, with it
+def test_seeds_from_a_sample_cost_little_more(monkeypatch, seeded):
+    x, _ = blobs(400, 20, 40, noise=0.7, seed=7)
+    whole = clustering.kmeans(x, 40, n_init=8, seed=3)
+    monkeypatch.setattr(clustering, "_SEEDED", seeded)
+    sampled = clustering.kmeans(x, 40, n_init=8, seed=3)
+    assert not np.array_equal(sampled.labels, whole.labels)
+    assert sampled.cost <= whole.cost * 1.03
+    assert (np.bincount(sampled.labels, minlength=40) > 0).all()
+
+
+def test_number_of_threads_changes_nothing(monkeypatch):
+    x, _ = blobs(500, 30, 20, noise=1.0, seed=9)
+    results = []
+    for cores in (1, 4):
+        monkeypatch.setattr(clustering.os, "cpu_count", lambda cores=cores: cores)
+        results.append(clustering.kmeans(x, 20, n_init=12, seed=2))
+    np.testing.assert_array_equal(results[0].labels, results[1].labels)
+    assert results[0].history == results[1].history
+    more = clustering.kmeans(x, 20, n_init=12, seed=3)
+    assert not np.array_equal(more.labels, results[0].labels)
+
+
 def test_empty_clusters_get_the_farthest_points():
     labels = np.array([0, 0, 0, 2])
     clustering._fill_empty(labels, np.array([0.9, 0.1, 0.5, 0.0]), 4)
