@@ -1,6 +1,8 @@
 """How often tags meet on tracks: counts, co-occurrence, NPMI, and pairs of clusters that are hardly two."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +39,7 @@ class TagMatrix:
         return TagMatrix(tuple(tags), self.matrix[:, [index[tag] for tag in tags]])
 
 
-def tag_matrix(track_tags: Iterable[Iterable[str]], *, tags: Sequence[str] | None = None) -> TagMatrix:
+def tag_matrix(track_tags: Iterable[Collection[str]], *, tags: Sequence[str] | None = None) -> TagMatrix:
     """The tag matrix of tracks.
 
     Args:
@@ -47,17 +49,19 @@ def tag_matrix(track_tags: Iterable[Iterable[str]], *, tags: Sequence[str] | Non
     Raises:
         DataError: no track, or no tag.
     """
-    lists = [list(dict.fromkeys(each)) for each in track_tags]
-    if tags is None:
-        counts: dict[str, int] = {}
-        for each in lists:
-            for tag in each:
-                counts[tag] = counts.get(tag, 0) + 1
-        tags = sorted(counts, key=lambda tag: (-counts[tag], tag))
-    return class_matrix(lists, {tag: column for column, tag in enumerate(tags)}, tags)
+    if tags is not None:
+        return class_matrix(track_tags, {tag: column for column, tag in enumerate(tags)}, tags)
+    lists = list(track_tags)
+    numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)  # a new tag gets the next number
+    matrix = _matrix(lists, map(numbers.__getitem__, itertools.chain.from_iterable(lists)))
+    found, counts = list(numbers), np.bincount(matrix.indices, minlength=len(numbers)).tolist()
+    if not found:
+        raise DataError(f"{len(lists)} tracks and 0 tags: nothing to count")
+    order = sorted(range(len(found)), key=lambda column: (-counts[column], found[column]))
+    return TagMatrix(tuple(found[column] for column in order), matrix[:, order])
 
 
-def class_matrix(track_tags: Iterable[Iterable[str]], mapping: Mapping[str, int], names: Sequence[str]) -> TagMatrix:
+def class_matrix(track_tags: Iterable[Collection[str]], mapping: Mapping[str, int], names: Sequence[str]) -> TagMatrix:
     """As `tag_matrix` with many tags to one column: a track has a class when it has any of its tags.
 
     Args:
@@ -65,18 +69,27 @@ def class_matrix(track_tags: Iterable[Iterable[str]], mapping: Mapping[str, int]
         mapping: Tag → column, for example `Dictionary.mapping`.
         names: Name of each column.
     """
+    lists = list(track_tags)
+    if not lists or not names:
+        raise DataError(f"{len(lists)} tracks and {len(names)} tags: nothing to count")
+    columns = map(mapping.get, itertools.chain.from_iterable(lists), itertools.repeat(-1))
+    return TagMatrix(tuple(names), _matrix(lists, columns, width=len(names)))
+
+
+def _matrix(lists: Sequence[Collection[str]], columns: Iterable[int], *, width: int | None = None) -> Any:
+    """(tracks, width) CSR of ones; columns of all tracks' tags in order, -1 for none, a repeated one counted once."""
     from scipy import sparse
 
-    columns: list[int] = []
-    ends = [0]
-    for tags in track_tags:
-        columns += sorted({mapping[tag] for tag in tags if tag in mapping})
-        ends.append(len(columns))
-    if len(ends) == 1 or not names:
-        raise DataError(f"{len(ends) - 1} tracks and {len(names)} tags: nothing to count")
-    values = np.ones(len(columns), np.int32)
-    matrix = sparse.csr_matrix((values, np.array(columns, np.int32), ends), shape=(len(ends) - 1, len(names)))
-    return TagMatrix(tuple(names), matrix)
+    ends = np.concatenate([[0], np.cumsum(np.fromiter(map(len, lists), np.int64, len(lists)))])
+    flat = np.fromiter(columns, np.int32, int(ends[-1]))
+    known = flat >= 0
+    if not known.all():
+        ends, flat = np.concatenate([[0], np.cumsum(known)])[ends], flat[known]
+    shape = (len(lists), int(flat.max(initial=-1)) + 1 if width is None else width)
+    matrix = sparse.csr_matrix((np.ones(len(flat), np.int32), flat, ends), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
 
 
 def cooccurrence(matrix: TagMatrix, *, dense: bool = True) -> Any:
@@ -89,8 +102,8 @@ def cooccurrence(matrix: TagMatrix, *, dense: bool = True) -> Any:
     Returns:
         (tags, tags) int64, symmetric.
     """
-    product = (matrix.matrix.T @ matrix.matrix).astype(np.int64).tocsr()
-    return product.toarray() if dense else product
+    product = matrix.matrix.T @ matrix.matrix
+    return product.toarray().astype(np.int64) if dense else product.tocsr().astype(np.int64)
 
 
 def npmi(together: np.ndarray, tracks: int) -> np.ndarray:
@@ -115,15 +128,15 @@ def npmi(together: np.ndarray, tracks: int) -> np.ndarray:
     own = np.diagonal(together) if square else np.zeros(1)
     if (own > tracks).any() or (own <= 0).any():
         raise DataError(f"co-occurrence counts must be a square matrix with 1…{tracks} (the tracks) on the diagonal")
-    joint = together / tracks
     log_own = np.log(own / tracks)
-    never = together == 0
-    log_joint = np.log(np.where(never, 1, joint))
-    certain = joint >= 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        result = (log_joint - log_own[:, None] - log_own[None, :]) / -log_joint
-    result = np.where(never, -1.0, np.where(certain, 1.0, result))
-    return np.clip(result, -1, 1)
+        log_joint = np.log(together / tracks)  # -inf for tags that never meet, and the quotient below is 0
+        result = np.add.outer(log_own, log_own)
+        result /= log_joint
+    result -= 1
+    np.clip(result, -1, 1, out=result)
+    result[together >= tracks] = 1
+    return result
 
 
 def npmi_distances(together: np.ndarray, tracks: int) -> np.ndarray:
@@ -136,8 +149,8 @@ def npmi_distances(together: np.ndarray, tracks: int) -> np.ndarray:
     Returns:
         (n, n) float64 in [0, 2], symmetric.
     """
-    distances: np.ndarray = 1 - npmi(together, tracks)
-    distances = np.asarray((distances + distances.T) / 2)
+    distances = npmi(together, tracks)
+    np.subtract(1, distances, out=distances)
     np.fill_diagonal(distances, 0)
     return distances
 

@@ -25,6 +25,21 @@ def test_counts_and_pairs_by_hand():
     assert matrix.columns(["d", "b"]).counts().tolist() == [1, 4]
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_matrix_against_sets_of_tags(kind):
+    rng = np.random.default_rng(1)
+    lists = [[f"t{tag}" for tag in rng.integers(30, size=rng.integers(9))] for _ in range(300)]
+    assert any(len(set(tags)) < len(tags) for tags in lists) and [] in lists
+    matrix = cooccurrence.tag_matrix(map(kind, lists))
+    dense = [[int(tag in tags) for tag in matrix.tags] for tags in lists]
+    assert matrix.matrix.toarray().tolist() == dense
+    counts = matrix.counts().tolist()
+    expected = sorted({tag for tags in lists for tag in tags}, key=lambda t: (-sum(t in tags for tags in lists), t))
+    assert list(matrix.tags) == expected and counts == sorted(counts, reverse=True) and len(set(counts)) < 30
+    some = cooccurrence.tag_matrix(lists, tags=["t3", "absent", "t1"])
+    assert some.matrix.toarray().tolist() == [[int(t in tags) for t in some.tags] for tags in lists]
+
+
 def test_npmi_by_hand():
     distances = cooccurrence.npmi_distances(cooccurrence.cooccurrence(cooccurrence.tag_matrix(TRACKS)), 8)
     # P(a)=P(b)=1/2, P(a,b)=1/4: independent, so NPMI 0. P(c)=P(a,c)=1/4: log 2 / log 4 = 1/2. Others never meet.
