@@ -80,7 +80,7 @@ def _matrix(lists: Sequence[Collection[str]], columns: Iterable[int], *, width: 
     """(tracks, width) CSR of ones; columns of all tracks' tags in order, -1 for none, a repeated one counted once."""
     from scipy import sparse
 
-    ends = np.concatenate([[0], np.cumsum(np.fromiter(map(len, lists), np.int64, len(lists)))])
+    ends = np.cumsum([0, *map(len, lists)])
     flat = np.fromiter(columns, np.int32, int(ends[-1]))
     known = flat >= 0
     if not known.all():
@@ -123,19 +123,24 @@ def npmi(together: np.ndarray, tracks: int) -> np.ndarray:
     References:
         Bouma, "Normalized (Pointwise) Mutual Information in Collocation Extraction", 2009.
     """
-    together = np.asarray(together, np.float64)
+    together = np.asarray(together)
     square = together.ndim == 2 and together.shape[0] == together.shape[1]
     own = np.diagonal(together) if square else np.zeros(1)
     if (own > tracks).any() or (own <= 0).any():
         raise DataError(f"co-occurrence counts must be a square matrix with 1…{tracks} (the tracks) on the diagonal")
     log_own = np.log(own / tracks)
+    largest = int(together.max(initial=1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_joint = np.log(together / tracks)  # -inf for tags that never meet, and the quotient below is 0
+        # -inf for tags that never meet: the quotient is 0 then. There are fewer counts than pairs: they are looked up.
+        if together.dtype.kind in "iu" and largest < together.size:
+            log_joint = np.log(np.arange(largest + 1) / tracks)[together]
+        else:
+            log_joint = np.log(together / tracks)
         result = np.add.outer(log_own, log_own)
         result /= log_joint
     result -= 1
     np.clip(result, -1, 1, out=result)
-    result[together >= tracks] = 1
+    result[log_joint >= 0] = 1
     return result
 
 
