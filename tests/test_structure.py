@@ -20,6 +20,7 @@ LAYERS = {
     "semantics": 1,
     "learning.evaluation": 1,
     "learning.vectors": 1,
+    "base.filesystems": 2,
     "base.storage": 2,
     "runs.remote": 2,
     "runs.finding": 2,

@@ -2,15 +2,23 @@
 
 import argparse
 import atexit
+import contextlib
 import errno
+import importlib.abc
+import importlib.util
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from orpheus.errors import ConfigError, DataError
 
+# "I0000 00:00:1795613859.600840   26152 port.cc:153] …", and what absl says before its first such line.
+_LIBRARY_LOG = re.compile(rb"[IWE]\d{4} \d\d:\d\d:[\d.]+ |WARNING: All log messages before absl::InitializeLog")
 EXIT_OK, EXIT_PARTIAL, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -84,6 +92,8 @@ def _run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv
     arguments = command.parse_args(argv)
     verbose = arguments.verbose
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose > 2 else "3")
+    if verbose <= 2 and "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietTensorFlow())
     level = (logging.ERROR, logging.INFO, logging.DEBUG, logging.DEBUG)[verbose]
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("orpheus", "tools"):
@@ -118,6 +128,42 @@ def _leave(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Loads TensorFlow once, without what its libraries log meanwhile: 2.21's do before they read TF_CPP_MIN_LOG_LEVEL."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_quietly(module: ModuleType) -> None:
+                with _without_library_logs():
+                    load(module)
+
+            spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def _without_library_logs() -> Iterator[None]:
+    """What C++ libraries log to stderr is dropped, everything else that comes there is shown at the end."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            aside.seek(0)
+            os.write(2, b"".join(line for line in aside if not _LIBRARY_LOG.match(line)))
 
 
 def progress(iterable: Iterable | None = None, **options: Any):

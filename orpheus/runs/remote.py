@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from orpheus.base import storage
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run, new_name
@@ -90,15 +88,13 @@ class RemoteRun(Run):
     def _fetch(self, inside: str, *, without: Sequence[str] = ()) -> None:
         """Copy a folder of the run, or all of it, here."""
         base = f"{self.url}/{inside}".rstrip("/")
-        for parent, folders, names in tf.io.gfile.walk(base):
-            folders[:] = [name for name in folders if name.rstrip("/") not in without]
-            for name in names:
-                path = f"{parent.rstrip('/')}/{name}".removeprefix(f"{self.url}/")
-                local = self.folder / path
-                local.parent.mkdir(parents=True, exist_ok=True)
-                with storage.readable(f"{self.url}/{path}") as copy:
-                    shutil.move(copy, local)
-                self._there[path] = _stamp(local)
+        for url in storage.walked(base, without=without):
+            path = url.removeprefix(f"{self.url}/")
+            local = self.folder / path
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with storage.readable(url) as copy:
+                shutil.move(copy, local)
+            self._there[path] = _stamp(local)
 
     def _push(self) -> None:
         here = {

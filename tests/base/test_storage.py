@@ -1,10 +1,14 @@
-"""orpheus.base.storage, .ledger and .distributed: URLs like folders (TensorFlow's own ram://), and Apache Beam's workers."""
+"""orpheus.base.storage, .ledger and .distributed: URLs like folders, and Apache Beam's workers.
+
+TensorFlow's own ram:// and fsspec's memory:// stand for the two ways in which a URL is opened.
+"""
 
 import functools
 import os
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +25,12 @@ from tests.conftest import ROOT
 from tests.data.records.test_writing import MEL, SECOND, content, plan, tracks, whole  # noqa: F401
 
 
-@pytest.fixture
-def url(monkeypatch):
-    """A folder in TensorFlow's own ram://, mended: it appends where object storage replaces, and makes no folders."""
+@pytest.fixture(params=["ram", "memory"])
+def url(request, monkeypatch):
+    """A folder at a URL; TensorFlow's ram:// mended, which appends where object storage replaces, and makes no folders."""
+    if request.param == "memory":
+        pytest.importorskip("fsspec", reason="FSSPEC MISSING: pip install -r requirements.txt")
+        return f"memory://{uuid.uuid4().hex}/mel"
 
     def opened(name, mode="r"):
         if mode == "wb" and name.startswith("ram://") and tf.io.gfile.exists(name):
@@ -46,8 +53,8 @@ def url(monkeypatch):
 def stored(url: str) -> dict[str, bytes]:
     found = {}
     for name in storage.listed(url):
-        with tf.io.gfile.GFile(f"{url}/{name}", "rb") as file:
-            found[name] = file.read()
+        with storage.readable(f"{url}/{name}") as local:
+            found[name] = Path(local).read_bytes()
     return found
 
 

@@ -1,11 +1,11 @@
-"""orpheus.runs.remote: runs at a URL (TensorFlow's ram://), and the whole way through a local S3 server, processes and all."""
+"""orpheus.runs.remote: runs at a URL (ram://, memory://), and the whole way through a local S3 server, processes and all."""
 
+import importlib.util
 import json
 import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from orpheus.base import storage
 from orpheus.errors import DataError
@@ -29,7 +29,7 @@ def checkpoint(run: Run, epoch: int, text: str) -> None:
 
 
 def walked(url) -> list[str]:  # noqa: F811
-    return sorted(f"{at}/{name}".replace("//", "/") for at, _, names in tf.io.gfile.walk(url) for name in names)
+    return sorted(storage.walked(url))
 
 
 def test_a_run_at_a_url_is_opened_as_it_was_left(run):
@@ -97,16 +97,28 @@ def test_a_url_that_is_no_run(url):  # noqa: F811
     assert taken == [] and len(set(names)) == 3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server():
-    """A server on loopback that lives as long as the module."""
+    """A server on loopback."""
     one = Server()
     yield one
     one.close()
 
 
+@pytest.fixture(params=["tensorflow_io", "s3fs"])
+def s3(request, server, tmp_path):
+    """The environment of processes that open s3:// on `server` by one package."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param.upper()} MISSING: Python 3.13's requirements have no tensorflow-io")
+    if request.param == "tensorflow_io":
+        return server.environment
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "tensorflow_io.py").write_text("raise ImportError('hidden by the test')")
+    return {**server.environment, "PYTHONPATH": str(tmp_path / "hidden")}
+
+
 @pytest.mark.slow
-def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, command, tmp_path):
+def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, tiny, command, tmp_path):
     """The records are a local run's, the weights those of the same training on local records, every exit code is 0."""
     source = [
         "--csv-path",
@@ -120,13 +132,13 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, 
     ]
     made = command(
         "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--sr", 8000, "--mels", 32, "--workers", 0, *source,
-        **server.environment,
+        **s3,
     )  # fmt: skip
     assert (made.returncode, made.stderr) == (0, "")
     local = {path.name: path.read_bytes() for path in (demo / "mel").iterdir()}
     assert {name: server.objects[f"bucket/mel/{name}"] for name in server.names("bucket/mel/")} == local
     again = command(
-        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **server.environment
+        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **s3
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
 
@@ -134,11 +146,11 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, 
     here = command("orpheus.train", *shared, "--epochs", 2, "--tfrecords-dir", demo / "mel")
     assert here.returncode == 0, here.stderr
     options = [*shared, "--set", "model-training.log_dir=s3://bucket/runs", "--tfrecords-dir", "s3://bucket/mel"]
-    there = command("orpheus.train", *options, "--epochs", 1, **server.environment)
+    there = command("orpheus.train", *options, "--epochs", 1, **s3)
     assert there.returncode == 0, there.stderr
     run = there.stdout.strip()
     assert re.fullmatch(r"s3://bucket/runs/log-mel-spectrogram_\d{6}-\d{6}", run)
-    more = command("orpheus.train", "--resume", run, "--epochs", 2, **server.environment)
+    more = command("orpheus.train", "--resume", run, "--epochs", 2, **s3)
     assert (more.returncode, more.stdout.strip()) == (0, run), more.stderr
     prefix = run.removeprefix("s3://") + "/"
     files = server.names(prefix)
@@ -157,19 +169,19 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, 
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)  # one process or two, threads add in another order
 
-    judged = command("orpheus.evaluate", run, **server.environment)
+    judged = command("orpheus.evaluate", run, **s3)
     assert judged.returncode == 0, judged.stderr
     assert json.loads(server.objects[f"{prefix}metrics.json"])["test"]["tracks"] > 0
     song = sorted((demo / "data").rglob("*.mp3"))[:1] or sorted((demo / "data").rglob("*.wav"))[:1]
-    tagged = command("orpheus.predict", run, *song, "-t", 0, **server.environment)
+    tagged = command("orpheus.predict", run, *song, "-t", 0, **s3)
     assert tagged.returncode == 0 and len(tagged.stdout.splitlines()) > 1, tagged.stderr
 
 
 @pytest.mark.slow
-def test_s3_that_refuses_or_is_empty_is_one_line_and_exit_code_2(server, tiny, command):
-    run = command("orpheus.evaluate", "s3://nothing/here", **server.environment)
+def test_s3_that_refuses_or_is_empty_is_one_line_and_exit_code_2(s3, tiny, command):
+    run = command("orpheus.evaluate", "s3://nothing/here", **s3)
     assert (run.returncode, len(run.stderr.splitlines())) == (2, 1) and "not a run" in run.stderr
     train = ["orpheus.train", "log-mel-spectrogram", "--config", tiny, "--tfrecords-dir", "s3://nothing/mel"]
-    empty = command(*train, **server.environment)
+    empty = command(*train, **s3)
     assert (empty.returncode, len(empty.stderr.splitlines())) == (2, 1)
     assert "s3://nothing/mel: no such folder of records" in empty.stderr

@@ -4,11 +4,13 @@ Audio leaves here as stored (int16, float16): standardising belongs to the model
 costs nothing beside the network; here it would halve the pipeline's speed (benchmarks/).
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from orpheus.base import storage
 from orpheus.data.batches.part import Part
 from orpheus.data.batches.windows import Cutter, Windows
 from orpheus.errors import DataError
@@ -50,6 +52,7 @@ def training(
     steps = steps_in_epoch(part, batch_size, steps_per_epoch)
     kept = part.kept()
     cut = Cutter(part, windows)
+    read = functools.partial(_records, folder=part.catalogue.folder)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
@@ -57,7 +60,7 @@ def training(
         shards = _shards(part, kept)
         if shuffle:
             shards = shards.shuffle(len(kept), seed=_mixed_seed(seed, number, 0), reshuffle_each_iteration=False)
-        records = shards.interleave(_records, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
+        records = shards.interleave(read, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
         if shuffle:
             records = records.shuffle(shuffle_buffer, seed=_mixed_seed(seed, number, 1), reshuffle_each_iteration=False)
         batches = records.batch(batch_size, drop_remainder=True).take(steps).enumerate()
@@ -98,8 +101,7 @@ def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = No
 def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
     """Batches of every kept track's centre window once, in the order of `Part.rows`, the last one ragged."""
     cut = Cutter(part, windows)
-    records = _shards(part, part.kept()).flat_map(_records)
-    return records.batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
+    return _in_order(part).batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
 
 
 def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
@@ -109,10 +111,13 @@ def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dat
         Batches of (audio, index of the track in `Part.rows`), the last one ragged.
     """
     cut = Cutter(part, windows)
-    records = _shards(part, part.kept()).flat_map(_records).enumerate()
-    windows_of_tracks = records.flat_map(
-        lambda index, record: tf.data.Dataset.from_tensor_slices(cut.consecutive(record)).map(
-            lambda window: (window, index)
+    windows_of_tracks = (
+        _in_order(part)
+        .enumerate()
+        .flat_map(
+            lambda index, record: tf.data.Dataset.from_tensor_slices(cut.consecutive(record)).map(
+                lambda window: (window, index)
+            )
         )
     )
     return windows_of_tracks.batch(batch_size).prefetch(AUTOTUNE)
@@ -143,13 +148,19 @@ def _shards(part: Part, kept: list[list[bool]]) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((part.catalogue.paths(part.shards), masks))
 
 
-def _records(path: tf.Tensor, mask: tf.Tensor) -> tf.data.Dataset:
-    """Serialised records of a shard that are kept.
+def _in_order(part: Part) -> tf.data.Dataset:
+    """Serialised records that are kept, in the order of `Part.rows`."""
+    return _shards(part, part.kept()).flat_map(functools.partial(_records, folder=part.catalogue.folder))
+
+
+def _records(path: tf.Tensor, mask: tf.Tensor, *, folder: str) -> tf.data.Dataset:
+    """Serialised records of a shard in `folder` that are kept.
 
     tf.data calls no function that only picks one of its arguments: a comparison in the filter would be a call for every
     record.
     """
     keep = tf.data.Dataset.from_tensor_slices(tf.io.decode_raw(mask, tf.uint8) > 0)
+    path = storage.tensorflow_path_in_graph(path, folder)
     # Local files are read straight into the records: a buffer is one more copy, and a large one, allocated anew for
     # every shard, costs more than the rest. Object storage would be asked twice for every record without one.
     buffer = tf.where(tf.strings.regex_full_match(path, ".*://.*"), tf.constant(8 << 20, tf.int64), 0)

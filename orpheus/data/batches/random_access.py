@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from orpheus.base import storage
 from orpheus.data.batches.part import Part
 from orpheus.data.batches.windows import Cutter, Windows
 from orpheus.data.records import format
@@ -71,6 +72,7 @@ class Audio:
         part = Part(catalogue, tuple(catalogue.shards), targets)
         self._random = Cutter(part, Windows(seconds, True))
         self.shape = self._random.shape
+        self._folder = catalogue.folder
         paths = [path for song in songs for path in catalogue.paths([song.row.shard])]
         self._paths = tf.constant(paths, tf.string, shape=(len(paths),))
         places = [(song.offset, song.row.bytes, song.after) for song in songs]
@@ -79,10 +81,9 @@ class Audio:
     def record(self, song: tf.Tensor) -> tf.Tensor:
         """The serialised record of one song."""
         offset, size, after = tf.unstack(tf.gather(self._places, song))
+        path = storage.tensorflow_path_in_graph(tf.gather(self._paths, song), self._folder)
         # Of its one record this data set reads just the bytes; a buffer would read ahead.
-        found = tf.data.FixedLengthRecordDataset(
-            tf.gather(self._paths, song), size, header_bytes=offset, footer_bytes=after, buffer_size=0
-        )
+        found = tf.data.FixedLengthRecordDataset(path, size, header_bytes=offset, footer_bytes=after, buffer_size=0)
         return found.get_single_element()
 
     def random(self, batches: tf.data.Dataset, shape: tuple[int, int]) -> tf.data.Dataset:

@@ -188,7 +188,7 @@ def open_folder(
     """
     folder, wanted = storage.location(folder), wanted or {}
     names = shard_names(folder)
-    if not tf.io.gfile.exists(os.path.join(folder, SPEC)):
+    if not storage.exists(os.path.join(folder, SPEC)):
         return _scan_older(folder, names, format, wanted, tag_names, progress)
     spec, layout, _ = read_spec(folder)
     if spec.format != format:
@@ -220,6 +220,7 @@ def open_folder(
             )
         if wrong := wrong_size(path, rows):
             raise DataError(f"{path}: {wrong}; re-run tools.preprocess")
+    storage.check_room(folder, shard_bytes(row.bytes for rows in shards.values() for row in rows))
     return Catalogue(folder, spec, layout, {name: tuple(rows) for name, rows in shards.items()})
 
 
@@ -234,7 +235,7 @@ def wrong_size(path: str, rows: Sequence[Row]) -> str:
     A truncated copy is so found before hours of training and not by them. Object storage has no half-written files, and
     asking it for thousands of sizes takes minutes.
     """
-    if "://" in path or not all(row.bytes for row in rows):
+    if storage.is_url(path) or not all(row.bytes for row in rows):
         return ""
     expected = shard_bytes(row.bytes for row in rows)
     size = os.path.getsize(path)
@@ -248,13 +249,10 @@ def shard_names(folder: str | os.PathLike) -> list[str]:
         DataError: there is no such folder, or no shard in it.
     """
     folder = os.fspath(folder)
-    try:
-        found = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else None
-    except tf.errors.OpError as error:
-        raise DataError(f"{folder}: cannot be listed ({' '.join(str(error).split())[:200]})") from None
-    if found is None:
+    found = storage.listed(folder)
+    if not found and (storage.is_url(folder) or not os.path.isdir(folder)):
         raise DataError(f"{folder}: no such folder of records; make one with tools.preprocess")
-    names = sorted(name for name in found if name.endswith(SUFFIX) and not name.startswith("."))
+    names = [name for name in found if name.endswith(SUFFIX) and not name.startswith(".")]
     if not names:
         raise DataError(f"{folder}: holds no *{SUFFIX}; make records with tools.preprocess")
     return names
@@ -266,9 +264,9 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
     Raises:
         DataError: the file is truncated or corrupt (checksum), with the number of the record.
     """
-    count = 0
+    count, opened = 0, storage.tensorflow_path(path)
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(opened).as_numpy_iterator():
             yield record
             count += 1
     except tf.errors.OpError as error:

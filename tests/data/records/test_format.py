@@ -1,6 +1,5 @@
 """orpheus.data.records.format: round trip, older layouts, and everything that can be wrong with a folder."""
 
-import importlib
 import json
 import os
 import sys
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from orpheus.base import storage
+from orpheus.base import filesystems, storage
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
@@ -73,18 +72,23 @@ def test_home_and_urls_are_folders(folder, monkeypatch):
         format.open_folder(url, format=LOG_MEL)
 
 
-def test_object_storage_without_tensorflow_io_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_io", None)  # what a missing module looks like to import
+def test_object_storage_that_nothing_opens_is_one_line(monkeypatch):
+    filesystems.loaded.cache_clear()
+    for name in ("tensorflow_io", "fsspec"):
+        monkeypatch.setitem(sys.modules, name, None)  # what a missing module looks like to import
     monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["", "file", "gs", "ram"])
     with pytest.raises(
-        ConfigError, match=r"^s3://bucket/mel: tensorflow-io, which opens s3://, does not load here .*; install"
+        ConfigError, match=r"^s3://bucket/mel: nothing here opens s3:// \(.*fsspec.*\); pip install s3fs, or"
     ) as caught:
         format.open_folder("s3://bucket/mel", format=LOG_MEL)
     assert "\n" not in str(caught.value)
     assert storage.location("gs://bucket/x") == "gs://bucket/x"  # TensorFlow's own
-    monkeypatch.setattr(importlib, "import_module", lambda name: None)  # loads, but not its file systems
-    with pytest.raises(ConfigError, match="neither TensorFlow nor tensorflow-io opens s3:// here"):
-        storage.location("s3://bucket/mel")
+
+
+def test_a_scheme_that_nobody_knows_is_one_line():
+    pytest.importorskip("fsspec")
+    with pytest.raises(ConfigError, match=r"^nonsense://x: nothing here opens nonsense://"):
+        storage.location("nonsense://x")
 
 
 def test_the_choice_among_databases(tmp_path):
