@@ -249,10 +249,16 @@ def _check_task(arguments: argparse.Namespace, retrieval: bool) -> None:
 
 
 def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
+    from orpheus.base import storage
     from orpheus.learning.engine import fit, multi_worker
     from orpheus.runs import remote
 
     config, settings = plan.config, plan.settings
+    if arguments.data_service and storage.is_copied(settings["tfrecords_dir"] or ""):
+        raise ConfigError(
+            f"--data-service with {settings['tfrecords_dir']}: fsspec opens it, and in this process only; install "
+            "tensorflow-io, or copy the records to a folder that the service's workers see"
+        )
     me = multi_worker.member(strategy)
     if run is None:
         # The order of the data is theirs, on however many machines a run goes on. A data service is one reader.

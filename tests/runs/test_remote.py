@@ -150,6 +150,9 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, ti
     assert there.returncode == 0, there.stderr
     run = there.stdout.strip()
     assert re.fullmatch(r"s3://bucket/runs/log-mel-spectrogram_\d{6}-\d{6}", run)
+    if "PYTHONPATH" in s3:
+        served = command("orpheus.train", *options, "--epochs", 1, "--data-service", "grpc://127.0.0.1:9", **s3)
+        assert served.returncode == 2 and "fsspec opens it, and in this process only" in served.stderr
     more = command("orpheus.train", "--resume", run, "--epochs", 2, **s3)
     assert (more.returncode, more.stdout.strip()) == (0, run), more.stderr
     prefix = run.removeprefix("s3://") + "/"

@@ -1,13 +1,17 @@
 """orpheus.data.batches.epochs: windows against plain NumPy slices, order against what (seed, epoch) promises."""
 
 import itertools
+import shutil
+import uuid
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from orpheus.base import filesystems
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.batches import epochs as batch_epochs
+from orpheus.data.batches import random_access
 from orpheus.data.batches.part import Part
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
@@ -61,6 +65,38 @@ class Made:
 @pytest.fixture(scope="module", params=[MEL, WAVE], ids=["log-mel", "waveform"])
 def made(request, tmp_path_factory):
     return Made(tmp_path_factory.mktemp("records") / "new", request.param)
+
+
+def test_object_storage_gives_the_same_batches(mel, monkeypatch):
+    """fsspec's memory://, which TensorFlow's readers cannot open: every shard is copied here, once for all epochs."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    url, fetched = f"memory://{uuid.uuid4().hex}", []
+    memory.put(mel.part.catalogue.folder + "/", url, recursive=True)
+    real = filesystems.Fsspec.fetch
+    monkeypatch.setattr(
+        filesystems.Fsspec, "fetch", lambda door, name, local: fetched.append(name) or real(door, name, local)
+    )
+    catalogue = format.open_folder(url, format=LOG_MEL)
+    part = Part(catalogue, tuple(catalogue.shards), TARGETS)
+
+    def of(part):
+        yield from batch_epochs.validation(part, mel.windows, batch_size=4)
+        yield from batch_epochs.training(part, mel.random(), batch_size=4, seed=3).take(7)
+
+    assert fetched == []
+    for there, here in zip(of(part), of(mel.part), strict=True):
+        np.testing.assert_array_equal(there[0], here[0])
+        np.testing.assert_array_equal(there[1], here[1])
+    assert sorted(fetched) == catalogue.paths(part.shards)
+    songs = [list(random_access.locate(c).values()) for c in (catalogue, mel.part.catalogue)]
+    pair = (
+        random_access.Audio(c, s, TARGETS, 0.2) for c, s in zip((catalogue, mel.part.catalogue), songs, strict=True)
+    )
+    there, here = (next(iter(each.spread([5, 0, 3], 2, batch_size=3))) for each in pair)
+    np.testing.assert_array_equal(there, here)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, 10))
+    with pytest.raises(DataError, match=r"are copied to .*, which has 0\.0 GB free; set TMPDIR"):
+        format.open_folder(url, format=LOG_MEL)
 
 
 @pytest.fixture(scope="module")
