@@ -31,7 +31,7 @@ NEEDED = {
     "h5py": "h5py", "tensorboard": "tensorboard",
 }  # fmt: skip
 OPTIONAL = {
-    "tensorflow-io": "s3:// paths", "tensorflow-hub": "TF-Hub word vectors", "onnx": "orpheus.export --format onnx",
+    "tensorflow-io": "s3:// paths", "s3fs": "s3:// paths without tensorflow-io", "tensorflow-hub": "TF-Hub word vectors", "onnx": "orpheus.export --format onnx",
     "tf2onnx": "orpheus.export --format onnx", "onnxruntime": "orpheus.export --format onnx",
     "apache-beam": "tools.preprocess --runner beam",
 }  # fmt: skip
@@ -75,8 +75,8 @@ def examine(folders: Sequence[str | os.PathLike], *, progress: Callable = lambda
 def system() -> Iterator[Check]:
     """Python, platform, processors, memory and variables of the environment: facts for a bug report."""
     version = sys.version_info[:2]
-    fits = (3, 10) <= version <= (3, 12)
-    cure = "" if fits else "install Python 3.10, 3.11 or 3.12: TensorFlow 2.17 has no package for this one"
+    fits = (3, 10) <= version <= (3, 13)
+    cure = "" if fits else "install Python 3.10, 3.11, 3.12 or 3.13: requirements.txt has no TensorFlow for this one"
     yield Check("python", OK if fits else BROKEN, f"{platform.python_version()}, {sys.executable}", cure)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else float("nan")
@@ -177,7 +177,7 @@ def tensorflow_io() -> Iterator[Check]:
     else:
         yield Check(
             "tensorflow-io's library", WARNING, f"does not load ({_last(done)})",
-            "pip install tensorflow==2.17.1 tensorflow-io==0.37.1; only s3:// paths need it",
+            "pip install tensorflow==2.17.1 tensorflow-io==0.37.1; until then s3fs opens s3://",
         )  # fmt: skip
 
 
