@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 help:
 	@echo "make demo   train a small tagger on synthetic music and tag a held-out file (5 minutes)"
-	@echo "make test   the test suite (SLOW=1: the slow tests too; PYTHON=python3.13: there, with its TensorFlow)"
+	@echo "make test   the test suite (SLOW=1: the slow tests too; PYTHON=python3.13: there, with its TensorFlow; TESTS='-k cut': these)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  only create .venv with the pinned requirements"
 
@@ -29,7 +29,7 @@ demo: $(READY)
 	$(BIN)/python -m tools.demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SLOW),--slow)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SLOW),--slow) $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

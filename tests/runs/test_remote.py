@@ -1,8 +1,8 @@
 """orpheus.runs.remote: runs at a URL (ram://, memory://), and the whole way through a local S3 server, processes and all."""
 
-import importlib.util
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -105,21 +105,13 @@ def server():
     one.close()
 
 
-@pytest.fixture(params=["tensorflow_io", "s3fs"])
-def s3(request, server, tmp_path):
-    """The environment of processes that open s3:// on `server` by one package."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param.upper()} MISSING: Python 3.13's requirements have no tensorflow-io")
-    if request.param == "tensorflow_io":
-        return server.environment
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden" / "tensorflow_io.py").write_text("raise ImportError('hidden by the test')")
-    return {**server.environment, "PYTHONPATH": str(tmp_path / "hidden")}
-
-
 @pytest.mark.slow
-def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, tiny, command, tmp_path):
-    """The records are a local run's, the weights those of the same training on local records, every exit code is 0."""
+@pytest.mark.pins
+def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, command, tmp_path):
+    """Through tensorflow-io or, on Python 3.13, s3fs.
+
+    The records are a local run's, the weights those of the same training on local records, every exit code is 0.
+    """
     source = [
         "--csv-path",
         demo / "data/tracks.csv",
@@ -132,13 +124,13 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, ti
     ]
     made = command(
         "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--sr", 8000, "--mels", 32, "--workers", 0, *source,
-        **s3,
+        **server.environment,
     )  # fmt: skip
     assert (made.returncode, made.stderr) == (0, "")
     local = {path.name: path.read_bytes() for path in (demo / "mel").iterdir()}
     assert {name: server.objects[f"bucket/mel/{name}"] for name in server.names("bucket/mel/")} == local
     again = command(
-        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **s3
+        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **server.environment
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
 
@@ -146,14 +138,16 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, ti
     here = command("orpheus.train", *shared, "--epochs", 2, "--tfrecords-dir", demo / "mel")
     assert here.returncode == 0, here.stderr
     options = [*shared, "--set", "model-training.log_dir=s3://bucket/runs", "--tfrecords-dir", "s3://bucket/mel"]
-    there = command("orpheus.train", *options, "--epochs", 1, **s3)
+    there = command("orpheus.train", *options, "--epochs", 1, **server.environment)
     assert there.returncode == 0, there.stderr
     run = there.stdout.strip()
     assert re.fullmatch(r"s3://bucket/runs/log-mel-spectrogram_\d{6}-\d{6}", run)
-    if "PYTHONPATH" in s3:
-        served = command("orpheus.train", *options, "--epochs", 1, "--data-service", "grpc://127.0.0.1:9", **s3)
+    if sys.version_info >= (3, 13):
+        served = command(
+            "orpheus.train", *options, "--epochs", 1, "--data-service", "grpc://127.0.0.1:9", **server.environment
+        )
         assert served.returncode == 2 and "fsspec opens it, and in this process only" in served.stderr
-    more = command("orpheus.train", "--resume", run, "--epochs", 2, **s3)
+    more = command("orpheus.train", "--resume", run, "--epochs", 2, **server.environment)
     assert (more.returncode, more.stdout.strip()) == (0, run), more.stderr
     prefix = run.removeprefix("s3://") + "/"
     files = server.names(prefix)
@@ -172,19 +166,20 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, s3, demo, ti
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)  # one process or two, threads add in another order
 
-    judged = command("orpheus.evaluate", run, **s3)
+    judged = command("orpheus.evaluate", run, **server.environment)
     assert judged.returncode == 0, judged.stderr
     assert json.loads(server.objects[f"{prefix}metrics.json"])["test"]["tracks"] > 0
     song = sorted((demo / "data").rglob("*.mp3"))[:1] or sorted((demo / "data").rglob("*.wav"))[:1]
-    tagged = command("orpheus.predict", run, *song, "-t", 0, **s3)
+    tagged = command("orpheus.predict", run, *song, "-t", 0, **server.environment)
     assert tagged.returncode == 0 and len(tagged.stdout.splitlines()) > 1, tagged.stderr
 
 
 @pytest.mark.slow
-def test_s3_that_refuses_or_is_empty_is_one_line_and_exit_code_2(s3, tiny, command):
-    run = command("orpheus.evaluate", "s3://nothing/here", **s3)
+@pytest.mark.pins
+def test_s3_that_refuses_or_is_empty_is_one_line_and_exit_code_2(server, tiny, command):
+    run = command("orpheus.evaluate", "s3://nothing/here", **server.environment)
     assert (run.returncode, len(run.stderr.splitlines())) == (2, 1) and "not a run" in run.stderr
     train = ["orpheus.train", "log-mel-spectrogram", "--config", tiny, "--tfrecords-dir", "s3://nothing/mel"]
-    empty = command(*train, **s3)
+    empty = command(*train, **server.environment)
     assert (empty.returncode, len(empty.stderr.splitlines())) == (2, 1)
     assert "s3://nothing/mel: no such folder of records" in empty.stderr
