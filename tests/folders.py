@@ -30,7 +30,8 @@ def clips(lengths: Sequence[int], tags: Sequence, spec: AudioSpec = MEL, *, seed
     for index, (length, names) in enumerate(zip(lengths, tags, strict=True)):
         shape = (length,) if spec.width == 1 else (length, spec.width)
         values = rng.integers(1, 2000, shape)
-        audio = values.astype(spec.dtype) if spec.dtype == "int16" else (values / 16).astype(spec.dtype)
+        scale = 1 if spec.dtype == "int16" else 2000 if spec.width == 1 else 16  # samples up to 1, decibels beyond
+        audio = (values / scale).astype(spec.dtype)
         found.append(Clip(f"t{index:03d}", audio, names))
     return found
 

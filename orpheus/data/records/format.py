@@ -19,11 +19,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from orpheus.base import files, storage
-from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError, DataError
 
 SPEC, MANIFEST, FAILURES, SUFFIX = "spec.json", "manifest.jsonl", "failures.jsonl", ".tfrecord"
 VERSION = 1
+_LOUDEST_SAMPLE = 8.0  # of older records; decoded mp3s exceed 1 by little
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def open_folder(
         folder: Holds shards (``*.tfrecord``), normally with spec.json and manifest.jsonl.
         format: ``"waveform"`` or ``"log-mel-spectrogram"``.
         wanted: The config's section tfrecords; every key given must agree with what is stored.
-        tag_names: Names of the positions of one-hot tags (older records).
+        tag_names: Names of the positions of one-hot tags (older records): `TagDatabase.by_row`.
         progress: Wraps the shards while records without a manifest are scanned.
 
     Raises:
@@ -295,6 +296,7 @@ def _scan_older(
     if first is None:
         raise DataError(f"{path}: an empty shard; re-run tools.preprocess")
     layout, values = _layout_of(first, path, tag_names)
+    _check_name(path, format)
     asked = {key: wanted[key] for key in ("sample_rate", "n_fft", "hop_length", "n_mels") if wanted.get(key)}
     spec = AudioSpec(format, dtype="float32", **asked)
     if values % spec.width:
@@ -305,8 +307,27 @@ def _scan_older(
     # these bounds is the other format's.
     if format == LOG_MEL and values > spec.width * spec.frames(1800):
         raise DataError(f"{folder}: {values} values a record are no log-mel spectrogram; was it made as waveform?")
+    _check_values(first, path, format)
     shards = {name: tuple(_older_rows(os.path.join(folder, name), name, layout, spec)) for name in progress(names)}
     return Catalogue(folder, spec, layout, shards)
+
+
+def _check_name(path: str, format: str) -> None:
+    """Refuse an older file whose name says the other format."""
+    other = WAVEFORM if format == LOG_MEL else LOG_MEL
+    if os.path.basename(path).startswith("log-mel" if other == LOG_MEL else other):
+        raise DataError(f"{path}: its name says {other}, {format} was asked for; give the other folder or frontend")
+
+
+def _check_values(record: bytes, path: str, format: str) -> None:
+    """Refuse an older record whose values are those of the other format: samples, or decibels."""
+    loudest = float(np.abs(np.asarray(decode(record)["audio"], np.float32)).max())
+    if format == WAVEFORM and loudest > _LOUDEST_SAMPLE:
+        raise DataError(
+            f"{path}: values up to {loudest:.0f} are no samples (-1 to 1); are they decibels of a {LOG_MEL}?"
+        )
+    if format == LOG_MEL and loudest <= 1:
+        raise DataError(f"{path}: no value is beyond 1, so these are no decibels; are they samples of a {WAVEFORM}?")
 
 
 def _layout_of(record: bytes, path: str, tag_names: Sequence[str]) -> tuple[Layout, int]:

@@ -1,5 +1,6 @@
 """Names of shards, and the shards of each split."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,13 +8,27 @@ import numpy as np
 from orpheus.data.records.format import SUFFIX
 from orpheus.errors import ConfigError
 
+SPLITS = ("train", "valid", "test")
+_NAMED = re.compile(r"(?:^|[-_.])(train|valid|test)(?:ing|ation)?(?=[-_.])")
+
+
+def split_of(shard: str) -> str:
+    """The split that a shard's name says: ``train-x.tfrecord``, or ``waveform_train_x.tfrecord``; "" where it says none.
+
+    >>> split_of("log-mel-spectrogram_valid.tfrecord"), split_of("waveform-00001-of-00010.tfrecord")
+    ('valid', '')
+    """
+    found = set(_NAMED.findall(shard))
+    return found.pop() if len(found) == 1 else ""
+
 
 def split_shards(
     shards: Sequence[str], split: Sequence[float], *, key: str = "model-training.split"
 ) -> tuple[tuple[str, ...], ...]:
-    """Deal shards to training, validation and test.
+    """Assign shards to training, validation and test.
 
-    Shards named train-…, valid-… and test-… (tools.preprocess --split) keep their part. Otherwise `split` counts
+    Shards named train-…, valid-… and test-… (tools.preprocess --split), or FORMAT_train… (the reference's three files),
+    keep their split. Otherwise `split` counts
     shards, or per cent of them when it adds up to 100; every part that asks for more than nothing gets a shard. Their
     order is that of their names: which tracks are in which shard was already drawn by seed when they were made.
 
@@ -26,11 +41,15 @@ def split_shards(
         Three tuples of names; the last is empty where `split` has two numbers.
 
     Raises:
-        ConfigError: more shards asked for than there are.
+        ConfigError: more shards asked for than there are, or names of which some only say a split.
     """
-    parts = ("train", "valid", "test")
-    named = tuple(tuple(s for s in shards if s.startswith(part)) for part in parts)
-    if named[0] and sum(map(len, named)) == len(shards):
+    named = tuple(tuple(shard for shard in shards if split_of(shard) == name) for name in SPLITS)
+    if any(named):
+        if rest := [shard for shard in shards if not split_of(shard)]:
+            said = next(shards for shards in named if shards)[0]
+            raise ConfigError(f"{rest[0]}: its name says no split, and {said} does; name all shards alike, or none")
+        if not named[0]:
+            raise ConfigError(f"{shards[0]}: no shard is named train…; give the folder of the training shards, too")
         return named
     wanted = [*split, 0.0][:3]
     total, asked = len(shards), sum(wanted)
@@ -58,4 +77,4 @@ def shard_names(n_files: int, format: str, split: Sequence[float] | None) -> lis
     if abs(sum(split) - 100) > 1e-6 or min(split) < 0 or not split[0]:
         raise ConfigError(f"--split={list(split)}: give per cent of train, valid and test that add up to 100")
     parts = split_shards(names, split, key="--split")
-    return [f"{part}-{name}" for part, shards in zip(("train", "valid", "test"), parts, strict=True) for name in shards]
+    return [f"{part}-{name}" for part, shards in zip(SPLITS, parts, strict=True) for name in shards]

@@ -93,6 +93,10 @@ class TagDatabase:
         )
         return sorted((self._known(row, "tags") for row in counts), key=lambda row: (-row[1], row[0]))
 
+    def by_row(self) -> list[str]:
+        """Every tag, in the order of the rows of table tags: what the positions of one-hot records count."""
+        return [tag for (tag,) in self._query("SELECT tag FROM tags ORDER BY rowid")]
+
     def track_count(self) -> int:
         """Number of distinct tracks with at least one tag."""
         return next(self._query("SELECT COUNT(DISTINCT tid) FROM tid_tag WHERE val >= 0"))[0]

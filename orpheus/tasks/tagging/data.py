@@ -68,12 +68,11 @@ def open_data(
     """
     clusters = targets_module.read_clusters(choices.dictionary, choices.genres) if choices.dictionary else None
     database_file = TagDatabase(choices.lastfm) if choices.lastfm else None
-    names = [tag for tag, _ in database_file.popularity()] if database_file else []
     catalogue = format.open_folder(
         choices.tfrecords_dir,
         format=frontend,
         wanted=config.tfrecords.model_dump(),
-        tag_names=names,
+        tag_names=database_file.by_row() if database_file else [],
         progress=progress,
     )
     fields = len(catalogue.layout.tag_fields)

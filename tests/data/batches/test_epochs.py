@@ -330,3 +330,21 @@ def test_impossible_splits(count, split, said):
 def test_named_shards_keep_their_part():
     names = ["test-x-9", "train-x-0", "train-x-1", "valid-x-8"]
     assert split_shards(names, [80, 10, 10]) == (("train-x-0", "train-x-1"), ("valid-x-8",), ("test-x-9",))
+
+
+@pytest.mark.parametrize(
+    "name", ["waveform_{}.tfrecord", "log-mel-spectrogram_{}.tfrecord", "{}-log-mel-00001.tfrecord"]
+)
+def test_the_three_files_of_the_reference_keep_their_split(name):
+    files = {split: name.format(split) for split in ("test", "train", "valid")}
+    parts = split_shards(sorted(files.values()), [80, 10, 10])
+    assert parts == ((files["train"],), (files["valid"],), (files["test"],))
+    assert split_shards(sorted(files.values())[:2], [80, 20])[0] == (files["train"],)  # test, train
+
+
+def test_names_that_say_a_split_now_and_then_are_refused():
+    with pytest.raises(ConfigError, match=r"a-00001.tfrecord: its name says no split, and train-a.tfrecord does"):
+        split_shards(["a-00001.tfrecord", "train-a.tfrecord"], [80, 10, 10])
+    with pytest.raises(ConfigError, match="no shard is named train"):
+        split_shards(["test-a.tfrecord", "valid-a.tfrecord"], [80, 10, 10])
+    assert split_shards(["train_test-a.tfrecord", "b.tfrecord"], [50, 50, 0])[0] == ("train_test-a.tfrecord",)

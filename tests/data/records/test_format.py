@@ -12,7 +12,7 @@ from orpheus.base import filesystems, storage
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
-from tests.folders import MEL, clips, write, write_older
+from tests.folders import MEL, Clip, clips, write, write_older
 
 TAGS = [["rock", "ätherisch"], [], ["pop"]]
 
@@ -268,11 +268,36 @@ def test_foreign_records(tmp_path, content, said):
         format.open_folder(tmp_path, format=LOG_MEL, wanted=WANTED)
 
 
+def renamed(folder, name):
+    (path,) = folder.glob("*.tfrecord")
+    path.rename(folder / name)
+
+
 def test_older_records_of_the_other_format(tmp_path):
+    """By the file's name, by the number of values, and by the values: in both directions."""
     write_older(tmp_path, [clips([30], [["a"]], OLDER_WAVEFORM)], OLDER_WAVEFORM)
+    with pytest.raises(DataError, match="its name says waveform, log-mel-spectrogram was asked for"):
+        format.open_folder(tmp_path, format=LOG_MEL, wanted=WANTED)
+    renamed(tmp_path, "x.tfrecord")
+    with pytest.raises(DataError, match="no value is beyond 1, so these are no decibels"):
+        format.open_folder(tmp_path, format=LOG_MEL, wanted={**WANTED, "n_mels": 3})
+    assert format.open_folder(tmp_path, format=WAVEFORM, wanted=WANTED).spec.format == WAVEFORM
     with pytest.raises(DataError, match="30 audio values are no multiple of n_mels=4"):
         format.open_folder(tmp_path, format=LOG_MEL, wanted=WANTED)
+
+    renamed(tmp_path, "waveform.tfrecord")
+    write_older(tmp_path / "mel", [clips([30], [["a"]], OLDER_MEL)], OLDER_MEL)
+    with pytest.raises(DataError, match="its name says log-mel-spectrogram, waveform was asked for"):
+        format.open_folder(tmp_path / "mel", format=WAVEFORM, wanted=WANTED)
+    renamed(tmp_path / "mel", "x.tfrecord")
+    with pytest.raises(DataError, match=r"values up to \d+ are no samples"):
+        format.open_folder(tmp_path / "mel", format=WAVEFORM, wanted=WANTED)
+
+
+def test_older_records_too_long_for_a_spectrogram(tmp_path):
     long = AudioSpec(WAVEFORM, sample_rate=1, dtype="float32")  # 2000 s, where half an hour of log-mel has 112 values
-    write_older(tmp_path, [clips([2000], [["a"]], long)], long)
+    content = [Clip("a", np.full(2000, 50, np.float32), ["a"])]
+    write_older(tmp_path, [content], long)
+    renamed(tmp_path, "x.tfrecord")
     with pytest.raises(DataError, match="2000 values a record are no log-mel spectrogram"):
         format.open_folder(tmp_path, format=LOG_MEL, wanted={**WANTED, "sample_rate": 1, "hop_length": 64})

@@ -58,6 +58,7 @@ def test_rowids_are_followed_not_positions(tmp_path):
     connection.close()
     database = TagDatabase(tmp_path / "x.db")
     assert database.popularity() == [("x", 2), ("y", 1)]
+    assert database.by_row() == ["y", "unused", "x"]  # what positions of one-hot records count, not popularity
     assert database.tags_of_all() == {"a": ["x"], "b": ["x", "y"]}
     assert database.tag_weights("a") == [("x", 3.0)]
     assert database.tracks_of("x") == ["b", "a"]
