@@ -42,13 +42,7 @@ def decibels(
     Returns:
         (batch, samples // hop_length + 1, n_mels) float32.
     """
-    audio = tf.pad(audio, [[0, 0], [n_fft // 2, n_fft // 2]])
-    if convolution:
-        parts = tf.nn.conv1d(audio[..., None], _sines(n_fft), hop_length, "VALID")
-        power = tf.add_n([tf.square(part) for part in tf.split(parts, 2, axis=-1)])
-    else:
-        spectrum = tf.signal.stft(audio, n_fft, hop_length, n_fft)
-        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+    power = power_spectrogram(audio, n_fft=n_fft, hop_length=hop_length, convolution=convolution)
     mel = tf.maximum(tf.matmul(power, filters), 10 ** (floor / 10))
     result = tf.maximum(tf.math.log(mel) * np.float32(10 / np.log(10)) - floor, 0.0)
     if dtype == "float16":
@@ -56,6 +50,20 @@ def decibels(
         scaled = result * 8193.0
         result = scaled - (scaled - result)
     return result
+
+
+def power_spectrogram(audio, *, n_fft: int, hop_length: int, convolution: bool):
+    """Squared magnitudes of centred frames under a Hann window, zeros beyond both ends; arguments as in `decibels`.
+
+    Returns:
+        (batch, samples // hop_length + 1, n_fft // 2 + 1).
+    """
+    audio = tf.pad(audio, [[0, 0], [n_fft // 2, n_fft // 2]])
+    if convolution:
+        parts = tf.nn.conv1d(audio[..., None], _sines(n_fft), hop_length, "VALID")
+        return tf.add_n([tf.square(part) for part in tf.split(parts, 2, axis=-1)])
+    spectrum = tf.signal.stft(audio, n_fft, hop_length, n_fft)
+    return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
 
 
 def _sines(n_fft: int) -> np.ndarray:
