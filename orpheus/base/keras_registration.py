@@ -8,6 +8,8 @@ import importlib
 
 MODULES = (
     "orpheus.models.layers",
+    "orpheus.models.networks.attention",
+    "orpheus.models.networks.harmonic",
     "orpheus.learning.engine.schedules",
     "orpheus.learning.evaluation.tag_auc",
     "orpheus.learning.losses.pointwise",

@@ -11,9 +11,7 @@ class Retrieval(Section):
     """Model, sampling and validation after Won et al. 2021 (arXiv 2010.16030), under that system's names."""
 
     input_type: Literal["spec", "cf", "hybrid"] = Field("spec", description="audio, factors of listeners, or both")
-    frontend: Literal["short-chunk", "log-mel-spectrogram", "waveform"] = Field(
-        "short-chunk", description="of the audio; the last two are the taggers'"
-    )
+    frontend: str = Field("short-chunk", description="network of the audio, of orpheus.models.FRONTENDS")
     n_filters: Positive = Field(128, description="narrowest convolution of the frontend")
     embedding: Positive = Field(256, description="dimensions of the space of tags and songs")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="of the dense towers")

@@ -10,10 +10,14 @@ from orpheus.config.sections import Positive, Section, Tags, TFRecords, Training
 
 
 class Model(Section):
-    """The network after Pons et al. 2018 (arXiv 1711.02520)."""
+    """The network between stored audio and tags."""
 
-    n_dense_units: Positive = 500
-    n_filters: Positive = 16
+    frontend: str | None = Field(
+        None,
+        description="name of the network, of orpheus.models.FRONTENDS; null: that of Pons et al. 2018 for the records",
+    )
+    n_dense_units: Positive | None = Field(None, description="units of the embedding; null: the paper's (Pons: 500)")
+    n_filters: Positive | None = Field(None, description="width of the network; null: the paper's (Pons: 16)")
     n_clusters: int | None = Field(None, description="written by the reference, read by nobody: the dictionary decides")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
@@ -48,7 +52,7 @@ class Augmentation(Section):
     time_mask_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gap")
     mixup_alpha: Annotated[float, Field(ge=0)] = Field(0.0, description="Beta(alpha, alpha); 0 is off")
     gain_db: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="level drifts between two draws of ±gain_db; a constant one would be standardised away"
+        0.0, description="level drifts between two draws of ±gain_db; networks that standardise hear only the drift"
     )
 
 

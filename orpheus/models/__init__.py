@@ -6,7 +6,8 @@ Two doors: `build` makes a tagger of audio, `build_modalities` a network of seve
 from orpheus.base import keras_registration
 from orpheus.models import layers
 from orpheus.models.modalities.network import build_modalities
-from orpheus.models.tagger import FRONTENDS, build, minimum_window
+from orpheus.models.networks import FRONTENDS
+from orpheus.models.tagger import build, minimum_window
 
 __all__ = ["FRONTENDS", "build", "build_modalities", "layers", "minimum_window"]
 

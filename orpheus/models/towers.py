@@ -7,22 +7,19 @@ import keras
 from keras import ops
 
 from orpheus.errors import ConfigError
-from orpheus.models import backend, frontends
-from orpheus.models.layers import ChannelNormalization, StandardiseExample, UnitLength, initializer, layer_seed
+from orpheus.models import networks
+from orpheus.models.layers import StandardiseExample, UnitLength, initializer, layer_seed
+from orpheus.models.networks import blocks, short_chunk
 
 SHORT_CHUNK = "short-chunk"
-# Channels of the short-chunk CNN (Won et al. 2020, arXiv 2006.00751), multiples of n_filters: 128 to 512 by default.
-_CHANNELS = (1, 1, 2, 2, 2, 2, 4)
 _HIDDEN = 512
 
 
-def short_chunk(audio, *, n_filters: int, dimension: int, seed: int, synchronized: bool):
-    """Seven convolutions of 3 × 3, each with batch normalisation, ReLU and max-pooling by 2 × 2, then 1 × 1.
-
-    An axis of which one position is left is pooled no further, so that fewer than 128 mels or frames are taken too.
+def short_chunk_tower(audio, *, n_filters: int, dimension: int, seed: int, synchronized: bool):
+    """The paper's song tower: the short-chunk CNN without its dense layer, then a convolution of 1 × 1.
 
     Args:
-        audio: (batch, frames, mels), standardised.
+        audio: (batch, frames, mels), decibels above the floor; standardised, as retrieval's runs always were.
         n_filters: Channels of the first convolution; the last has four times as many.
         dimension: Of the embedding.
         seed: The model's seed.
@@ -31,16 +28,8 @@ def short_chunk(audio, *, n_filters: int, dimension: int, seed: int, synchronize
     Returns:
         (batch, dimension), the maximum over time (and over what is left of frequency).
     """
-    x = keras.layers.Reshape((*audio.shape[1:], 1), name="channel")(audio)
-    for number, multiple in enumerate(_CHANNELS, 1):
-        name = f"conv_{number}"
-        x = keras.layers.Conv2D(
-            multiple * n_filters, 3, padding="same", use_bias=False, kernel_initializer=initializer(seed, name), name=name
-        )(x)  # fmt: skip
-        x = ChannelNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
-        x = keras.layers.ReLU(name=f"{name}_relu")(x)
-        size = tuple(2 if length > 1 else 1 for length in x.shape[1:3])
-        x = keras.layers.MaxPooling2D(size, name=f"{name}_pool")(x)
+    x = blocks.channel(StandardiseExample(name="standardise")(audio))
+    x = short_chunk.trunk(x, n_filters=n_filters, seed=seed, synchronized=synchronized)
     x = keras.layers.Conv2D(dimension, 1, kernel_initializer=initializer(seed, "project"), name="project")(x)
     return keras.layers.GlobalMaxPooling2D(name="audio_embedding")(x)
 
@@ -75,9 +64,9 @@ def build_towers(
         song_shapes: ``"audio"``: one window, (frames, mels) or (samples,); ``"factors"``: (columns,); or both.
         tag_dimension: Length of the tags' word vectors.
         songs: Of each anchor: 2, a positive and a negative one; 1 where negatives are found within the batch.
-        frontend: Of the audio: ``"short-chunk"``, ``"log-mel-spectrogram"`` or ``"waveform"`` (Pons et al. 2018, with
-            their backend before the embedding).
-        n_filters: Narrowest convolution of the frontend, 128 in the paper (waveform's are fixed).
+        frontend: Of the audio: a network of `networks.FRONTENDS`, with 512 units before the embedding; of
+            ``"short-chunk"`` the paper's own form, `short_chunk_tower`.
+        n_filters: Width of that network, 128 in the paper (waveform's is fixed).
         dimension: Of the embedding.
         dropout: Of the dense towers.
         fusion: Of both inputs. ``"concat"`` is the paper's: side by side, then a dense layer. ``"sum"`` adds the two
@@ -114,26 +103,12 @@ def build_towers(
 
 
 def check_frontend(frontend: str, shape: tuple[int, ...]) -> None:
-    """See that a frontend takes windows of a shape, (frames, mels) or (samples,).
+    """See that a network takes windows of a shape, (frames, mels) or (samples,).
 
     Raises:
-        ConfigError: an unknown frontend, one for the other kind of input, a window too short or with too few mels.
+        ConfigError: an unknown network, one for the other kind of input, a window too short or with too few mels.
     """
-    known = (SHORT_CHUNK, "log-mel-spectrogram", "waveform")
-    if frontend not in known:
-        raise ConfigError(f"frontend={frontend!r}: no such frontend; available are {', '.join(known)}")
-    if (len(shape) == 1) != (frontend == "waveform"):
-        takes, fitting = ("waveforms", known[:2]) if frontend == "waveform" else ("log-mel spectrograms", known[2:])
-        raise ConfigError(f"frontend={frontend}: takes {takes}; use frontend={' or '.join(fitting)}")
-    shortest = 1 if frontend == SHORT_CHUNK else backend.MINIMUM_STEPS
-    if frontend == "waveform":
-        shortest = frontends.waveform_samples(backend.MINIMUM_STEPS)
-    if shape[0] < shortest:
-        raise ConfigError(f"input_length={shape[0]}: frontend={frontend} needs windows of at least {shortest}")
-    if frontend == "log-mel-spectrogram" and shape[1] < frontends.MINIMUM_MELS:
-        raise ConfigError(
-            f"frontend={frontend}: needs at least {frontends.MINIMUM_MELS} mels, the records have {shape[1]}"
-        )
+    networks.check_window(frontend, shape, window_key="retrieval.input_length", key="retrieval.frontend")
 
 
 def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: str, options: dict) -> keras.Model:
@@ -157,13 +132,12 @@ def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: s
 
 
 def _audio(audio, frontend: str, n_filters: int, dropout: float, options: dict):
-    """Stored audio to an embedding by any frontend of the project."""
+    """Stored audio to an embedding by any network of the table."""
     check_frontend(frontend, audio.shape[1:])
-    x = StandardiseExample(name="standardise")(audio)
     if frontend == SHORT_CHUNK:
-        return short_chunk(x, n_filters=n_filters, **options)
+        return short_chunk_tower(audio, n_filters=n_filters, **options)
     own = {"seed": options["seed"], "synchronized": options["synchronized"]}
-    make = frontends.waveform if frontend == "waveform" else frontends.log_mel
-    x = backend.backend(make(x, n_filters=n_filters, **own), n_dense_units=_HIDDEN, dropout=dropout, **own)
+    build = networks.FRONTENDS[frontend].build
+    x = build(audio, n_filters=n_filters, n_dense_units=_HIDDEN, dropout=dropout, **own)
     kernel = initializer(options["seed"], "audio_embedding")
     return keras.layers.Dense(options["dimension"], kernel_initializer=kernel, name="audio_embedding")(x)

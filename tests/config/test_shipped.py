@@ -25,12 +25,13 @@ PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path 
 def test_config_builds_and_steps(path):
     loaded = config.load(path)
     assert json.loads(path.read_text())["_comment"][0].startswith("python -m "), "the header says the command"
-    frontend = "waveform" if "waveform" in path.name else "log-mel-spectrogram"
-    spec = AudioSpec(frontend, n_mels=loaded.tfrecords.n_mels or 96)
+    frontend = loaded.model.frontend or ("waveform" if "waveform" in path.name else "log-mel-spectrogram")
+    given = {key: value for key, value in loaded.tfrecords.model_dump().items() if value and key != "n_tags"}
+    spec = AudioSpec(models.FRONTENDS[frontend].format, **given)
+    models.networks.check_window(frontend, spec.window_shape(loaded.training.window_length))
     # A short window: the step is what is tested, not its speed.
     shape = spec.window_shape(min(loaded.training.window_length, 1.0))
-    if frontend == "waveform":
-        shape = (max(shape[0], models.minimum_window(frontend)),)
+    shape = (max(shape[0], models.minimum_window(frontend)), *shape[1:])
     model = models.build(
         frontend,
         shape,
@@ -47,6 +48,14 @@ def test_config_builds_and_steps(path):
     loss = model.train_on_batch(audio, rng.integers(0, 2, (2, 5)).astype(np.float32))
     assert np.isfinite(loss)
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", models.FRONTENDS)
+def test_every_network_has_a_config_of_its_papers_sizes(name):
+    file = {"log-mel-spectrogram": "log-mel"}.get(name, name)
+    loaded, network = config.load(ROOT / f"configs/{file}.json"), models.FRONTENDS[name]
+    assert loaded.model.frontend in (name, None if name == network.format else name)
+    assert (loaded.model.n_filters, loaded.model.n_dense_units) == (network.n_filters, network.n_dense_units)
 
 
 RETRIEVAL = sorted((ROOT / "configs").glob("retrieval_*.json"))

@@ -8,26 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from orpheus.models import heads
-from orpheus.models.networks import FRONTENDS
+from orpheus import models
 from orpheus.models.networks.harmonic import HarmonicFilters
 
 REFERENCE = np.load(Path(__file__).with_name("torch_reference.npz"))
 CLASSES = 50
-
-
-def network(name: str, window: tuple[int, ...], n_filters: int | None = None, n_dense_units: int | None = None):
-    frontend = FRONTENDS[name]
-    audio = keras.Input(window, name="audio")
-    embedding = frontend.build(
-        audio,
-        n_filters=n_filters or frontend.n_filters,
-        n_dense_units=n_dense_units or frontend.n_dense_units,
-        dropout=0.5,
-        seed=0,
-        synchronized=False,
-    )
-    return keras.Model(audio, heads.tags(embedding, n_classes=CLASSES, dropout=0.5, seed=0))
 
 
 def trainable(model: keras.Model) -> int:
@@ -125,7 +110,7 @@ DIFFERENCES = {"self-attention": 256, "short-chunk": -(128 + 128 + 4 * 256 + 512
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_are_the_papers(name):
     window, expected = SIZES[name]
-    assert trainable(network(name, window)) == expected
+    assert trainable(models.build(name, window, CLASSES)) == expected
     if f"{name}/parameters" in REFERENCE:
         assert expected == REFERENCE[f"{name}/parameters"] + DIFFERENCES.get(name, 0)
 
@@ -154,7 +139,7 @@ def test_outputs_are_pytorchs(name):
     weights, expected = of_reference(name), REFERENCE[f"{name}/output"]
     audio = inputs_of_reference(name)
     n_filters = 4 if name == "self-attention" else next(w for w in weights.values() if w[0].ndim >= 3)[0].shape[-1]
-    model = network(name, audio.shape[1:], n_filters, 8)
+    model = models.build(name, audio.shape[1:], CLASSES, n_filters=n_filters, n_dense_units=8)
     given = set(weights)
     for layer in model.layers:
         own = weights.get(layer.name)

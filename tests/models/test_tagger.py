@@ -1,8 +1,4 @@
-"""One battery for every model: sizes, shapes, graph and eager, a training step, mixed precision, save and load."""
-
-import functools
-import subprocess
-import sys
+"""The tagger around its network, and what only the two networks of Pons et al. 2018 have (all: test_networks)."""
 
 import keras
 import numpy as np
@@ -12,6 +8,7 @@ import tensorflow as tf
 from benchmarks import training_step
 from orpheus import models
 from orpheus.errors import ConfigError
+from orpheus.models import frontends
 
 SMALL = {"waveform": (20_000,), "log-mel-spectrogram": (40, 20)}
 
@@ -32,15 +29,6 @@ def stored(frontend: str, batch: int = 4) -> np.ndarray:
     return audio
 
 
-def train_step(model: keras.Model, optimizer: keras.optimizers.Optimizer, audio, targets) -> float:
-    """One eager step; returns the loss before it."""
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(keras.losses.binary_crossentropy(targets, model(audio, training=True)))
-        scaled = optimizer.scale_loss(loss)
-    optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
-    return float(loss)
-
-
 @pytest.mark.parametrize(
     ("frontend", "shape", "parameters"),
     [
@@ -56,44 +44,6 @@ def test_parameter_counts(frontend, shape, parameters):
     channels = {"waveform": 256, "log-mel-spectrogram": 464}[frontend]
     assert model.get_layer("back_1").kernel.shape == (7, channels, 512)
     assert model.get_layer("embedding").output.shape == (None, 500)
-
-
-@pytest.mark.parametrize("frontend", SMALL)
-def test_battery(frontend, tmp_path):
-    model, audio = small(frontend), stored(frontend)
-    probabilities = model(audio, training=False).numpy()
-    assert probabilities.shape == (4, 7) and probabilities.dtype == np.float32
-    assert (probabilities > 0).all() and (probabilities < 1).all() and np.ptp(probabilities) > 1e-3
-    assert model.output_names == ["tags"] and model.input.name == "audio" and model.input.dtype == "float32"
-
-    graph = tf.function(lambda x: model(x, training=False))(audio).numpy()
-    np.testing.assert_allclose(graph, probabilities, atol=1e-5)
-    np.testing.assert_allclose(model.predict(audio, verbose=0), probabilities, atol=1e-5)
-
-    targets = np.random.default_rng(1).integers(0, 2, (4, 7)).astype("float32")
-    optimizer = keras.optimizers.Adam(1e-3)
-    losses = [train_step(model, optimizer, audio, targets) for _ in range(6)]
-    assert losses[-1] < losses[0] - 0.05
-
-    path = tmp_path / "model.keras"
-    model.save(path)
-    again = keras.saving.load_model(path)
-    np.testing.assert_allclose(again(audio, training=False), model(audio, training=False), atol=1e-6)
-    assert again.get_layer("embedding").output.shape == (None, 24)
-
-
-@pytest.mark.parametrize("frontend", SMALL)
-def test_every_variable_is_trained_on(frontend):
-    model, audio = small(frontend, dropout=0.0), stored(frontend)
-    before = [variable.numpy() for variable in model.non_trainable_variables if "moving" in variable.name]
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(model(audio, training=True)))
-    gradients = tape.gradient(loss, model.trainable_variables)
-    still = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None or not np.any(g)]
-    assert still == []
-    after = [variable.numpy() for variable in model.non_trainable_variables if "moving" in variable.name]
-    assert len(after) == 2 * (len(model.trainable_variables) - 2) // 4
-    assert all((a != b).any() for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.slow
@@ -115,41 +65,6 @@ def test_xla_gives_the_same_gradients(frontend, bound):
         assert np.linalg.norm(ours - expected) <= bound * np.linalg.norm(expected) + 1e-6
 
 
-def test_loads_with_nothing_but_the_models_imported(tmp_path):
-    model, audio = small("log-mel-spectrogram"), stored("log-mel-spectrogram")
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "audio.npy", audio)
-    program = (
-        "import sys, numpy, keras, orpheus.models; folder = sys.argv[1]; "
-        "model = keras.saving.load_model(folder + '/model.keras'); "
-        "numpy.save(folder + '/out.npy', model(numpy.load(folder + '/audio.npy'), training=False))"
-    )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(audio, training=False), atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("frontend", SMALL)
-def test_mixed_precision_trains_and_stays_close(frontend, policy):
-    """Within 0.02 of float32 in probability: bfloat16 has eight bits of mantissa. Shortest windows: slow on CPU."""
-    audio = stored(frontend, batch=2)[:, -models.minimum_window(frontend) :]
-    build = functools.partial(models.build, frontend, audio.shape[1:], 7, n_filters=4, n_dense_units=24)
-    exact = build()(audio, training=False).numpy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert model.get_layer("back_1").compute_dtype == policy.removeprefix("mixed_")
-    probabilities = model(audio, training=False)
-    assert probabilities.dtype == tf.float32
-    np.testing.assert_allclose(probabilities, exact, atol=0.02)
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=128)
-    assert np.isfinite(train_step(model, optimizer, audio, np.ones((2, 7), "float32")))
-    assert np.isfinite(model(audio, training=False)).all()
-
-
 def test_integers_reach_the_model_whole_under_float16():
     """int16 samples must not pass through float16: 32,767 and 32,750 would become one value."""
     keras.config.set_dtype_policy("mixed_float16")
@@ -161,29 +76,6 @@ def test_integers_reach_the_model_whole_under_float16():
     audio[0, ::2] = 32_765
     seen = keras.Model(model.input, model.get_layer("standardise").output)(audio).numpy()
     np.testing.assert_allclose(np.unique(seen), [-1, 1], atol=1e-3)
-
-
-@pytest.mark.parametrize("frontend", SMALL)
-def test_loudness_and_silence(frontend):
-    model, audio = small(frontend), stored(frontend)
-    silent = model(np.zeros_like(audio), training=False).numpy()
-    assert np.isfinite(silent).all()
-    if frontend == "waveform":
-        quiet = (audio // 64 * 2).astype(np.int16)
-        np.testing.assert_allclose(model(quiet), model((quiet * 16).astype(np.int16)), atol=1e-4)
-
-
-@pytest.mark.parametrize("frontend", SMALL)
-def test_same_seed_same_weights(frontend):
-    first, second, other = (small(frontend, seed=seed).get_weights() for seed in (3, 3, 4))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    kernels = [i for i, weight in enumerate(first) if weight.ndim > 1]
-    assert kernels and all(not np.array_equal(first[i], other[i]) for i in kernels)
-
-
-def test_two_layers_of_one_shape_start_differently():
-    model = small("waveform")
-    assert not np.array_equal(model.get_layer("back_2").kernel, model.get_layer("back_3").kernel)
 
 
 @pytest.mark.parametrize("mels", [3, 16, 97])
@@ -209,16 +101,17 @@ def test_shortest_window(frontend, minimum):
 def test_waveform_steps_is_what_the_frontend_returns(samples):
     model = models.build("waveform", (samples,), 2, n_dense_units=2)
     steps = model.get_layer("wave_7_pool").output.shape[1]
-    assert models.frontends.waveform_steps(samples) == steps
-    assert models.frontends.waveform_samples(steps) <= samples < models.frontends.waveform_samples(steps + 1)
+    assert frontends.waveform_steps(samples) == steps
+    assert frontends.waveform_samples(steps) <= samples < frontends.waveform_samples(steps + 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
         (("mel", (40, 20), 3), {}, "frontend='mel'.*waveform, log-mel-spectrogram"),
-        (("waveform", (40, 20), 3), {}, r"input_shape=\(40, 20\).*\(samples\)"),
-        (("log-mel-spectrogram", (20_000,), 3), {}, r"\(frames, mels\)"),
+        (("waveform", (40, 20, 1), 3), {}, r"input_shape=\(40, 20, 1\).*\(samples,\)"),
+        (("waveform", (40, 20), 3), {}, "frontend=waveform: .* choose one of log-mel-spectrogram, "),
+        (("log-mel-spectrogram", (20_000,), 3), {}, "frontend=log-mel-spectrogram: .* choose one of waveform, "),
         (("log-mel-spectrogram", (40, 2), 3), {}, "n_mels=2.*at least 3"),
         (("waveform", (20_000,), 0), {}, "n_classes=0"),
         (("waveform", (20_000,), 3), {"n_filters": 0}, "n_filters=0"),
@@ -229,14 +122,6 @@ def test_waveform_steps_is_what_the_frontend_returns(samples):
 def test_wrong_arguments(arguments, options, message):
     with pytest.raises(ConfigError, match=message):
         models.build(*arguments, **options)
-
-
-@pytest.mark.parametrize("frontend", SMALL)
-def test_layers_are_keras_own_or_registered(frontend):
-    for layer in small(frontend).layers:
-        assert not isinstance(layer, keras.layers.Lambda)
-        name = keras.saving.get_registered_name(type(layer))
-        assert name.startswith("orpheus>") or type(layer).__module__.startswith("keras.")
 
 
 @pytest.mark.parametrize(("frontend", "parameters"), [("log-mel-spectrogram", 5_927_110), ("waveform", 5_380_774)])

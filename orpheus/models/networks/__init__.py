@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from orpheus.errors import ConfigError
 from orpheus.models import backend, frontends
 from orpheus.models.networks import (
     crnn,
@@ -78,3 +79,61 @@ FRONTENDS: dict[str, Frontend] = {
         shortest=spectrogram_transformer.PATCH, fewest_mels=spectrogram_transformer.PATCH,
     ),
 }  # fmt: skip
+
+
+def find(name: str, *, format: str | None = None, dtype: str | None = None, key: str = "frontend") -> Frontend:
+    """A network of the table, seen to fit records.
+
+    Args:
+        name: Of the network.
+        format: Of the records; None: not known.
+        dtype: That the records are stored in; None: not known.
+        key: What the errors call it.
+
+    Raises:
+        ConfigError: no such network, or one for other records; names the cure.
+    """
+    if name not in FRONTENDS:
+        raise ConfigError(f"{key}={name!r}: no such network; available are {', '.join(FRONTENDS)}")
+    found = FRONTENDS[name]
+    if format not in (None, found.format):
+        fitting = ", ".join(other for other, one in FRONTENDS.items() if one.format == format)
+        raise ConfigError(
+            f"{key}={name}: takes {found.format} records, and these are {format}; make others with tools.preprocess "
+            f"{found.format}, or choose one of {fitting}"
+        )
+    if dtype == "float32" and found.format == WAVEFORM and found.hears_level:
+        raise ConfigError(
+            f"{key}={name}: hears the level of samples stored as int16, and these are stored as float32; re-run "
+            "tools.preprocess without --dtype"
+        )
+    return found
+
+
+def check_window(
+    name: str, shape: tuple[int, ...], *, window_key: str = "window_length", key: str = "frontend"
+) -> None:
+    """See that a network takes windows of a shape, (samples,) or (frames, mels).
+
+    Args:
+        name: Of the network.
+        shape: Of one window.
+        window_key: What the errors call its length.
+        key: What the errors call the network.
+
+    Raises:
+        ConfigError: no such network, another format, a window too short or too long, too few mels.
+    """
+    if len(shape) not in (1, 2):
+        raise ConfigError(f"input_shape={tuple(shape)}: a window is (samples,) or (frames, mels)")
+    found = find(name, format=WAVEFORM if len(shape) == 1 else LOG_MEL, key=key)
+    unit = "samples" if found.format == WAVEFORM else "frames"
+    limits = f"at least {found.shortest} {unit}" if shape[0] < found.shortest else ""
+    if found.longest is not None and shape[0] > found.longest:
+        limits = f"at most {found.longest} {unit}"
+    if limits:
+        raise ConfigError(f"{window_key}: a window of {shape[0]} {unit}, and {key}={name} takes {limits}; change it")
+    if len(shape) == 2 and shape[1] < found.fewest_mels:
+        raise ConfigError(
+            f"n_mels={shape[1]}: {key}={name} needs at least {found.fewest_mels}; re-run tools.preprocess with more --mels"
+        )

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from orpheus.models import stored
+from orpheus.models import audio_in_graph
 from orpheus.models.networks import blocks
 
 HARMONICS, BANDS = 6, 128  # half semitones from C1 to E6, the highest note whose sixth harmonic is below 8 kHz
@@ -47,7 +47,7 @@ class HarmonicFilters(keras.layers.Layer):
         return ops.maximum(0.0, 1.0 - ops.multiply(slope, self.quality))
 
     def call(self, inputs):
-        power = stored.power_spectrogram(inputs, n_fft=self.n_fft, hop_length=self.hop_length, convolution=True)
+        power = audio_in_graph.power_spectrogram(inputs, n_fft=self.n_fft, hop_length=self.hop_length, convolution=True)
         bands = ops.maximum(ops.matmul(power, self.filters()), 1e-10)
         decibels = ops.log(bands) * np.float32(10 / np.log(10))
         shape = (-1, inputs.shape[1] // self.hop_length + 1, HARMONICS, BANDS)

@@ -20,7 +20,7 @@ from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.semantics import words
 from orpheus.tasks.tagging import data as tagging_data
-from orpheus.tasks.tagging import similarity_loss
+from orpheus.tasks.tagging import network, similarity_loss
 
 log = logging.getLogger(__name__)
 NEIGHBOURS = 3
@@ -84,7 +84,7 @@ def start(
     """Plan a model's first weights.
 
     Args:
-        origin: Run folder of a tagger of the same frontend, audio and sizes; its window may be of another length.
+        origin: Run folder of a tagger of the same network, audio and sizes; its window may be of another length.
         data: Records and classes of the new run.
         config: Of the new run.
         embeddings: Word vectors, anything that `words.load` takes: a new class starts from the mean of the rows of the
@@ -136,9 +136,10 @@ def _check_fits(run: Run, old: AudioSpec, old_config: Config, new: AudioSpec, co
             f"--init-from {run.folder}: learned from audio of {key}={theirs}, the records have {ours}; re-run "
             "tools.preprocess with its value"
         )
-    for key in ("n_filters", "n_dense_units"):
-        theirs, ours = getattr(old_config.model, key), getattr(config.model, key)
-        if theirs != ours and not (key == "n_filters" and old.format == "waveform"):
+    before, now = (network.settled(one, new.format).model for one in (old_config, config))
+    for key in ("frontend", "n_filters", "n_dense_units"):
+        theirs, ours = getattr(before, key), getattr(now, key)
+        if theirs != ours and not (key == "n_filters" and now.frontend == "waveform"):
             raise ConfigError(f"model.{key}={ours}: --init-from {run.folder} has {theirs}; take the same")
 
 

@@ -14,6 +14,7 @@ from orpheus.errors import ConfigError
 from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
 from orpheus.learning.evaluation.tag_auc import TagAUC
+from orpheus.tasks.tagging import network
 from orpheus.tasks.tagging.data import Data
 
 
@@ -53,12 +54,8 @@ def job(
     shares = _shares(part, readers, settings.batch_size)
     steps = min(batch_epochs.steps_in_epoch(one, settings.batch_size // readers, steps_per_epoch) for one in shares)
     shape = spec.window_shape(settings.window_length)
-    shortest = models.minimum_window(spec.format)
-    if shape[0] < shortest:
-        raise ConfigError(
-            f"model-training.window_length={settings.window_length:g}: the {spec.format} model needs at least "
-            f"{spec.seconds(shortest):.2f} s"
-        )
+    config = network.settled(config, spec.format)
+    network.check(config, spec)
 
     def read(number: int, first_epoch: int):
         return batch_epochs.training(
@@ -90,7 +87,7 @@ def job(
         )
     return Job(
         build=lambda: models.build(
-            spec.format,
+            str(config.model.frontend),
             shape,
             classes,
             n_filters=config.model.n_filters,

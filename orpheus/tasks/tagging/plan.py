@@ -10,7 +10,7 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
     """The plan of a tagger."""
     from orpheus import config as config_module
     from orpheus.tasks.plan import Plan
-    from orpheus.tasks.tagging import clusters, evaluation, fine_tuning, similarity_loss
+    from orpheus.tasks.tagging import clusters, evaluation, fine_tuning, network, similarity_loss
     from orpheus.tasks.tagging import data as tagging_data
     from orpheus.tasks.tagging import job as tagging_job
 
@@ -21,6 +21,7 @@ def tagging(arguments: argparse.Namespace, run, values: dict, source: str):
         loss, start = similarity_loss.load_loss(run), fine_tuning.reopen(run)
     else:
         config = config_module.parse(values, overrides=arguments.set, source=source)
+        config = network.settled(config, arguments.frontend)
         choices = tagging_data.Choices(
             arguments.tfrecords_dir,
             lastfm=arguments.lastfm,

@@ -1,0 +1,209 @@
+"""Every network of `models.FRONTENDS` at its paper's settings: size, work, speed and memory, and accuracy if asked.
+
+Each is measured in a process of its own, on windows of its config's length: parameters (50 classes), multiply-adds of a
+forward pass, windows per second of a training step (forward, binary cross-entropy, backward, Adam; float32) and of
+inference, and the process' peak memory while training. Windows differ in length, so seconds of audio per second stand
+beside them. `--accuracy MINUTES` trains each on the Philharmonia's clips for equally many minutes, as far as whole epochs
+go, and gives areas on the test pitches.
+"""
+
+import argparse
+import dataclasses
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common, philharmonia
+from orpheus import cli
+from orpheus.errors import ConfigError, DataError
+
+CLASSES = 50
+CONFIGS = {"log-mel-spectrogram": "log-mel", "waveform": "waveform"}  # of other networks: as the network is called
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a network needs.
+
+    Attributes:
+        seconds: Of audio in a window.
+        parameters: That training changes.
+        multiply_adds: Of one window's forward pass.
+        steps: Windows per second of training, one value a round.
+        inference: Windows per second without training, one value a round.
+        memory: Peak of the process in bytes, TensorFlow's own 0.5 GB included.
+    """
+
+    seconds: float
+    parameters: int
+    multiply_adds: int
+    steps: list[float]
+    inference: list[float]
+    memory: int
+
+
+def parser() -> cli.Parser:
+    result = common.parser("networks", __doc__, example="--networks short-chunk harmonic --repeats 3")
+    result.add_argument("--networks", nargs="+", metavar="NAME", help="of models.FRONTENDS; all if not given")
+    result.add_argument("--batch-size", type=int, default=16, help="windows in a step")
+    result.add_argument("--repeats", type=int, default=3, help="steps after one that does not count")
+    result.add_argument(
+        "--seconds", type=float, help="length of the windows; each config's if not given, so that papers compare"
+    )
+    result.add_argument(
+        "--accuracy", type=float, metavar="MINUTES", help="train each so long on the Philharmonia's clips"
+    )
+    result.add_argument("--data", default=str(philharmonia.DATA), metavar="DIR", help="folder of those clips")
+    result.add_argument("--out", default="out/networks", metavar="DIR", help="records and runs of --accuracy")
+    return result
+
+
+def body(arguments: argparse.Namespace) -> int:
+    found = {}
+    for name in chosen(arguments.networks):
+        found[name] = common.in_process(measured, name, arguments.batch_size, arguments.repeats, arguments.seconds)
+    print(table(found))
+    areas = {}
+    if arguments.accuracy:
+        data = Path(arguments.data)
+        if not (data / "tracks.csv").is_file():
+            raise DataError(f"{data}: the Philharmonia's clips are not there; give their folder with --data")
+        for name in found:
+            areas[name] = accuracy(name, data, Path(arguments.out), minutes=arguments.accuracy)
+        print("\n" + philharmonia.table(areas))
+    here = common.machine()
+    print(f"\n{common.described(here)}")
+    if arguments.json:
+        rows = {name: dataclasses.asdict(one) for name, one in found.items()}
+        written = {"networks": rows, "accuracy": areas, "machine": here, "command": " ".join(["python -m", *sys.argv])}
+        Path(arguments.json).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def chosen(names: list[str] | None) -> list[str]:
+    """Networks to measure, in the table's order.
+
+    Raises:
+        ConfigError: one that the table has not.
+    """
+    from orpheus.models import FRONTENDS
+
+    if unknown := set(names or ()) - set(FRONTENDS):
+        raise ConfigError(f"--networks {sorted(unknown)[0]}: no such network; available are {', '.join(FRONTENDS)}")
+    return [name for name in FRONTENDS if names is None or name in names]
+
+
+def table(found: dict[str, Measured]) -> str:
+    """All measurements as a markdown table: medians, least and most in brackets."""
+    lines = [
+        "| network | window | parameters | multiply-adds | training | inference | memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, one in found.items():
+        speeds = []
+        for values in (one.steps, one.inference):
+            audio = statistics.median(values) * one.seconds
+            speeds.append(f"{common.spread(values)} windows/s, {audio:,.0f} s of audio/s")
+        lines.append(
+            f"| {name} | {one.seconds:.3g} s | {one.parameters / 1e6:.2f} M | {one.multiply_adds / 1e9:.3g} G | "
+            f"{' | '.join(speeds)} | {one.memory / 1e9:.1f} GB |"
+        )
+    return "\n".join(lines)
+
+
+def measured(name: str, batch_size: int, repeats: int, seconds: float | None) -> Measured:
+    """Measure one network, in a process of its own."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from orpheus import config, models
+    from orpheus.data.audio.spec import AudioSpec
+
+    loaded = config.load(f"configs/{CONFIGS.get(name, name)}.json")
+    settings = {key: value for key, value in loaded.tfrecords.model_dump().items() if value and key != "n_tags"}
+    spec = AudioSpec(models.FRONTENDS[name].format, **settings)
+    shape = spec.window_shape(seconds or loaded.training.window_length)
+    model = models.build(name, shape, CLASSES)
+    rng = np.random.default_rng(0)
+    audio = tf.constant(rng.uniform(1, 90, (batch_size, *shape)).astype("float32"))
+    tags = tf.constant((rng.random((batch_size, CLASSES)) < 0.1).astype("float32"))
+    optimizer = keras.optimizers.Adam(1e-4)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def infer():
+        return tf.reduce_sum(model(audio, training=False))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.binary_crossentropy(tags, model(audio, training=True)))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    inference = _rates(lambda: float(infer()), batch_size, repeats)
+    steps = _rates(lambda: float(step()), batch_size, repeats)
+    return Measured(
+        spec.seconds(shape[0]),
+        sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        multiply_adds(model),
+        steps,
+        inference,
+        1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
+
+
+def _rates(step: Callable[[], Any], amount: int, repeats: int) -> list[float]:
+    return common.interleaved({"": common.Candidate(step, amount, repeats)})[""]
+
+
+def multiply_adds(model) -> int:
+    """Products that one window's forward pass sums up in convolutions and matrix products; all else is left out."""
+    import numpy as np
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda audio: model(audio, training=False)).get_concrete_function(signature).graph
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type == "Conv2D":  # one product per output and weight that reaches it
+            output, kernel = operation.outputs[0].shape, operation.inputs[1].shape
+            total += int(np.prod(output) * np.prod(kernel[:-1]))
+        elif operation.type == "MatMul" or operation.type.startswith("BatchMatMul"):
+            first = operation.inputs[0].shape
+            transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+            total += int(np.prod(operation.outputs[0].shape) * first[-2 if transposed else -1])
+    return total
+
+
+def accuracy(name: str, data: Path, out: Path, *, minutes: float) -> dict[str, Any]:
+    """Areas on the Philharmonia's test pitches after so many minutes of training, to whole epochs.
+
+    One epoch is trained first and timed, start-up included, which says how many more fit.
+    """
+    from orpheus.models import FRONTENDS
+
+    frontend = FRONTENDS[name]
+    records = philharmonia.records(frontend.format, data, out)
+    overrides = [f"model.frontend={name}", f"model.n_filters={frontend.n_filters}", f"model.n_dense_units={frontend.n_dense_units}"]  # fmt: skip
+    config = f"configs/{philharmonia.FORMATS[frontend.format]}"
+    began = time.monotonic()
+    philharmonia.trained(frontend.format, config, records, out / f"{name}-timing", 1, overrides=overrides)
+    first = (time.monotonic() - began) / 60
+    epochs = max(1, round(minutes / first))
+    return philharmonia.trained(frontend.format, config, records, out / name, epochs, overrides=overrides)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    return cli.run(parser(), body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
