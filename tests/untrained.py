@@ -10,7 +10,7 @@ from orpheus.runs.folder import Run
 CLASSES = ("guitar", "drum & bass", "été", "slow")
 
 
-def make_run(folder, spec: AudioSpec, *, classes=CLASSES, seconds=2.6, mixed=False) -> Run:
+def make_run(folder, spec: AudioSpec, *, classes=CLASSES, seconds=2.6, mixed=False, network=None) -> Run:
     """A run whose scores differ from clip to clip and class to class.
 
     Args:
@@ -19,18 +19,19 @@ def make_run(folder, spec: AudioSpec, *, classes=CLASSES, seconds=2.6, mixed=Fal
         classes: Names.
         seconds: Length of a window.
         mixed: A model that computes in bfloat16.
+        network: Of `models.FRONTENDS`; None for the one called after the spec's format.
     """
     import keras
 
     run = Run.create(folder, spec.format, command=["test"])
-    sizes = {"n_filters": 1, "n_dense_units": 8}
-    run.write("config", {"model": sizes, "model-training": {"window_length": seconds}})
+    sizes = {"n_filters": 4 if network else 1, "n_dense_units": 8}
+    run.write("config", {"model": {"frontend": network, **sizes}, "model-training": {"window_length": seconds}})
     run.write("spec", spec.to_json())
     run.write("classes", TagTargets(classes, {name: i for i, name in enumerate(classes)}).to_json())
     run.write("run", {"task": "tagging", "frontend": spec.format, "tfrecords_dir": "nowhere", "database": 0, "tag_names": [], "split": {"train": [], "valid": [], "test": []}})  # fmt: skip
     keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
     try:
-        model = models.build(spec.format, spec.window_shape(seconds), len(classes), **sizes)
+        model = models.build(network or spec.format, spec.window_shape(seconds), len(classes), **sizes)
     finally:
         keras.config.set_dtype_policy("float32")
     rng = np.random.default_rng(0)

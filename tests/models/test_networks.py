@@ -19,10 +19,12 @@ NAMES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) f
 SMALL = {"waveform": (20_000,), "log-mel-spectrogram": (200, 24)}
 
 
-def window(name: str) -> tuple[int, ...]:
-    """A short one that it takes."""
-    frames, *mels = SMALL[FRONTENDS[name].format]
-    return (max(frames, FRONTENDS[name].shortest), *mels)
+def window(name: str, frames: int | None = None) -> tuple[int, ...]:
+    """A short one that it takes, or one of so many samples or frames."""
+    network = FRONTENDS[name]
+    default, *mels = SMALL[network.format]
+    default = min(max(default, network.shortest), network.longest or default)
+    return (default if frames is None else frames, *(max(one, network.fewest_mels) for one in mels))
 
 
 def small(name: str, **options) -> keras.Model:
@@ -166,18 +168,22 @@ def test_level(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shortest_window(name):
-    frontend, rest = FRONTENDS[name], SMALL[FRONTENDS[name].format][1:]
-    assert models.minimum_window(name) == frontend.shortest
+def test_shortest_and_longest_window(name):
+    network = FRONTENDS[name]
+    assert models.minimum_window(name) == network.shortest
     sizes = {"n_filters": 4, "n_dense_units": 5}
-    model = models.build(name, (frontend.shortest, *rest), 3, **sizes)
-    assert np.isfinite(model(np.ones((1, frontend.shortest, *rest), np.float32), training=False)).all()
-    if frontend.shortest > 1:
-        with pytest.raises(ConfigError, match=f"window_length.* at least {frontend.shortest} "):
-            models.build(name, (frontend.shortest - 1, *rest), 3, **sizes)
-    if frontend.longest is not None:
-        with pytest.raises(ConfigError, match=f"window_length.* at most {frontend.longest} "):
-            models.build(name, (frontend.longest + 1, *rest), 3, **sizes)
+    model = models.build(name, window(name, network.shortest), 3, **sizes)
+    audio = np.ones((1, *window(name, network.shortest)), np.float32)
+    assert np.isfinite(model(audio, training=False)).all()
+    if network.shortest > 1:
+        with pytest.raises(ConfigError, match=f"window_length.* at least {network.shortest} "):
+            models.build(name, window(name, network.shortest - 1), 3, **sizes)
+    if network.longest is not None:
+        with pytest.raises(ConfigError, match=f"window_length.* at most {network.longest} "):
+            models.build(name, window(name, network.longest + 1), 3, **sizes)
+    if network.fewest_mels > 1:
+        with pytest.raises(ConfigError, match=f"n_mels={network.fewest_mels - 1}: .* at least {network.fewest_mels}"):
+            models.build(name, (network.shortest, network.fewest_mels - 1), 3, **sizes)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -50,8 +50,8 @@ class HarmonicFilters(keras.layers.Layer):
         power = audio_in_graph.power_spectrogram(inputs, n_fft=self.n_fft, hop_length=self.hop_length, convolution=True)
         bands = ops.maximum(ops.matmul(power, self.filters()), 1e-10)
         decibels = ops.log(bands) * np.float32(10 / np.log(10))
-        shape = (-1, inputs.shape[1] // self.hop_length + 1, HARMONICS, BANDS)
-        return ops.transpose(ops.reshape(decibels, shape), (0, 1, 3, 2))
+        batch, frames, _ = ops.shape(decibels)
+        return ops.transpose(ops.reshape(decibels, (batch, frames, HARMONICS, BANDS)), (0, 1, 3, 2))
 
     def compute_output_shape(self, input_shape):
         batch, samples = input_shape

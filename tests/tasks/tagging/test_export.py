@@ -9,8 +9,10 @@ import pytest
 
 import orpheus
 from orpheus.data.audio import reading
+from orpheus.data.audio.spec import FORMATS as AUDIO_FORMATS
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.errors import ConfigError, DataError
+from orpheus.models import FRONTENDS
 from orpheus.runs.folder import Run
 from orpheus.tasks.tagging import export, export_formats
 from tests.conftest import ROOT
@@ -158,6 +160,16 @@ def test_every_format_of_a_trained_run(command, demo, tiny, tmp_path, frontend, 
     assert np.abs(scores(clip[None])[0] - expected).max() < 1e-3
     default = export.export(run, tmp_path / f"default.{kind}", kind, threshold=0.25)
     assert default.source == (f"records of {records}" if frontend == "waveform" else "synthetic music")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(FRONTENDS) - set(AUDIO_FORMATS)))
+@pytest.mark.parametrize("kind", export.FORMATS)
+def test_every_network(tmp_path, song, name, kind):
+    needs(kind)
+    spec = AudioSpec(FRONTENDS[name].format, RATE, 512, 160, max(24, FRONTENDS[name].fewest_mels))
+    run = make_run(tmp_path, spec, network=name, seconds=1.5)
+    assert export.export(run, tmp_path / f"a.{kind}", kind, check=[song]).difference < 1e-3
 
 
 @pytest.mark.slow
