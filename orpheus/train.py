@@ -23,7 +23,12 @@ def parser() -> cli.Parser:
         "in one space; leaves a run folder for orpheus.evaluate, orpheus.predict and orpheus.retrieve.",
         example="python -m orpheus.train log-mel-spectrogram --config configs/log-mel.json --tfrecords-dir records/mel --cuda 0 1",
     )
-    result.add_argument("frontend", nargs="?", choices=FRONTENDS, help="format of the input (not needed with --resume)")
+    result.add_argument(
+        "frontend",
+        nargs="?",
+        choices=FRONTENDS,
+        help="format of the records; the network is model.frontend of the config (not needed with --resume)",
+    )
     data = result.add_argument_group("data")
     data.add_argument("--tfrecords-dir", metavar="DIR", help="records of that format")
     data.add_argument("--config", metavar="FILE", help="config.json, or the folder that holds it")
@@ -116,7 +121,7 @@ def parser() -> cli.Parser:
     how.add_argument(
         "--init-from",
         metavar="RUN",
-        help="start from a trained tagger: its frontend, its backend and the output rows of classes that both know",
+        help="start from a trained tagger: its network and the output rows of classes that both know",
     )
     how.add_argument(
         "--init-embeddings-path",
@@ -286,7 +291,7 @@ def _train(arguments: argparse.Namespace, run, plan, strategy) -> int:
     if run is None:
         run = remote.create_run(
             config.training.log_dir,
-            settings["frontend"],
+            settings.get("network") or settings["frontend"],
             command=["python", "-m", "orpheus.train", *map(shlex.quote, sys.argv[1:])],
         )
         plan.save(run)
@@ -333,7 +338,10 @@ def _dry_run(job, options, strategy, plan) -> int:
     shapes = ", ".join(f"{tuple(one.shape)} {one.dtype.name}" for one in tf.nest.flatten(inputs))
     steps = f"{plan.settings['epochs']} of {job.steps_per_epoch} steps of {job.batch_size}"
     rows = [
-        ("frontend", f"{plan.settings['frontend']}: batches {shapes} -> {tuple(outputs.shape)}"),
+        (
+            "network",
+            f"{plan.settings.get('network') or plan.settings['frontend']}: batches {shapes} -> {tuple(outputs.shape)}",
+        ),
         ("model", f"{model.count_params():,} parameters; loss of one batch {float(job.loss(targets, outputs)):.4f}"),
         ("epochs", f"{steps}, {strategy.num_replicas_in_sync} replica(s)"),
         *plan.lines(job),

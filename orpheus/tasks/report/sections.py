@@ -18,7 +18,7 @@ def summary(material: Sequence[Material], split: str) -> Html:
     cards = []
     for index, one in enumerate(material):
         rows = {
-            "task": " ".join(filter(None, [one.about.get("task"), one.about.get("frontend") or one.about.get("experiment")])),
+            "task": " ".join(filter(None, [one.about.get("task"), one.about.get("network") or one.about.get("frontend") or one.about.get("experiment")])),
             "classes": len(one.classes) or None,
             "epochs": _epochs(one),
             "parameters": f"{one.about['parameters']:,}" if one.about.get("parameters") else None,

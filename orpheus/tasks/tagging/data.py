@@ -159,6 +159,7 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
         "version": 1,
         "task": "tagging",
         "frontend": frontend,
+        "network": config.model.frontend,
         "tfrecords_dir": storage.absolute(data.catalogue.folder),
         "database": data.database,
         "tag_names": list(data.catalogue.layout.positions),
