@@ -14,7 +14,7 @@ import numpy as np
 
 from orpheus.data.audio import decoders
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.audio.spectrogram import stored_blocks
+from orpheus.data.audio.spectrogram import mono, stored_blocks
 from orpheus.errors import DataError
 
 AUDIO_SUFFIXES = decoders.SUFFIXES | {".npz"}
@@ -90,7 +90,7 @@ def _decode(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, int]]:
     try:
         with decoders.ffmpeg(path, refused) as (samples, rate, channels):
             for block in decoders.frames(samples, channels, count=_BLOCK_SECONDS * rate):
-                yield block.mean(axis=1), rate
+                yield mono(block), rate
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -104,7 +104,7 @@ def _decode_sound(path: Path, file) -> Iterator[tuple[np.ndarray, int]]:
         try:
             while len(block := file.read(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True)):
                 read += len(block)
-                yield block.mean(axis=1), rate
+                yield mono(block), rate
         except soundfile.LibsndfileError as error:
             raise DataError(f"{path}: broken after {read / rate:.1f} s ({decoders.refusal(error)})") from None
         # An mp3's length is libsndfile's guess from its bit rate: a shorter one is no sign of a truncated file.

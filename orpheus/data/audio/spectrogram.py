@@ -9,6 +9,9 @@ import numpy as np
 from orpheus.data.audio.spec import DECIBEL_FLOOR, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError
 
+_FRAMES = 64  # transformed at once: they stay in the processor's cache from window to bands
+_GROUP = 16  # mel bands in one matrix product: most of the whole filter matrix is zeros
+
 
 def convert(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
     """Audio in memory as it is stored in a record.
@@ -21,6 +24,19 @@ def convert(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
         (samples,) or (frames, n_mels) in the spec's dtype.
     """
     return np.concatenate(list(stored_blocks(iter([np.asarray(samples, np.float32)]), spec)))
+
+
+def mono(block: np.ndarray) -> np.ndarray:
+    """(samples,) mean of the channels of (samples, channels).
+
+    The same numbers as ``block.mean(axis=1)``, which takes thirty times as long for two channels.
+    """
+    total = block[:, 0].copy()
+    for channel in range(1, block.shape[1]):
+        total += block[:, channel]
+    if block.shape[1] > 1:
+        total /= block.shape[1]
+    return total
 
 
 def stored_blocks(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
@@ -51,20 +67,41 @@ def mel_filterbank(spec: AudioSpec) -> np.ndarray:
     return np.ascontiguousarray(filters.T.astype(np.float32))
 
 
+@functools.lru_cache(maxsize=4)
+def _filter_groups(spec: AudioSpec) -> tuple[tuple[slice, slice, np.ndarray], ...]:
+    """The filters in groups of neighbouring bands: (bands, the frequencies that any of them passes, their filters)."""
+    filters = mel_filterbank(spec)
+    groups = []
+    for first in range(0, spec.n_mels, _GROUP):
+        bands = slice(first, first + _GROUP)
+        passed = np.flatnonzero(filters[:, bands].any(axis=1))
+        frequencies = slice(int(passed[0]), int(passed[-1]) + 1)
+        groups.append((bands, frequencies, np.ascontiguousarray(filters[frequencies, bands])))
+    return tuple(groups)
+
+
 def _mel_power(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.ndarray]:
     """Yield mel power, (frames, n_mels) float32, of centred frames: librosa.feature.melspectrogram, streamed."""
     import scipy.fft
     import scipy.signal
 
     window = scipy.signal.get_window("hann", spec.n_fft).astype(np.float32)
-    filters = mel_filterbank(spec)
+    groups = _filter_groups(spec)
     padding = np.zeros(spec.n_fft // 2, np.float32)
     buffer = padding
 
     def transform(signal: np.ndarray) -> np.ndarray:
         frames = np.lib.stride_tricks.sliding_window_view(signal, spec.n_fft)[:: spec.hop_length]
-        spectrum = scipy.fft.rfft(frames * window, axis=1)
-        return (spectrum.real**2 + spectrum.imag**2) @ filters
+        mel = np.empty((len(frames), spec.n_mels), np.float32)
+        for start in range(0, len(frames), _FRAMES):
+            part = slice(start, start + _FRAMES)
+            spectrum = scipy.fft.rfft(frames[part] * window, axis=1)
+            squares = spectrum.view(np.float32)  # real and imaginary parts in turn
+            np.multiply(squares, squares, out=squares)
+            power = squares[:, ::2] + squares[:, 1::2]
+            for bands, frequencies, filters in groups:
+                mel[part, bands] = power[:, frequencies] @ filters
+        return mel
 
     for block in blocks:
         buffer = np.concatenate([buffer, block])

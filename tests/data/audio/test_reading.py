@@ -274,3 +274,12 @@ def test_spec_converts_and_round_trips():
         AudioSpec.from_json({**spec.to_json(), "sample_rate": -1}, "spec.json")
     wanted = {"sample_rate": 16000, "n_mels": 128, "n_fft": None, "n_tags": 50}
     assert spec.differences(wanted) == [("n_mels", 96, 128)] and AudioSpec(WAVEFORM).differences(wanted) == []
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 7])
+def test_mono_is_the_mean_of_the_channels(channels):
+    block = np.random.default_rng(channels).normal(size=(5000, channels)).astype(np.float32)
+    mixed = spectrogram.mono(block)
+    np.testing.assert_array_equal(mixed, block.mean(axis=1))
+    assert mixed.dtype == np.float32 and not np.shares_memory(mixed, block)
+    assert channels == 1 or not np.array_equal(mixed, block[:, 0])
