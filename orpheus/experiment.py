@@ -1,15 +1,14 @@
 """A named experiment on a data folder: train, predict and evaluate in one go, or each alone."""
 
 import argparse
-import logging
+import shlex
 import sys
 from pathlib import Path
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.recommendation.steps import evaluate, predict, start, train
-
-log = logging.getLogger("orpheus.experiment")
+from orpheus.tasks.recommendation import plan
+from orpheus.tasks.recommendation.flags import SCORES
 
 
 def parser() -> cli.Parser:
@@ -43,19 +42,12 @@ def parser() -> cli.Parser:
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
     how.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and a drawn val set")
     scores = result.add_argument_group("evaluation")
-    add_score_options(scores)
-    return result
-
-
-def add_score_options(group) -> None:
-    """Options that orpheus.evaluate has too."""
-    group.add_argument("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given")
-    group.add_argument(
-        "--baselines", action="store_true", help="random, popularity, nearest neighbours, upper bound too"
-    )
-    group.add_argument(
+    scores.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="replicates of 95 %% intervals; 0: none"
     )
+    for option in SCORES:
+        scores.add_argument(*option.names, **option.options)
+    return result
 
 
 def body(arguments: argparse.Namespace) -> int:
@@ -69,27 +61,44 @@ def body(arguments: argparse.Namespace) -> int:
         return cli.EXIT_OK
     if arguments.epochs is not None and arguments.epochs < 1:
         raise ConfigError(f"--epochs {arguments.epochs}: must be at least 1")
-    if arguments.resume:
-        if arguments.name or arguments.set:
-            raise ConfigError("--resume: the run keeps its own experiment and config; leave NAME and --set out")
-        run = finding.find_run(arguments.resume, arguments.data_dir)
-        data_dir = None if (models / arguments.resume).is_dir() else arguments.data_dir
-        train(run, data_dir=data_dir, epochs=arguments.epochs, cuda=arguments.cuda)
-    elif not arguments.name:
+    if arguments.bootstrap < 0 or (arguments.k is not None and arguments.k < 1):
+        raise ConfigError(f"--bootstrap {arguments.bootstrap}, -k {arguments.k}: must be at least 0 and 1")
+    if not arguments.resume and not arguments.name:
         raise ConfigError(f"NAME is missing: one of {', '.join(registry.names())}")
+    if arguments.resume and (arguments.name or arguments.set):
+        raise ConfigError("--resume: the run keeps its own experiment and config; leave NAME and --set out")
+    # The data folder of an existing run is where it was, unless another is given.
+    if arguments.resume:
+        run = finding.find_run(arguments.resume, arguments.data_dir)
+        if (models / arguments.resume).is_dir():
+            arguments.data_dir = None
+        _train(arguments, run, plan.reopen(run, arguments))
+    elif arguments.only in ("predict", "evaluate"):
+        registry.load(arguments.name, arguments.settings, overrides=arguments.set)  # refuses what is not there
+        run = _newest(models, Path(arguments.name).stem, arguments.settings)
     else:
-        config = registry.load(arguments.name, arguments.settings, overrides=arguments.set)
-        if arguments.only in ("predict", "evaluate"):
-            run = _newest(models, Path(arguments.name).stem, arguments.settings)
-        else:
-            run = start(arguments, config, models)
+        run = _train(arguments, None, plan.plan(arguments, *registry.read(arguments.name, arguments.settings)))
     if arguments.only in (None, "predict"):
-        predict(run)
+        from orpheus.tasks.recommendation import prediction
+
+        prediction.predict(run)
     if arguments.only in (None, "evaluate"):
-        print(evaluate(run, k=arguments.k, replicates=arguments.bootstrap, with_baselines=arguments.baselines))
+        arguments.split, arguments.data_dir = "test", None
+        print(plan.evaluate(run, arguments))
     print(run_table.write_table(models))
     print(run.folder)
     return cli.EXIT_OK
+
+
+def _train(arguments: argparse.Namespace, run, planned):
+    """Train a plan on the GPUs that were asked for; returns the run."""
+    from orpheus.learning.engine import fit
+    from orpheus.tasks import training
+
+    if arguments.epochs:
+        planned.settings["epochs"] = arguments.epochs
+    command = ["python", "-m", "orpheus.experiment", *map(shlex.quote, sys.argv[1:])]
+    return training.train(planned, run, fit.strategy(arguments.cuda), command=command)
 
 
 def _newest(models: Path, name: str, settings: list[str]):

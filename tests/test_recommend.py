@@ -14,7 +14,7 @@ from orpheus.runs.models import load_model
 from orpheus.tasks.recommendation import demo as listening_demo
 from orpheus.tasks.recommendation import job, metrics
 from orpheus.tasks.recommendation.data import describe, open_data
-from orpheus.tasks.recommendation.steps import predict
+from orpheus.tasks.recommendation.prediction import predict
 
 SETS = [
     part for one in ("data.dataset=DEMO", f"data.dim={listening_demo.DIM}", "model-training.epochs=8", "inputs.biography.dense=[32]", "network.hidden=[32]")
@@ -103,7 +103,7 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
         run = Run(folder.models / name)
         run.folder.mkdir(parents=True)
         run.write("config", data.config.to_json())
-        run.write("run", describe(data, name, seed=0, built_in=False))
+        run.write("run", describe(data, data.config, name, seed=0, built_in=False))
         job.build(data).save(run.model_path)
         return run, data
 

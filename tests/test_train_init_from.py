@@ -119,7 +119,9 @@ def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
 
 
 def test_options_that_do_not_go_together(place, capsys):
-    assert train.main(["--resume", str(place), "--init-from", "run"]) == 2
+    (place / "old").mkdir()
+    (place / "old" / "run.json").write_text('{"task": "tagging"}')
+    assert train.main(["--resume", str(place / "old"), "--init-from", "run"]) == 2
     assert "--init-from with --resume" in capsys.readouterr().err
     assert train.main(["waveform", "--config", "c", "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
     assert "--init-embeddings-path: says how" in capsys.readouterr().err

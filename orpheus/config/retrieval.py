@@ -81,11 +81,6 @@ class RetrievalConfig(Section):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def is_retrieval(values: dict) -> bool:
-    """Whether the content of a config.json is of this kind."""
-    return "retrieval" in values
-
-
 def parse(values: dict, *, overrides: Any = (), source: str = "config") -> RetrievalConfig:
     """Check a config given as a dictionary; arguments and errors as in `config.load`."""
     return parse_as(RetrievalConfig, values, overrides, source)

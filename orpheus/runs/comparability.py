@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orpheus.data.records import format
 from orpheus.errors import DataError
+from orpheus.runs.folder import Run
+
+log = logging.getLogger(__name__)
 
 _MEANING = {"split": "tracks dealt to training, validation and test", "records": "settings, tags or lengths"}
 
@@ -70,3 +74,22 @@ def check_split(
                     raise DataError(f"{note}; their numbers do not compare. --different-splits shows them all the same")
                 notes.append(note)
     return list(dict.fromkeys(notes))
+
+
+def check_reopened(run: Run, place: str, hashes: Mapping[str, str], *, different_splits: bool = False) -> None:
+    """`check_split` of a run and of the data that it has been given again; what may differ is logged.
+
+    Args:
+        run: The run; one of an older orpheus may not say of which split it is.
+        place: What messages call the data by.
+        hashes: Of the data.
+        different_splits: As in `check_split`.
+
+    Raises:
+        DataError: other examples are on the sides, so that the model may be evaluated on what it has learned.
+    """
+    stored = run.read("run")
+    if "hashes" in stored:
+        named = {str(run.folder): stored, place: {"hashes": hashes}}
+        for note in check_split(named, different_splits=different_splits):
+            log.warning("%s", note)

@@ -23,8 +23,3 @@ def find_run(name: str, data_dir: Path | str | None = None) -> Run:
     if Path(name).expanduser().is_dir() or not (named.is_dir() or data_dir):
         return Run.open(name)
     return Run.open(named)
-
-
-def is_experiment(run: Run) -> bool:
-    """Whether a run is of an experiment, not of a tagger."""
-    return run.task in ("recommendation", "classification")

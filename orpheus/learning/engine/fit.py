@@ -253,10 +253,15 @@ def train(job: Job, run: Run | None, settings: Training, options: Options, on: t
 
     Raises:
         KeyboardInterrupt: after saving, when interrupted.
-        DataError: the loss is not finite, or another worker is gone.
+        DataError: the loss is not finite, another worker is gone, or an example cannot be read (`Job.failure`).
     """
-    with multi_worker.watched(on):
-        return _train(job, run, settings, options, on)
+    try:
+        with multi_worker.watched(on):
+            return _train(job, run, settings, options, on)
+    except tf.errors.OpError:
+        if (cause := job.failure()) is not None:
+            raise cause from None
+        raise
 
 
 def _train(job: Job, run: Run | None, settings: Training, options: Options, on: tf.distribute.Strategy) -> keras.Model:

@@ -31,6 +31,7 @@ class Job:
             each global batch; None where it has no such thing. Without it every worker reads everything.
         vectors: model → (names, (names, d) array) for TensorBoard's projector; None: the output layer's rows, where
             classes.json names its units.
+        failure: What reading raised inside the batches, where TensorFlow only says that they ended.
     """
 
     build: Callable[[], keras.Model]
@@ -47,6 +48,7 @@ class Job:
     validate: Callable[[keras.Model], dict[str, float]] | None = None
     share: Share | None = None
     vectors: Callable[[keras.Model], tuple[Sequence[str], np.ndarray]] | None = None
+    failure: Callable[[], Exception | None] = lambda: None
 
     @property
     def validated(self) -> bool:

@@ -175,9 +175,21 @@ def load_config(run: Run) -> ExperimentConfig:
     return experiment.parse(run.read("config"), source=str(run.folder / "config.json"))
 
 
-def describe(data: Data, name: str, **more) -> dict:
+def save(run: Run, data: Data, config: ExperimentConfig) -> None:
+    """Write what a run keeps besides run.json: config and names of classes."""
+    run.write("config", config.to_json())
+    if data.classes:
+        run.write("classes", {"classes": list(data.classes)})
+
+
+def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
+    """What a dry run says of the data."""
+    found = [(name, f"{len(ids)} items") for name, ids in data.splits._asdict().items()]
+    return [*found, ("inputs", ", ".join(f"{name} {shape}" for name, shape in data.shapes.items()))]
+
+
+def describe(data: Data, config: ExperimentConfig, name: str, **more) -> dict:
     """run.json: what evaluation, prediction and resuming need beside the config."""
-    config = data.config
     return {
         "version": 1,
         "task": "recommendation" if config.evaluation == "recommendation" else "classification",

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus import models
+from orpheus.config.experiment import ExperimentConfig
 from orpheus.data.items import texts
 from orpheus.data.items.examples import Examples
 from orpheus.errors import ConfigError
@@ -14,20 +15,20 @@ from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
 from orpheus.learning.evaluation.tag_auc import TagAUC
 from orpheus.learning.losses.pointwise import CosineDistance
-from orpheus.runs.folder import Run
 from orpheus.tasks.recommendation.data import Data
 
 
-def job(data: Data, *, epochs: int, seed: int = 0, synchronized: bool = False) -> Job:
+def job(data: Data, config: ExperimentConfig, *, epochs: int, seed: int = 0, synchronized: bool = False) -> Job:
     """The Job of an experiment: the best epoch is that of the lowest validation loss.
 
     Args:
-        data: From `open_data`.
+        data: From `open_data` or `reopen_data`.
+        config: Of the run.
         epochs: In all.
         seed: Of weights, order and dropout.
         synchronized: Batch normalisation over all replicas; for several.
     """
-    settings = data.config.training
+    settings = config.training
     train, valid = (data.examples(subset, targets=True) for subset in ("train", "val"))
     size = min(settings.batch_size, len(train))
     steps = -(-len(train) // size)
@@ -44,6 +45,7 @@ def job(data: Data, *, epochs: int, seed: int = 0, synchronized: bool = False) -
         mode="min",
         seed=seed,
         vectors=_word_vectors(data),
+        failure=lambda: data.errors[0] if data.errors else None,
     )
 
 
@@ -87,21 +89,6 @@ def _metrics(data: Data) -> list[keras.metrics.Metric]:
     if config.evaluation == "binary":
         return [keras.metrics.BinaryAccuracy("accuracy")]
     return [keras.metrics.MeanSquaredError("mean_squared_error")]
-
-
-def train(data: Data, run: Run, options: fit.Options, on: tf.distribute.Strategy, *, seed: int) -> keras.Model:
-    """Train a run by the engine, or go on with it; see `fit.train`.
-
-    Raises:
-        DataError: an item's features are not finite, the loss is not, or a file changed under the training.
-    """
-    task = job(data, epochs=options.epochs, seed=seed, synchronized=on.num_replicas_in_sync > 1)
-    try:
-        return fit.train(task, run, data.config.training, options, on)
-    except tf.errors.OpError:
-        if data.errors:
-            raise data.errors[0] from None
-        raise
 
 
 def hidden(model: keras.Model, layer: str | int) -> keras.Model:

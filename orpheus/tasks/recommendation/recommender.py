@@ -162,9 +162,9 @@ class MusicRecommender:
             job.build(data).summary(print_fn=say)
             run = Run.create_numbered(folder.models, "model", command=["MusicRecommender().recommend()"])
             run.write("config", config.to_json())
-            run.write("run", recommendation_data.describe(data, "music_recommender", seed=0, built_in=False))
+            run.write("run", recommendation_data.describe(data, config, "music_recommender", seed=0, built_in=False))
             say("Training")
-            job.train(data, run, fit.Options(epochs=15), fit.strategy(), seed=0)
+            fit.train(job.job(data, config, epochs=15), run, config.training, fit.Options(epochs=15), fit.strategy())
             losses = [epoch["val_loss"] for epoch in run.history()]
             say(f"  {len(losses)} epochs, validation loss {losses[0]:.4f} to {min(losses):.4f}")
             say(f"Saving {run.folder} in {run_table.write_table(folder.models)}")

@@ -20,13 +20,24 @@ def names() -> list[str]:
 
 
 def load(name: str, settings: Sequence[str] = (), *, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The config of an experiment.
+    """The config of an experiment: `read`, checked.
+
+    Args:
+        name: As of `read`.
+        settings: As of `read`.
+        overrides: ``section.key=value`` strings.
+    """
+    values, source = read(name, settings)
+    return experiment.parse(values, overrides=overrides, source=source)
+
+
+def read(name: str, settings: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """The values of an experiment, and the path of its file.
 
     Args:
         name: One of `names`, or the path of such a file. Its key ``extends`` names another one in the same folder,
             whose values it changes: sections are merged, other values replaced, null takes one out.
         settings: Features of the inputs that have a setting, in their order; fewer keep what the file gives.
-        overrides: ``section.key=value`` strings.
 
     Raises:
         ConfigError: no such experiment, a wrong value in its file, or more settings than inputs.
@@ -42,7 +53,7 @@ def load(name: str, settings: Sequence[str] = (), *, overrides: Sequence[str] = 
         raise ConfigError(f"{name}: {len(settings)} settings for {len(takers)} inputs ({', '.join(takers) or 'none'})")
     for key, setting in zip(takers, settings, strict=False):
         values["inputs"][key]["setting"] = setting
-    return experiment.parse(values, overrides=overrides, source=str(path))
+    return values, str(path)
 
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

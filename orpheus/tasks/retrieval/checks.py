@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from orpheus.errors import ConfigError, DataError
-from orpheus.runs.folder import Run
 
 log = logging.getLogger(__name__)
 FEATURES = "features"
@@ -90,37 +89,3 @@ def of_inputs(data: Any) -> dict[str, str]:
         return {}
     order = np.argsort(np.array(data.ids), kind="stable")
     return {"factors": hashlib.sha256(np.ascontiguousarray(data.factors[order], "<f4").tobytes()).hexdigest()}
-
-
-def check_reopened(run: Run, data: Any, *, different_splits: bool = False, resumed: bool = False) -> None:
-    """See that the data of a run is what it was: the same songs on the same sides, and the same factors.
-
-    Args:
-        run: The run.
-        data: `retrieval.reopen_data(run)`.
-        different_splits: Asked for by name: warn of other songs.
-        resumed: The run trains on: other factors are refused, too, instead of a warning.
-
-    Raises:
-        DataError: songs are missing or factors are others.
-    """
-    stored = run.read("run")
-    for name, shape in data.shapes().items():
-        if list(shape) != stored["dimensions"][name]:
-            was = tuple(stored["dimensions"][name])
-            raise DataError(f"{run.folder}: was trained on {name} of shape {was}, and these have {tuple(shape)}")
-    here = data.hashes()
-    if here["split"] != stored["hashes"]["split"]:
-        total = sum(map(len, stored["split"].values()))
-        note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
-        if not different_splits:
-            cure = "put them back" if resumed else "put them back; --different-splits evaluates the others all the same"
-            raise DataError(f"{note}; {cure}")
-        log.warning("%s: numbers do not compare with those of the whole", note)
-        return
-    before = stored["hashes"].get("factors")
-    if before is not None and here.get("factors") != before:
-        note = f"{run.folder}: the factors have other values than those it was trained on"
-        if resumed:
-            raise DataError(f"{note}; put those back")
-        log.warning("%s", note)

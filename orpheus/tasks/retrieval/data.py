@@ -355,7 +355,7 @@ def reopen_data(
     )
 
 
-def lines(data: Data) -> list[tuple[str, str]]:
+def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     counts = data.labels.sum(axis=0)
     shown = ", ".join(

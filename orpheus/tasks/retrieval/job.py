@@ -1,7 +1,6 @@
 """Retrieval: tags and songs in one space by the triplet loss; the best epoch by mean average precision over tags."""
 
 import logging
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,10 +12,8 @@ from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
 from orpheus.learning.losses.triplet import TripletLoss, WithoutNegative
 from orpheus.models import towers
-from orpheus.runs.folder import Run
-from orpheus.runs.models import load_model
 from orpheus.tasks.retrieval import metrics
-from orpheus.tasks.retrieval.data import Data, Progress, load_config
+from orpheus.tasks.retrieval.data import Data
 from orpheus.tasks.retrieval.embedding import score
 
 log = logging.getLogger(__name__)
@@ -120,27 +117,3 @@ def job(
             model.get_layer("tag_tower")(data.vectors, training=False).numpy(),
         ),
     )
-
-
-def evaluate(
-    run: Run, data: Data, side: str, *, replicates: int | None = None, progress: Progress = lambda items: items
-) -> dict[str, Any]:
-    """Metrics of a run on one side of its split, as metrics.json holds them; see `retrieval_scores`.
-
-    Args:
-        run: The run.
-        data: `retrieval.reopen_data(run)`.
-        side: ``"train"``, ``"valid"`` or ``"test"``.
-        replicates: Of the 95 % intervals; None for 200, 0 for none.
-        progress: Wraps the batches.
-    """
-    rows = data.part(side)
-    scores = score(load_model(run), data, rows, load_config(run), progress=progress)
-    given, names = data.labels[rows], data.targets.classes
-    result = metrics.summarise(given, scores, names, categories=data.categories, zero_shot=data.zero_shot)
-    if replicates != 0:
-        groups = [data.groups[row] for row in rows]
-        result["intervals"] = metrics.intervals(
-            given, scores, names, groups, zero_shot=data.zero_shot, n=replicates or 200
-        )
-    return {"hashes": data.hashes(), **result}

@@ -98,33 +98,3 @@ def intervals(
             tag: {"MAP": row["pr_auc"], "ROC-AUC": row["roc_auc"]} for tag, row in areas["per_class"].items()
         }
     return found
-
-
-def table(result: Mapping[str, Any], side: str) -> str:
-    """The metrics as text: tags by falling MAP, categories, means with their bounds."""
-    rows = sorted(result["per_class"].items(), key=lambda item: -(item[1]["MAP"] or 0))
-    width = max(16, *(len(name) for name, _ in rows))
-    heads = "".join(f"{metric:>10}" for metric in METRICS)
-    lines = [f"{side}: {result['songs']} songs", f"{'tag':<{width}}  positives{heads}"]
-    for name, row in rows:
-        lines.append(f"{name:<{width}}  {row['positives']:>9}{_cells(row)}")
-    for name, row in result["categories"].items():
-        lines.append(f"{'category ' + name:<{width}}  {row['tags']:>9}{_cells(row)}")
-    bounds = result.get("intervals") or {}
-    for key, title in (("macro", "mean over tags"), ("zero_shot", "zero-shot tags")):
-        if result.get(key):
-            lines.append(f"{title:<{width}}  {'':>9}{_cells(result[key])}")
-            if bounds.get(key):
-                shown = "  ".join(f"{m} {_bounds(bounds[key][m])}" for m in METRICS)
-                lines.append(f"{'95 % intervals':<{width}}  {shown}")
-    if result["left_out"]:
-        lines.append(f"left out of the means (one kind of label only): {', '.join(result['left_out'])}")
-    return "\n".join(lines)
-
-
-def _cells(row: Mapping[str, Any]) -> str:
-    return "".join("         –" if row[metric] is None else f"{row[metric]:>10.4f}" for metric in METRICS)
-
-
-def _bounds(pair: Sequence[float] | None) -> str:
-    return "–" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"

@@ -1,47 +1,81 @@
-"""The plan of a retrieval model, from the command line."""
+"""Retrieval as a task: what `orpheus.tasks.plan.Task` asks of it."""
 
 import argparse
+from typing import Any
 
-from orpheus.tasks.plan import engine_settings, scan_progress
+from orpheus.base import cli
+from orpheus.errors import ConfigError
+from orpheus.tasks.plan import Plan, engine_settings, scan_progress
+from orpheus.tasks.retrieval.flags import FLAGS, check
+
+__all__ = ["FLAGS", "NAME", "SECTION", "check", "evaluate", "plan", "predict", "reopen"]
+NAME, SECTION = "retrieval", "retrieval"
 
 
-def retrieval(arguments: argparse.Namespace, run, values: dict, source: str):
-    """The plan of a retrieval model."""
-    from orpheus.config import retrieval as config_retrieval
-    from orpheus.tasks.plan import Plan
-    from orpheus.tasks.retrieval import checks, job
-    from orpheus.tasks.retrieval import data as task
+def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> Plan:
+    from orpheus.config import retrieval
+    from orpheus.tasks.retrieval import data
 
-    if run is not None:
-        config, settings = task.load_config(run), run.read("run")
-        data = task.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
-        checks.check_reopened(run, data, resumed=True)
-    else:
-        config = config_retrieval.parse(values, overrides=arguments.set, source=source)
-        choices = task.Choices(
-            arguments.word_vectors,
-            tfrecords_dir=arguments.tfrecords_dir,
-            factors=arguments.factors,
-            tags=arguments.tags,
-            split=arguments.split,
-            categories=arguments.categories,
-            database=arguments.multi_db_default,
-        )
-        data = task.open_data(arguments.frontend, config, choices, progress=scan_progress)
-        settings = task.describe(
-            data, config, arguments.frontend, choices, **engine_settings(arguments, config.training.n_epochs)
-        )
+    config = retrieval.parse(values, overrides=arguments.set, source=source)
+    choices = data.Choices(
+        arguments.word_vectors,
+        tfrecords_dir=arguments.tfrecords_dir,
+        factors=arguments.factors,
+        tags=arguments.tags,
+        split=arguments.split,
+        categories=arguments.categories,
+        database=arguments.multi_db_default,
+    )
+    opened = data.open_data(arguments.frontend, config, choices, progress=scan_progress)
+    engine = engine_settings(arguments, config.training.n_epochs)
+    return _plan(opened, config, data.describe(opened, config, arguments.frontend, choices, **engine))
+
+
+def reopen(run, arguments: argparse.Namespace) -> Plan:
+    from orpheus.tasks.retrieval import data, evaluation
+
+    opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    evaluation.check_comparable(run, opened, resumed=True)
+    return _plan(opened, data.load_config(run), run.read("run"))
+
+
+def _plan(opened, config, settings: dict[str, Any]) -> Plan:
+    from orpheus.runs import remote
+    from orpheus.tasks.retrieval import data, job
+
     return Plan(
         config,
         settings,
         lambda synchronized: job.job(
-            data,
+            opened,
             config,
             epochs=settings["epochs"],
             seed=settings["seed"],
             steps_per_epoch=settings["steps_per_epoch"],
             synchronized=synchronized,
         ),
-        lambda run: task.save(run, data, config),
-        lambda _: task.lines(data),
+        create=lambda command: remote.create_run(config.training.log_dir, settings["frontend"], command=command),
+        save=lambda run: data.save(run, opened, config),
+        lines=lambda: data.lines(opened, settings),
     )
+
+
+def evaluate(run, arguments: argparse.Namespace) -> str:
+    from orpheus.tasks.retrieval import data, evaluation
+
+    split = arguments.split
+    opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
+    evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
+    result = evaluation.evaluate(
+        run,
+        opened,
+        split,
+        replicates=arguments.bootstrap,
+        progress=lambda items: cli.progress(items, desc=f"embed {split}", unit="batch"),
+    )
+    run.write_metrics(split, result)
+    return evaluation.table(result, split)
+
+
+def predict(run, arguments: argparse.Namespace) -> int:
+    raise ConfigError(f"{run.folder}: a retrieval run; ask it for songs and tags with python -m orpheus.retrieve")

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from orpheus.base import storage
@@ -153,6 +153,13 @@ def load_config(run: Run) -> Config:
     return config.load(run.folder / "config.json")
 
 
+def save(run: Run, data: Data, config: Config) -> None:
+    """Write what a run keeps besides run.json: config, classes, spec."""
+    run.write("config", config.to_json())
+    run.write("classes", data.targets.to_json())
+    run.write("spec", data.catalogue.spec.to_json())
+
+
 def describe(data: Data, config: Config, frontend: str, **more) -> dict:
     """run.json: what evaluation, prediction and resuming need beside config, classes and spec."""
     return {
@@ -167,3 +174,20 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
         "hashes": data.hashes(),
         **more,
     }
+
+
+def counts(part: Part) -> Sequence[tuple[str, int]]:
+    """(class, positive tracks) of one side of a split, in column order."""
+    return list(zip(part.targets.classes, map(int, part.truth().sum(axis=0)), strict=True))
+
+
+def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
+    """What a dry run says of the data."""
+    found = [
+        (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards") for name, shards in data.split.items() if shards
+    ]  # fmt: skip
+    if aware := settings.get("loss"):
+        found.append(("loss", f"{aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}"))
+    shown = ", ".join(f"{name} ({count})" for name, count in counts(data.part("train"))[:10])
+    classes = len(data.targets.classes)
+    return [*found, ("classes", f"{classes}: {shown}{', …' if classes > 10 else ''}")]

@@ -155,18 +155,13 @@ def read_leaks(path: str | os.PathLike, split: str) -> dict[str, set[str]]:
     }
 
 
-def check_hashes(run: Run, data: Data, *, different_splits: bool = False) -> None:
+def check_comparable(run: Run, data: Data, *, different_splits: bool = False) -> None:
     """Refuse records that are dealt otherwise than those of the training; say it where only their content differs.
 
     Raises:
         DataError: other tracks are on the sides, so that the model may be judged by what it has learned.
     """
-    stored = run.read("run")
-    if "hashes" in stored:
-        here = {"hashes": data.hashes()}
-        named = {str(run.folder): stored, str(data.catalogue.folder): here}
-        for note in comparability.check_split(named, different_splits=different_splits):
-            log.warning("%s", note)
+    comparability.check_reopened(run, str(data.catalogue.folder), data.hashes(), different_splits=different_splits)
 
 
 def table(result: dict[str, Any], split: str) -> str:

@@ -132,20 +132,3 @@ def _valid_share(data: Data, config: Config, worker: int, workers: int):
     settings = config.training
     size = settings.batch_size // workers
     return batch_epochs.validation(parts[worker], Windows(settings.window_length), batch_size=size)
-
-
-def counts(part: Part) -> Sequence[tuple[str, int]]:
-    """(class, positive tracks) of one side of a split, in column order."""
-    return list(zip(part.targets.classes, map(int, part.truth().sum(axis=0)), strict=True))
-
-
-def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
-    """What a dry run says of the data."""
-    found = [
-        (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards") for name, shards in data.split.items() if shards
-    ]  # fmt: skip
-    if aware := settings.get("loss"):
-        found.append(("loss", f"{aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}"))
-    shown = ", ".join(f"{name} ({count})" for name, count in counts(data.part("train"))[:10])
-    classes = len(data.targets.classes)
-    return [*found, ("classes", f"{classes}: {shown}{', …' if classes > 10 else ''}")]

@@ -152,7 +152,7 @@ def test_bad_values_are_named_with_item_and_file():
 def test_open_data_knows_shapes_and_sets(demo):
     data = open_data(demo.root, small())
     assert data.shapes == {"bio": (tables.features(demo, "train", "bio").dim,)} and data.dim == listening_demo.DIM
-    batch = next(iter(job.job(data, epochs=1).train(0)))
+    batch = next(iter(job.job(data, data.config, epochs=1).train(0)))
     assert batch[0]["bio"].shape == (32, *data.shapes["bio"]) and batch[1].shape == (32, listening_demo.DIM)
 
 
@@ -347,11 +347,12 @@ from orpheus.runs.folder import Run
 from orpheus.tasks.recommendation import data as task, job, registry
 off = ["inputs.biography.dense=[8]", "inputs.biography.dropout=0", "network.dropout=0", "network.hidden=[8]"]
 settings = ["data.dataset=DEMO", "data.dim=16", "model-training.optimizer.name=SGD", *off]
-data = task.open_data(root, registry.load("music_recommender", ["bio", "audio-emb"], overrides=settings))
+config = registry.load("music_recommender", ["bio", "audio-emb"], overrides=settings)
+data = task.open_data(root, config)
 on = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
 run = Run.create_numbered(root + "/models", "mirrored", command=["test"])
 run.write("run", {})
-job.train(data, run, fit.Options(epochs=2, built_in=built_in), on, seed=0)
+fit.train(job.job(data, config, epochs=2, synchronized=replicas > 1), run, config.training, fit.Options(epochs=2, built_in=built_in), on)
 print(json.dumps(run.read("history")[-1]))
 """
 

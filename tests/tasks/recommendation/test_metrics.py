@@ -7,7 +7,7 @@ from sklearn import metrics
 from orpheus.config import experiment as config_experiment
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.recommendation import demo, steps
+from orpheus.tasks.recommendation import demo, evaluation
 from orpheus.tasks.recommendation import metrics as recommendation_metrics
 from orpheus.tasks.recommendation.data import open_data
 
@@ -127,7 +127,7 @@ def test_multilabel_against_scikit_learn(tmp_path):
     best = max(metrics.f1_score(truth[30:60, 1], values[30:60, 1] >= limit) for limit in values[30:60, 1])
     assert metrics.f1_score(truth[30:60, 1], values[30:60, 1] >= limits["class 1"]) == pytest.approx(best)
     assert set(result["at_thresholds"]) == {"accuracy", "precision", "recall", "f1"}
-    assert "ADiv/C@3" in steps.table({"items": 30, **result}, "m", "test")
+    assert "ADiv/C@3" in evaluation.table({"items": 30, **result}, "test", name="m")
 
 
 def test_factors_are_scored_by_their_cosine_with_the_classes(tmp_path):

@@ -176,13 +176,13 @@ def test_records_dealt_otherwise_than_in_training_are_refused(tmp_path, caplog):
     run, data = Run(tmp_path), Stand()
     data.catalogue = SimpleNamespace(folder="elsewhere")
     run.write("run", {"hashes": data.hashes()})
-    evaluation.check_hashes(run, data)
+    evaluation.check_comparable(run, data)
     run.write("run", {"hashes": {**data.hashes(), "records": "q"}})
-    evaluation.check_hashes(run, data)
+    evaluation.check_comparable(run, data)
     assert "elsewhere are of different records" in caplog.text
     run.write("run", {"hashes": {**data.hashes(), "split": "t" * 64}})
     with pytest.raises(DataError, match="elsewhere are of different split"):
-        evaluation.check_hashes(run, data)
-    evaluation.check_hashes(run, data, different_splits=True)
+        evaluation.check_comparable(run, data)
+    evaluation.check_comparable(run, data, different_splits=True)
     run.write("run", {"task": "tagging"})  # of an older orpheus
-    evaluation.check_hashes(run, data)
+    evaluation.check_comparable(run, data)

@@ -1,0 +1,130 @@
+"""An experiment's run scored on a set of its data folder: metrics with intervals, and tables of them."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from orpheus.base import files
+from orpheus.runs import comparability
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.tasks.recommendation import job, metrics
+from orpheus.tasks.recommendation.data import Data
+
+log = logging.getLogger(__name__)
+REPLICATES = 1000
+
+
+def check_comparable(run: Run, data: Data, *, different_splits: bool = False) -> None:
+    """Refuse a data folder whose sets are others than those of the training; say it where only targets differ.
+
+    Raises:
+        DataError: other items are in the sets, so that the model may be evaluated on what it has learned.
+    """
+    comparability.check_reopened(run, str(data.folder.root), data.hashes(), different_splits=different_splits)
+
+
+def evaluate(
+    run: Run,
+    data: Data,
+    split: str,
+    *,
+    k: int | None = None,
+    replicates: int | None = None,
+    baselines: bool = False,
+    progress: Callable[..., Iterable] = lambda items, **options: items,
+) -> dict[str, Any]:
+    """Metrics of a run on a set, as metrics.json holds them; writes RUN/per_user_SET.npz and RUN/confusion_SET.png.
+
+    Args:
+        run: Trained.
+        data: `data.reopen_data(run)`.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        k: Length of recommendation lists; the config's if None.
+        replicates: Of the bootstrap; 0 for no intervals, None for `REPLICATES`.
+        baselines: Score random, popularity, nearest neighbours and the upper bound, too.
+        progress: Makes progress bars.
+    """
+    replicates = REPLICATES if replicates is None else replicates
+    model = load_model(run)
+    values = job.outputs(model, data.examples(split))
+    validation = None
+    if data.config.evaluation == "multilabel" and split != "val":
+        validation = job.outputs(model, data.examples("val"))
+    result = metrics.evaluate(
+        data,
+        values,
+        split,
+        k=k,
+        replicates=replicates,
+        validation=validation,
+        keep_per_user=True,
+        progress=progress,
+    )
+    if "per_user" in result:  # by which reports compare runs, user by user
+        with files.atomic(run.folder / f"per_user_{split}.npz", "wb") as file:
+            np.savez_compressed(file, **{name: one.astype(np.float32) for name, one in result.pop("per_user").items()})
+    result["hashes"] = data.hashes()
+    if baselines:
+        found = metrics.compare(data, split, k=k, replicates=replicates, progress=progress)
+        result["baselines"] = {
+            name: {key: value for key, value in one.items() if key != "per_user"} for name, one in found.items()
+        }
+    if "confusion" in result:
+        metrics.draw_confusion(result["confusion"], result["classes"], run.folder / f"confusion_{split}.png")
+    return result
+
+
+def table(result: dict[str, Any], split: str, *, name: str) -> str:
+    """An evaluation as text."""
+    if "mean" in result:
+        lines = [f"{split}: {result['items']} items, {result['users']} users", *_lists_table(result, name)]
+    elif "confusion" in result:
+        lines = [f"{split}: {result['items']} items"]
+        for key in ("accuracy", "precision", "recall", "f1"):
+            lines.append(f"{key:<10} {result[key]:.4f}{_interval(result, key)}")
+        width = max(map(len, result["per_class"]))
+        for label, row in result["per_class"].items():
+            lines.append(f"{label:<{width}}  {row['support']:>6}  P {row['precision']:.3f}  R {row['recall']:.3f}  F1 {row['f1']:.3f}")  # fmt: skip
+    elif "macro" in result:
+        lines = [f"{split}: {result['items']} items, {len(result['per_class'])} classes"]
+        for kind in ("macro", "micro"):
+            areas = (result.get("intervals") or {}).get(kind) or {}
+            cells = [_number(result[kind][key]) + _interval({"intervals": areas}, key) for key in ("roc_auc", "pr_auc")]
+            lines.append(f"{kind}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}")
+        lists = {"intervals": (result.get("intervals") or {}).get("lists")}
+        lines.append(
+            "  ".join(f"{key} {_number(value)}{_interval(lists, key)}" for key, value in result["lists"].items())
+        )
+        lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["diversity"].items()))
+        if "at_thresholds" in result:
+            found = "  ".join(f"{key} {_number(value)}" for key, value in result["at_thresholds"].items())
+            lines.append(f"at thresholds chosen on val: {found}")
+    else:
+        lines = [f"{split}: {result['items']} items"]
+    if result.get("R2") is not None:
+        lines.append(f"R2 avg {result['R2']:.4f}{_interval(result, 'R2')}")
+    return "\n".join(lines)
+
+
+def _lists_table(result: dict, name: str) -> list[str]:
+    rows = {name: result, **result.get("baselines", {})}
+    columns = [key for key in result["mean"] if not key.startswith(("Hit", "R@"))]
+    width = max(map(len, rows))
+    lines = [f"{'':<{width}}  {'  '.join(f'{column:>8}' for column in columns)}  {columns[0]}, 95 %"]
+    for label, one in rows.items():
+        values = "  ".join(f"{_number(one['mean'][column]):>8}" for column in columns)
+        lines.append(f"{label:<{width}}  {values}  {_interval(one, columns[0])}")
+    lines.append("  ".join(f"{key} {value:.3f}" for key, value in result["coverage"].items()) + "  (share of items on any list)")  # fmt: skip
+    return lines
+
+
+def _interval(result: dict, key: str) -> str:
+    bounds = (result.get("intervals") or {}).get(key)
+    return f" [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,103 @@
+"""A retrieval run evaluated on one side of its split: metrics with intervals, and the table of them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orpheus.errors import DataError
+from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.tasks.retrieval import metrics
+from orpheus.tasks.retrieval.data import Data, Progress, load_config
+from orpheus.tasks.retrieval.embedding import score
+from orpheus.tasks.retrieval.metrics import METRICS
+
+log = logging.getLogger(__name__)
+
+
+def check_comparable(run: Run, data: Data, *, different_splits: bool = False, resumed: bool = False) -> None:
+    """See that the data of a run is what it was: the same songs on the same sides, and the same factors.
+
+    Args:
+        run: The run.
+        data: `retrieval.reopen_data(run)`.
+        different_splits: Asked for by name: warn of other songs.
+        resumed: The run trains on: other factors are refused, too, instead of a warning.
+
+    Raises:
+        DataError: songs are missing or factors are others.
+    """
+    stored = run.read("run")
+    for name, shape in data.shapes().items():
+        if list(shape) != stored["dimensions"][name]:
+            was = tuple(stored["dimensions"][name])
+            raise DataError(f"{run.folder}: was trained on {name} of shape {was}, and these have {tuple(shape)}")
+    here = data.hashes()
+    if here["split"] != stored["hashes"]["split"]:
+        total = sum(map(len, stored["split"].values()))
+        note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
+        if not different_splits:
+            cure = "put them back" if resumed else "put them back; --different-splits evaluates the others all the same"
+            raise DataError(f"{note}; {cure}")
+        log.warning("%s: numbers do not compare with those of the whole", note)
+        return
+    before = stored["hashes"].get("factors")
+    if before is not None and here.get("factors") != before:
+        note = f"{run.folder}: the factors have other values than those it was trained on"
+        if resumed:
+            raise DataError(f"{note}; put those back")
+        log.warning("%s", note)
+
+
+def evaluate(
+    run: Run, data: Data, split: str, *, replicates: int | None = None, progress: Progress = lambda items: items
+) -> dict[str, Any]:
+    """Metrics of a run on one side of its split, as metrics.json holds them; see `retrieval_scores`.
+
+    Args:
+        run: The run.
+        data: `retrieval.reopen_data(run)`.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        replicates: Of the 95 % intervals; None for 200, 0 for none.
+        progress: Wraps the batches.
+    """
+    rows = data.part(split)
+    scores = score(load_model(run), data, rows, load_config(run), progress=progress)
+    given, names = data.labels[rows], data.targets.classes
+    result = metrics.summarise(given, scores, names, categories=data.categories, zero_shot=data.zero_shot)
+    if replicates != 0:
+        groups = [data.groups[row] for row in rows]
+        result["intervals"] = metrics.intervals(
+            given, scores, names, groups, zero_shot=data.zero_shot, n=replicates or 200
+        )
+    return {"hashes": data.hashes(), **result}
+
+
+def table(result: Mapping[str, Any], split: str) -> str:
+    """The metrics as text: tags by falling MAP, categories, means with their bounds."""
+    rows = sorted(result["per_class"].items(), key=lambda item: -(item[1]["MAP"] or 0))
+    width = max(16, *(len(name) for name, _ in rows))
+    heads = "".join(f"{metric:>10}" for metric in METRICS)
+    lines = [f"{split}: {result['songs']} songs", f"{'tag':<{width}}  positives{heads}"]
+    for name, row in rows:
+        lines.append(f"{name:<{width}}  {row['positives']:>9}{_cells(row)}")
+    for name, row in result["categories"].items():
+        lines.append(f"{'category ' + name:<{width}}  {row['tags']:>9}{_cells(row)}")
+    bounds = result.get("intervals") or {}
+    for key, title in (("macro", "mean over tags"), ("zero_shot", "zero-shot tags")):
+        if result.get(key):
+            lines.append(f"{title:<{width}}  {'':>9}{_cells(result[key])}")
+            if bounds.get(key):
+                shown = "  ".join(f"{m} {_bounds(bounds[key][m])}" for m in METRICS)
+                lines.append(f"{'95 % intervals':<{width}}  {shown}")
+    if result["left_out"]:
+        lines.append(f"left out of the means (one kind of label only): {', '.join(result['left_out'])}")
+    return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> str:
+    return "".join("         –" if row[metric] is None else f"{row[metric]:>10.4f}" for metric in METRICS)
+
+
+def _bounds(pair: Sequence[float] | None) -> str:
+    return "–" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"

@@ -1,0 +1,206 @@
+"""Options of the commands that taggers take, and which of them go together. Loads no TensorFlow."""
+
+import argparse
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from orpheus.errors import ConfigError
+from orpheus.tasks.plan import DATABASE, TFRECORDS_DIR, Flags, flag
+
+if TYPE_CHECKING:
+    from orpheus.runs.folder import Run
+
+log = logging.getLogger(__name__)
+FLAGS: Flags = {
+    "train": {
+        "data": [
+            TFRECORDS_DIR,
+            flag(
+                "--lastfm",
+                kept=True,
+                metavar="DB",
+                help="tag database whose popularity picks the top tags; the records' own if not given",
+            ),
+            flag("--multi-db", type=int, metavar="N", help="number of tag databases in the records (checked)"),
+            DATABASE,
+            flag("--filter", kept=True, action="store_true", help="leave out the tags of tags_remove.txt"),
+            flag("--filter-path", metavar="DIR", default="dictionaries", help="folder that holds tags_remove.txt"),
+        ],
+        "clusters as classes (Models 3 and 4)": [
+            flag(
+                "--dictionary-dir",
+                kept=True,
+                metavar="FILE_OR_DIR",
+                help="dictionary of tools.cluster_tags, or the folder of one: train on its clusters instead of tags",
+            ),
+            flag(
+                "--genre-path",
+                kept=True,
+                metavar="DIR",
+                help="folder that holds genres.txt: only its clusters, pairs of it merged",
+            ),
+            flag(
+                "--save-cooccurrence-matrix-path",
+                "--save-coocurrence-matrix-path",
+                dest="save_cooccurrence",
+                metavar="DIR",
+                help="write on how many training tracks each two classes meet, .npy, and the names of the classes",
+            ),
+        ],
+        "embedding-aware loss (Model 5)": [
+            flag(
+                "--custom-loss-embeddings-path",
+                kept=True,
+                metavar="PATH",
+                help="word vectors (GloVe or word2vec file, TF-Hub model): a false positive costs more the less it "
+                "resembles the true classes",
+            ),
+            flag(
+                "--gamma",
+                kept=True,
+                type=float,
+                metavar="G",
+                help="how much more, at least 0 (plain cross-entropy); 1 if not given",
+            ),
+        ],
+        "training": [
+            flag("--no-shuffle", action="store_true", help="keep the order of the records, whatever the config says"),
+            flag(
+                "--multi-tag", action="store_true", help="macro-averaged metrics (mean over classes) instead of micro"
+            ),
+            flag(
+                "--init-from",
+                kept=True,
+                metavar="RUN",
+                help="start from a trained tagger: its network and the output rows of classes that both know",
+            ),
+            flag(
+                "--init-embeddings-path",
+                kept=True,
+                metavar="PATH",
+                help="word vectors for --init-from: a new class starts from the mean of the rows of the 3 classes nearest "
+                "to it; those of --custom-loss-embeddings-path if not given, and fresh without any",
+            ),
+        ],
+        "output": [
+            flag("--save-PR", metavar="DIR", help="write validation PR-AUC per class, (epochs, classes) .npy"),
+            flag("--save-ROC", metavar="DIR", help="write validation ROC-AUC per class, (epochs, classes) .npy"),
+            flag(
+                "--save-confusion-matrix",
+                metavar="DIR",
+                help="write TP, TN, FP, FN, (4, thresholds, classes) .npy of the last epoch",
+            ),
+            flag("--save-tags-path", metavar="DIR", help="write the names of the classes, .npy"),
+        ],
+    },
+    "evaluate": {
+        "data": [TFRECORDS_DIR],
+        "of a tagger": [
+            flag("--batch-size", type=int, default=32, metavar="N", help="windows per pass"),
+            flag("--csv", metavar="FILE", help="write the metrics and their bounds as a table, too"),
+            flag(
+                "--compare-tags",
+                metavar="TAG_RUN",
+                help="RUN is of clusters: judge it, class by class, against the scores that TAG_RUN gives the clusters' "
+                "tags, on the same tracks; writes RUN/comparison.json instead",
+            ),
+            flag(
+                "--without-leaks",
+                metavar="AUDIT",
+                help="JSON of tools.split --audit RUN --audit-json: also the metrics without the tracks that share "
+                "artist, album or audio with what the model has learned from",
+            ),
+            flag(
+                "--suspects",
+                metavar="CSV",
+                help="write the tracks and tags where model and annotation disagree most: probably missing or wrong, for "
+                "people to listen to",
+            ),
+            flag("--suspects-count", type=int, default=200, metavar="N", help="how many, at most"),
+            flag(
+                "--tracks",
+                nargs="+",
+                metavar="CSV",
+                default=[],
+                help="csv of tracks (track_id, audio_path) for paths of suspects",
+            ),
+        ],
+    },
+    "predict": {
+        "what is shown": [
+            flag(
+                "-t",
+                "--threshold",
+                type=float,
+                default=0.1,
+                metavar="P",
+                help="tags below it are not shown, 0 to 1",
+            ),
+            flag("--top", type=int, default=10, metavar="K", help="at most so many tags per file"),
+        ],
+        "what is written": [
+            flag("--csv", metavar="FILE", help="a row per file, a column per class"),
+            flag("--json", metavar="FILE", help="tags and scores of every window, per file"),
+            flag(
+                "--taggram",
+                metavar="PNG",
+                help="tags over time as a picture; with several files their names are added",
+            ),
+            flag(
+                "--timeline",
+                metavar="HTML",
+                help="tags over time as a page that plays the file and moves along; names likewise",
+            ),
+            flag(
+                "--embed-audio",
+                action="store_true",
+                help="the audio inside that page instead of a relative link to it",
+            ),
+        ],
+        "how": [
+            flag("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given"),
+            flag("--batch-size", type=int, default=16, metavar="N", help="windows per pass"),
+        ],
+    },
+}
+
+
+def check(command: str, arguments: argparse.Namespace, run: "Run | None") -> None:
+    """See `orpheus.tasks.plan.Task`."""
+    if command == "train":
+        _check_train(arguments, run)
+    elif command == "evaluate":
+        if arguments.suspects_count < 1:
+            raise ConfigError(f"--suspects-count {arguments.suspects_count}: must be at least 1")
+        if arguments.suspects and arguments.split == "train":
+            log.warning("--suspects of the train side: the model has learned these annotations, errors included")
+    elif command == "predict":
+        _check_predict(arguments, run)
+
+
+def _check_train(arguments: argparse.Namespace, run: "Run | None") -> None:
+    if run is None and not arguments.tfrecords_dir:
+        raise ConfigError("--tfrecords-dir is missing: a new run needs it")
+    if arguments.frontend == "features":
+        raise ConfigError("FRONTEND=features: only retrieval trains on features alone; give a config with its section")
+    if arguments.gamma is not None:
+        if not 0 <= arguments.gamma < math.inf:
+            raise ConfigError(f"--gamma {arguments.gamma}: must be at least 0 (0 is plain cross-entropy)")
+        if not arguments.custom_loss_embeddings_path:
+            raise ConfigError(f"--gamma {arguments.gamma}: needs word vectors, --custom-loss-embeddings-path")
+    if arguments.init_embeddings_path and not arguments.init_from:
+        raise ConfigError("--init-embeddings-path: says how new classes of --init-from start; give it too")
+    if arguments.genre_path and not arguments.dictionary_dir:
+        raise ConfigError("--genre-path: chooses clusters of a dictionary; give --dictionary-dir too")
+
+
+def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
+    if not 0 <= arguments.threshold <= 1:
+        raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
+    if arguments.top < 1 or arguments.batch_size < 1:
+        raise ConfigError("--top and --batch-size must be at least 1")
+    if arguments.embed_audio and not arguments.timeline:
+        raise ConfigError("--embed-audio: goes with --timeline")
+    if run is not None and not arguments.inputs:
+        raise ConfigError(f"{run.folder}: a tagger takes audio files; give some, or folders of them")

@@ -1,0 +1,108 @@
+"""Tags of audio files by a tagger: printed, as tables, as pictures, as pages."""
+
+import argparse
+import csv
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from orpheus.base import cli, files
+from orpheus.errors import DataError
+from orpheus.runs.folder import Run
+from orpheus.tasks.tagging import timeline
+from orpheus.tasks.tagging.tagger import Tagger
+from orpheus.tasks.tagging.taggram import taggram
+
+log = logging.getLogger(__name__)
+
+
+def predict(run: Run, arguments: argparse.Namespace) -> int:
+    """See `orpheus.tasks.plan.Task`: exit code 1 where some files could not be read."""
+    paths = audio_files(arguments.inputs)
+    tagger = Tagger(run)
+    predictions, failures = {}, {}
+    found = tagger.predict_files(paths, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
+    for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
+        if isinstance(prediction, DataError):
+            failures[path] = str(prediction)
+            log.error("%s", prediction)
+            continue
+        predictions[path] = prediction
+        print(path)
+        for name, score in prediction.top(arguments.top, threshold=arguments.threshold):
+            print(f"  {score:.3f}  {name}")
+    if arguments.csv:
+        _write_csv(Path(arguments.csv), tagger.classes, predictions)
+    if arguments.json:
+        _write_json(Path(arguments.json), predictions, failures)
+    if arguments.taggram:
+        for target, name, prediction in _targets(Path(arguments.taggram), predictions):
+            taggram(prediction, target, title=Path(name).name, top=arguments.top)
+    if arguments.timeline:
+        for target, name, prediction in _targets(Path(arguments.timeline), predictions):
+            timeline.write(target, prediction, name, top=arguments.top, embed=arguments.embed_audio)
+    if failures:
+        print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
+    return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
+
+
+def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:
+    """The files named, and the audio files in the folders named, sorted within each.
+
+    Raises:
+        DataError: an input does not exist, or there is no audio file in a folder.
+    """
+    from orpheus.data.audio.reading import AUDIO_SUFFIXES
+
+    found: list[str] = []
+    for given in map(Path, inputs):
+        if given.is_dir():
+            inside = sorted(str(p) for p in given.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{given}: no audio file in this folder")
+            found += inside
+        elif given.is_file():
+            found.append(str(given))
+        else:
+            raise DataError(f"{given}: no such file or folder")
+    return list(dict.fromkeys(found))
+
+
+def _write_csv(path: Path, classes: Sequence[str], predictions: dict) -> None:
+    with files.atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", *classes])
+        for name, prediction in predictions.items():
+            writer.writerow([name, *(f"{score:.5f}" for score in prediction.mean)])
+
+
+def _write_json(path: Path, predictions: dict, failures: dict) -> None:
+    content: dict[str, dict] = {
+        name: {
+            "tags": dict(prediction.top()),
+            "window_seconds": prediction.window_seconds,
+            "starts": prediction.starts.tolist(),
+            "classes": list(prediction.classes),
+            "scores": [[round(float(score), 6) for score in row] for row in prediction.scores],
+        }
+        for name, prediction in predictions.items()
+    }
+    content.update({name: {"error": reason} for name, reason in failures.items()})
+    with files.atomic(path) as file:
+        json.dump(content, file, ensure_ascii=False, allow_nan=False)
+
+
+def _targets(path: Path, predictions: dict) -> Iterator[tuple[Path, str, Any]]:
+    """(file to write, file it is of, its prediction); of several files each gets its name, and a number where it must."""
+    taken: set[Path] = set()
+    for name, prediction in predictions.items():
+        target, number = path, 1
+        while len(predictions) > 1 and (target in taken or target == path):
+            more = "" if number == 1 else f"-{number}"
+            target, number = path.with_name(f"{path.stem}_{Path(name).stem}{more}{path.suffix}"), number + 1
+        taken.add(target)
+        yield target, name, prediction
