@@ -123,7 +123,7 @@ def test_options_that_do_not_go_together(place, capsys):
     (place / "old" / "run.json").write_text('{"task": "tagging"}')
     assert train.main(["--resume", str(place / "old"), "--init-from", "run"]) == 2
     assert "--init-from with --resume" in capsys.readouterr().err
-    assert train.main(["waveform", "--config", "c", "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
+    assert train.main(["waveform", "--config", str(place), "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
     assert "--init-embeddings-path: says how" in capsys.readouterr().err
 
 

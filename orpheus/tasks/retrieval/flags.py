@@ -49,6 +49,7 @@ FLAGS: Flags = {
             flag("--factors", metavar="FILE", help="where its factors are now; where they were if not given")
         ],
     },
+    "predict": {},
 }
 
 
