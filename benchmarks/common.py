@@ -105,12 +105,13 @@ def table(rows: Sequence[Row], *, heading: bool = True) -> str:
         if row.target is not None:
             met = statistics.median(row.ratios) >= row.target
             target = f"≥ {row.target:g} {'met' if met else 'MISSED'}"
-        value = f"{_spread(row.values)} {row.unit}" if row.values else ""
-        lines.append((row.benchmark, row.case, row.candidate, value, _spread(row.ratios), target, row.note))
+        value = f"{spread(row.values)} {row.unit}" if row.values else ""
+        lines.append((row.benchmark, row.case, row.candidate, value, spread(row.ratios), target, row.note))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """The median, and in brackets the least and the most."""
     if not values:
         return ""
     middle = _rounded(statistics.median(values))

@@ -13,13 +13,12 @@ import json
 import resource
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import common, philharmonia
-from orpheus import cli
+from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 CLASSES = 50
@@ -185,19 +184,23 @@ def multiply_adds(model) -> int:
 def accuracy(name: str, data: Path, out: Path, *, minutes: float) -> dict[str, Any]:
     """Areas on the Philharmonia's test pitches after so many minutes of training, to whole epochs.
 
-    One epoch is trained first and timed, start-up included, which says how many more fit.
+    Two short trainings, of which the difference is an epoch and not the start, say how many epochs fit.
     """
     from orpheus.models import FRONTENDS
 
-    frontend = FRONTENDS[name]
-    records = philharmonia.records(frontend.format, data, out)
-    overrides = [f"model.frontend={name}", f"model.n_filters={frontend.n_filters}", f"model.n_dense_units={frontend.n_dense_units}"]  # fmt: skip
-    config = f"configs/{philharmonia.FORMATS[frontend.format]}"
-    began = time.monotonic()
-    philharmonia.trained(frontend.format, config, records, out / f"{name}-timing", 1, overrides=overrides)
-    first = (time.monotonic() - began) / 60
-    epochs = max(1, round(minutes / first))
-    return philharmonia.trained(frontend.format, config, records, out / name, epochs, overrides=overrides)
+    network = FRONTENDS[name]
+    folder = philharmonia.records(network.format, data, out)
+    config = f"configs/{philharmonia.FORMATS[network.format]}"
+    sizes = {"frontend": name, "n_filters": network.n_filters, "n_dense_units": network.n_dense_units}
+
+    def trained(epochs: int) -> dict[str, Any]:
+        overrides = [f"model.{key}={value}" for key, value in sizes.items()]
+        note = out / f"{name}-{epochs}.json"
+        return philharmonia.trained(network.format, config, folder, note, epochs=epochs, overrides=overrides)
+
+    first, second = (trained(epochs)["minutes"] for epochs in (1, 2))
+    epochs = 1 + max(1, round((minutes - first) / max(second - first, 1e-2)))
+    return {**trained(epochs), "epochs": epochs}
 
 
 def main(argv: list[str] | None = None) -> int:

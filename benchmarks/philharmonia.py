@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from orpheus.base import cli
 from orpheus.errors import DataError
@@ -42,8 +43,8 @@ def body(arguments: argparse.Namespace) -> int:
     epochs = {"log-mel-spectrogram": arguments.epochs, "waveform": arguments.waveform_epochs}
     for frontend, config in FORMATS.items():
         if epochs[frontend]:
-            records = _records(frontend, data, out)
-            rows[f"orpheus {frontend}"] = _trained(frontend, f"configs/{config}", records, out, epochs[frontend])
+            folder, note = records(frontend, data, out), out / f"{frontend}.json"
+            rows[f"orpheus {frontend}"] = trained(frontend, f"configs/{config}", folder, note, epochs=epochs[frontend])
     rows.update(_baselines(out))
     (out / "results.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(table(rows))
@@ -70,20 +71,33 @@ def _call(module: str, *arguments: object) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def _records(frontend: str, data: Path, out: Path) -> Path:
+def records(frontend: str, data: Path, out: Path) -> Path:
+    """Records of the clips in a format, made if they are not there."""
     folder = out / frontend
     _call("tools.preprocess", frontend, folder, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--seed", SEED)  # fmt: skip
     return folder
 
 
-def _trained(frontend: str, config: str, records: Path, out: Path, epochs: int) -> dict:
-    """Metrics of a model on the test pitches; trained, or gone on with, if it is not there."""
-    note = out / f"{frontend}.json"
-    state = json.loads(note.read_text()) if note.exists() else {}
-    if "macro" in state:
-        return state
+def trained(
+    format: str, config: str, folder: Path, note: Path, *, epochs: int, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Metrics of a model on the test pitches; trained if it is not there.
+
+    Args:
+        format: Of the records.
+        config: Path of the config.
+        folder: The records.
+        note: JSON file that keeps the result; the run's folder is beside it.
+        epochs: To train.
+        overrides: ``section.key=value`` over the config.
+    """
+    if note.exists():
+        return json.loads(note.read_text())
+    changes = [
+        word for one in [f"model-training.log_dir={note.parent / 'runs'}", *overrides] for word in ("--set", one)
+    ]
     started = time.monotonic()
-    run = _call("orpheus.train", frontend, "--config", config, "--tfrecords-dir", records, "--epochs", epochs, "--multi-tag", "--seed", SEED, "--set", f"model-training.log_dir={out / 'runs'}")  # fmt: skip
+    run = _call("orpheus.train", format, "--config", config, "--tfrecords-dir", folder, "--epochs", epochs, "--multi-tag", "--seed", SEED, *changes)  # fmt: skip
     minutes = (time.monotonic() - started) / 60
     _call("orpheus.evaluate", run)
     summary = json.loads((Path(run) / "metrics.json").read_text())["test"]["mean_of_windows"]

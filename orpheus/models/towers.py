@@ -102,13 +102,14 @@ def build_towers(
     )
 
 
-def check_frontend(frontend: str, shape: tuple[int, ...]) -> None:
-    """See that a network takes windows of a shape, (frames, mels) or (samples,).
+def check_frontend(frontend: str, shape: tuple[int, ...], *, dtype: str | None = None) -> None:
+    """See that a network takes windows of a shape, (frames, mels) or (samples,), stored in a type (None: not known).
 
     Raises:
         ConfigError: an unknown network, one for the other kind of input, a window too short or with too few mels.
     """
     networks.check_window(frontend, shape, window_key="retrieval.input_length", key="retrieval.frontend")
+    networks.find(frontend, dtype=dtype, key="retrieval.frontend")
 
 
 def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: str, options: dict) -> keras.Model:

@@ -41,7 +41,7 @@ def job(
     section, settings = config.retrieval, config.training
     steps = steps_per_epoch or max(1, section.triplets_per_epoch // settings.batch_size)
     if data.audio is not None:  # a model that cannot be built is refused before there is a run folder
-        towers.check_frontend(section.frontend, data.audio.shape)
+        towers.check_frontend(section.frontend, data.audio.shape, dtype=data.spec.dtype if data.spec else None)
     rows, seen = data.part("train"), ~data.zero_shot
     labels, held_out = (data.labels[data.parts[side]][:, seen] for side in ("train", "valid"))
     names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
