@@ -9,7 +9,7 @@ import numpy as np
 from orpheus.data.audio.spec import DECIBEL_FLOOR, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError
 
-_FRAMES = 64  # transformed at once: they stay in the processor's cache from window to bands
+_FRAMES = 16  # transformed at once: arrays so small stay in the cache, and the allocator keeps their pages
 _GROUP = 16  # mel bands in one matrix product: most of the whole filter matrix is zeros
 
 
@@ -31,11 +31,13 @@ def mono(block: np.ndarray) -> np.ndarray:
 
     The same numbers as ``block.mean(axis=1)``, which takes thirty times as long for two channels.
     """
-    total = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
+    channels = block.shape[1]
+    if channels == 1:
+        return block[:, 0]
+    total = block[:, 0] + block[:, 1]
+    for channel in range(2, channels):
         total += block[:, channel]
-    if block.shape[1] > 1:
-        total /= block.shape[1]
+    total /= channels
     return total
 
 
