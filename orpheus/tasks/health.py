@@ -221,8 +221,8 @@ def ffmpeg() -> Iterator[Check]:
         try:
             if made.returncode:
                 raise DataError(made.stderr.strip().split("\n")[-1])
-            with decoders.ffmpeg(path, "") as (stream, _, channels):
-                samples = sum(len(block) for block in decoders.frames(stream, channels, count=8000))
+            with decoders.ffmpeg(path, "") as pipe:
+                samples = sum(len(block) for block, _ in pipe.blocks())
         except DataError as error:
             yield Check("ffmpeg", WARNING, f"{version.split(' Copyright')[0]}, does not work ({_line(error)})", cure)
             return

@@ -4,6 +4,8 @@ Everything is streamed in blocks of fixed length, so that an hour of audio needs
 preprocessing and prediction take the same path and give the same numbers.
 """
 
+import itertools
+import logging
 import os
 import zipfile
 import zlib
@@ -14,137 +16,168 @@ import numpy as np
 
 from orpheus.data.audio import decoders
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.audio.spectrogram import mono, stored_blocks
-from orpheus.errors import DataError
+from orpheus.data.audio.spectrogram import stored_blocks
+from orpheus.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = decoders.SUFFIXES | {".npz"}
+KEEP, SKIP = DAMAGED = ("keep", "skip")
 
+# What a decoder may make of a broken file; MemoryError where its header asks for too much.
+UNUSABLE = (DataError, OSError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError)
+_NOT_NPZ = (KeyError, ValueError, TypeError, OverflowError, OSError, EOFError, MemoryError, NotImplementedError)
 
 SILENCE = 1e-4  # peak amplitude, -80 dBFS
-
-
 LOUDEST = 64.0  # peak amplitude; a decoded mp3 exceeds 1 by little, integers written as floats by much
-
-
-_BLOCK_SECONDS = 10
+_CANCELLED = 1e-4  # energy of the mean of the channels by theirs, -40 dB: they are opposite
 
 
 class SilentError(DataError):
     """A file that can be decoded and holds nothing but silence."""
 
 
-def load(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) -> np.ndarray:
+def load(
+    path: str | os.PathLike,
+    spec: AudioSpec,
+    *,
+    min_seconds: float = 0.0,
+    damaged: str = KEEP,
+    account: decoders.Account | None = None,
+) -> np.ndarray:
     """A whole file as it is stored in a record.
 
     Args:
         path: mp3, ogg, flac, wav (libsndfile), .npz with `array` and `sr`, anything else through ffmpeg.
         spec: What to make of it.
         min_seconds: Shorter files are refused.
+        damaged: ``"keep"`` takes what can be decoded of a damaged file, ``"skip"`` refuses it.
+        account: Receives what was decoded and lost; without one, damage is logged as a warning.
 
     Returns:
         (samples,) or (frames, n_mels) in the spec's dtype.
 
     Raises:
-        DataError: empty, truncated, not audio, non-finite, silent (`SilentError`) or too short; the message starts with
-            the path. Of an mp3 or wav that ends early, what is there is used.
+        DataError: empty, not audio, non-finite, silent (`SilentError`), too short, or damaged and not to be kept; the
+            message starts with the path.
     """
-    audio = np.concatenate(list(stream(path, spec)))
+    audio = np.concatenate(list(stream(path, spec, damaged=damaged, account=account)))
     seconds = spec.seconds(len(audio))
     if seconds < min_seconds:
         raise DataError(f"{path}: too short ({seconds:.2f} s, at least {min_seconds:g} s wanted)")
     return audio
 
 
-def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0) -> np.ndarray | str:
+def attempt(
+    path: str | os.PathLike,
+    spec: AudioSpec,
+    *,
+    min_seconds: float = 0.0,
+    damaged: str = KEEP,
+    account: decoders.Account | None = None,
+) -> np.ndarray | str:
     """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure."""
     try:
-        return load(path, spec, min_seconds=min_seconds)
-    except (DataError, OSError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
-        return str(error).removeprefix(f"{path}: ") or type(error).__name__
+        return load(path, spec, min_seconds=min_seconds, damaged=damaged, account=account)
+    except UNUSABLE as error:
+        return reason(path, error)
 
 
-def stream(path: str | os.PathLike, spec: AudioSpec) -> Iterator[np.ndarray]:
-    """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`."""
-    yield from stored_blocks(_checked(path, _resampled(_decode(path), spec.sample_rate)), spec)
+def reason(path: str | os.PathLike, error: Exception) -> str:
+    """Why a file cannot be used, without its path, from one of `UNUSABLE`."""
+    return str(error).removeprefix(f"{path}: ") or type(error).__name__
 
 
-def _decode(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (mono float32 block, sample rate)."""
-    path = Path(path)
+def stream(
+    path: str | os.PathLike, spec: AudioSpec, *, damaged: str = KEEP, account: decoders.Account | None = None
+) -> Iterator[np.ndarray]:
+    """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`.
+
+    A recording whose channels cancel each other (one is the other's opposite) would be silent as their mean: of such the
+    loudest channel is taken.
+    """
+    if damaged not in DAMAGED:
+        raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
+    kept = account or decoders.Account()
+    yield from stored_blocks(_checked(path, _resampled(_mono(blocks(path, kept)), spec.sample_rate)), spec)
+    if kept.damage and damaged == SKIP:
+        raise DataError(f"{path}: damaged: {kept}")
+    if kept.damage and account is None:
+        log.warning("%s: damaged: %s; the rest is used", path, kept)
+
+
+def blocks(path: str | os.PathLike, account: decoders.Account | None = None) -> decoders.Blocks:
+    """Decode a file: the one way in which scanning, preprocessing, prediction and indexing do.
+
+    Args:
+        path: As in `load`.
+        account: Receives rate, channels, seconds and damage.
+
+    Yields:
+        ((frames, channels) float32, sample rate), at most ten seconds at a time.
+
+    Raises:
+        DataError: no file, empty, or nothing of it can be decoded; the message starts with the path.
+    """
+    path, account = Path(path), account or decoders.Account()
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: empty file (0 bytes)")
-    if path.suffix.lower() == ".npz":
-        yield from _decode_npz(path)
-        return
-    import soundfile
-
     try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, TypeError) as error:
-        refused = decoders.refusal(error)
-    else:
-        yield from _decode_sound(path, file)
-        return
-    try:
-        with decoders.ffmpeg(path, refused) as (samples, rate, channels):
-            for block in decoders.frames(samples, channels, count=_BLOCK_SECONDS * rate):
-                yield mono(block), rate
+        yield from _npz(path, account) if path.suffix.lower() == ".npz" else decoders.decode(path, account)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _decode_sound(path: Path, file) -> Iterator[tuple[np.ndarray, int]]:
-    """The same of a file that libsndfile has opened."""
-    import soundfile
-
-    with file:
-        read, declared, rate = 0, file.frames, file.samplerate
-        try:
-            while len(block := file.read(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True)):
-                read += len(block)
-                yield mono(block), rate
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"{path}: broken after {read / rate:.1f} s ({decoders.refusal(error)})") from None
-        # An mp3's length is libsndfile's guess from its bit rate: a shorter one is no sign of a truncated file.
-        if file.format != "MP3" and 0 < declared < 1 << 40 and declared - read > 0.01 * declared:
-            raise DataError(f"{path}: truncated ({read / rate:.1f} s decoded, its header says {declared / rate:.1f} s)")
-
-
-def _decode_npz(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+def _npz(path: Path, account: decoders.Account) -> decoders.Blocks:
     try:
         with zipfile.ZipFile(path):  # NumPy takes a file without this for other things than an archive
             pass
         with np.load(path, allow_pickle=False) as archive:
             array, rate = np.asarray(archive["array"]), int(archive["sr"])
-    except (KeyError, ValueError, TypeError, OverflowError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not an audio .npz with 'array' and 'sr' ({error})") from None
+    except (*_NOT_NPZ, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"not an audio .npz with 'array' and 'sr' ({error or type(error).__name__})") from None
     if rate <= 0 or array.ndim not in (1, 2) or array.dtype.kind not in "if":
-        raise DataError(f"{path}: array of shape {array.shape} and type {array.dtype} at sr={rate} is no audio")
+        raise DataError(f"array of shape {array.shape} and type {array.dtype} at sr={rate} is no audio")
     if not array.size:
         return
     scale = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max) + 1.0
     if array.ndim == 2:  # librosa's (channels, samples), or its transpose
         array = array if array.shape[0] > array.shape[1] else array.T
-    for start in range(0, len(array), _BLOCK_SECONDS * rate):
-        block = array[start : start + _BLOCK_SECONDS * rate].reshape(-1, array.size // len(array)) / scale
-        yield block.mean(axis=1, dtype=np.float64).astype(np.float32), rate
+    array = array.reshape(len(array), -1)
+    count = decoders.block_frames(rate, array.shape[1])
+    whole = ((array[start : start + count] / scale, rate) for start in range(0, len(array), count))
+    yield from decoders.counted(whole, account)
 
 
-def _resampled(blocks: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
-    """Resample with soxr's high-quality stream, which does not depend on where the blocks end."""
+def _mono(found: decoders.Blocks) -> Iterator[tuple[np.ndarray, int]]:
+    """The mean of the channels; where they cancel each other as soon as sound begins, the loudest one instead."""
+    decided, channel = False, -1
+    for block, rate in found:
+        mono = block.mean(axis=1)
+        if not decided and block.shape[1] > 1 and len(block) and np.abs(block).max() >= SILENCE:
+            energy = np.square(block, dtype=np.float64).mean(axis=0)
+            decided = True
+            if np.square(mono, dtype=np.float64).mean() < _CANCELLED * energy.mean():
+                channel = int(energy.argmax())
+        if 0 <= channel < block.shape[1]:
+            mono = block[:, channel]
+        yield np.ascontiguousarray(mono, np.float32), rate
+
+
+def _resampled(found: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
+    """Resample with soxr's high-quality stream, which does not depend on where the blocks end; the rate may change."""
     import soxr
 
-    resampler = None
-    for block, rate in blocks:
+    for rate, stretch in itertools.groupby(found, key=lambda pair: pair[1]):
         if rate == sample_rate:
-            yield block
+            for block, _ in stretch:
+                yield block
             continue
-        if resampler is None:
-            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-        yield resampler.resample_chunk(np.ascontiguousarray(block))
-    if resampler is not None:
+        resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        for block, _ in stretch:
+            yield resampler.resample_chunk(block)
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 

@@ -1,12 +1,13 @@
 """What an audio file says about itself: its length and silence by decoding it once, its names and genres by mutagen."""
 
+import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from orpheus.data.audio import decoders
+from orpheus.data.audio import decoders, reading
 from orpheus.errors import DataError
 
 SILENCE_DBFS = -60.0
@@ -26,63 +27,65 @@ def measure(path: str | os.PathLike) -> dict:
 
     Returns:
         ``seconds`` (of the samples that could be decoded: headers of mp3 files are often wrong), ``sample_rate``,
-        ``channels``, ``silence_seconds`` and ``longest_silence_seconds``, rounded to milliseconds.
+        ``channels``, ``silence_seconds`` and ``longest_silence_seconds``, ``lost_seconds`` (what damage cost), rounded to
+        milliseconds, and ``damage``, in words.
 
     Raises:
-        DataError: not decodable, without samples, or with a sample that is not finite. The message names no path.
+        DataError: not decodable, without samples, or with a sample that is not finite; the message starts with the path.
     """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            return _measure(_soundfile_chunks(file), file.samplerate, file.channels)
-    except soundfile.LibsndfileError as error:
-        refused = decoders.refusal(error)
-    with decoders.ffmpeg(path, refused) as (stream, sample_rate, channels):
-        chunks = decoders.frames(stream, channels, count=_block_length(sample_rate) * _CHUNK_BLOCKS)
-        return _measure(chunks, sample_rate, channels)
-
-
-def _soundfile_chunks(file) -> Iterator[np.ndarray]:
-    """(frames, channels) chunks of whole silence blocks, the last one shorter."""
-    buffer = np.empty((_block_length(file.samplerate) * _CHUNK_BLOCKS, file.channels), np.float32)
-    while len(chunk := file.read(out=buffer)):
-        yield chunk
+    account = decoders.Account()
+    facts = _silence(path, reading.blocks(path, account))
+    return {
+        "seconds": round(account.seconds, 3),
+        "sample_rate": account.sample_rate,
+        "channels": account.channels,
+        **facts,
+        "lost_seconds": round(account.lost_seconds, 3),
+        "damage": str(account),
+    }
 
 
 def _block_length(sample_rate: int) -> int:
     return max(1, round(sample_rate * SILENCE_BLOCK_SECONDS))
 
 
-def _measure(chunks: Iterator[np.ndarray], sample_rate: int, channels: int) -> dict:
-    """Length and silence: a block of 20 ms is silent where its RMS over all channels is below −60 dBFS.
+def _silence(path: str | os.PathLike, blocks: decoders.Blocks) -> dict:
+    """Silence: a block of 20 ms is silent where its RMS over all channels is below −60 dBFS.
 
     0 dBFS is an amplitude of 1, so a full-scale sine is at −3 dBFS.
     """
-    step, limit = _block_length(sample_rate), 10 ** (SILENCE_DBFS / 10)
-    frames = silent = longest = run = 0
-    for chunk in chunks:
+    limit = 10 ** (SILENCE_DBFS / 10)
+    seconds = silent = longest = run = 0.0
+    for chunk, rate in _whole(blocks):
         if not np.isfinite(chunk).all():
             bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))[0]
-            raise DataError(f"a sample is not finite, at {(frames + bad) / sample_rate:.3f} s")
+            raise DataError(f"{path}: a sample is not finite, at {seconds + bad / rate:.3f} s")
         power = np.square(chunk, dtype=np.float64).mean(axis=1)
-        starts = np.arange(0, len(power), step)
+        starts = np.arange(0, len(power), _block_length(rate))
         lengths = np.diff(starts, append=len(power))
         quiet = np.add.reduceat(power, starts) / lengths < limit
         for length, is_silent in zip(lengths.tolist(), quiet.tolist(), strict=True):
-            run = run + length if is_silent else 0
-            silent += length if is_silent else 0
+            run = run + length / rate if is_silent else 0.0
+            silent += length / rate if is_silent else 0.0
             longest = max(longest, run)
-        frames += len(chunk)
-    if not frames:
-        raise DataError("no samples in it")
-    return {
-        "seconds": round(frames / sample_rate, 3),
-        "sample_rate": sample_rate,
-        "channels": channels,
-        "silence_seconds": round(silent / sample_rate, 3),
-        "longest_silence_seconds": round(longest / sample_rate, 3),
-    }
+        seconds += len(chunk) / rate
+    if not seconds:
+        raise DataError(f"{path}: no samples in it")
+    return {"silence_seconds": round(silent, 3), "longest_silence_seconds": round(longest, 3)}
+
+
+def _whole(blocks: decoders.Blocks) -> decoders.Blocks:
+    """The same in chunks of some seconds that are whole blocks of silence, but for the last of a sample rate."""
+    for rate, stretch in itertools.groupby(blocks, key=lambda pair: pair[1]):
+        count, rest = _block_length(rate) * _CHUNK_BLOCKS, None
+        for block, _ in stretch:
+            rest = block if rest is None or rest.shape[1] != block.shape[1] else np.concatenate([rest, block])
+            whole = len(rest) // count * count
+            for start in range(0, whole, count):
+                yield rest[start : start + count], rate
+            rest = rest[whole:]
+        if rest is not None and len(rest):
+            yield rest, rate
 
 
 def read_metadata(path: str | os.PathLike) -> tuple[dict[str, str], list[str], str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orpheus.base import files
 from orpheus.base.parallel import map_in_processes
+from orpheus.data.audio import reading
 from orpheus.data.audio.finding import find_audio
 from orpheus.data.collection.probe import measure, read_metadata
 from orpheus.data.tags.database import TagDatabase
@@ -33,6 +34,7 @@ class ScannedTrack:
     sha256: str
     silence_seconds: float
     longest_silence_seconds: float
+    lost_seconds: float  # what damage cost, beside `seconds`, which could be decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Scan:
     duplicates: list[dict] = field(default_factory=list)  # track_id, audio_path, kept
     filtered: list[dict] = field(default_factory=list)  # track_id, audio_path, reason
     genres: list[tuple[str, str, float]] = field(default_factory=list)  # track_id, tag, 100
-    notes: list[str] = field(default_factory=list)  # files whose metadata could not be read
+    notes: list[str] = field(default_factory=list)  # damaged files, and those whose metadata could not be read
 
 
 def scan(
@@ -138,10 +140,12 @@ def scan(
 
 def _place(result: Scan, limits: Limits, stored: str, sha256: str, facts: dict) -> None:
     """Put a usable file among the tracks, or among those that the limits leave out."""
-    genres, note = facts.pop("genres"), facts.pop("note")
+    genres, note, damage = facts.pop("genres"), facts.pop("note"), facts.pop("damage")
     track = ScannedTrack(track_id=sha256[:16], audio_path=stored, sha256=sha256, **facts)
     if note:
         result.notes.append(f"{stored}: {note}")
+    if damage:
+        result.notes.append(f"{stored}: damaged: {damage}")
     if reason := limits.reason(track):
         result.filtered.append({"track_id": track.track_id, "audio_path": stored, "reason": reason})
         return
@@ -176,8 +180,8 @@ def _examine(path: str) -> dict:
     """All facts of one file, or only a "reason". Runs in a worker process."""
     try:
         facts = measure(path)
-    except DataError as error:
-        return {"reason": str(error)}
+    except reading.UNUSABLE as error:
+        return {"reason": reading.reason(path, error)}
     names, genres, note = read_metadata(path)
     return {**facts, **names, "bytes": os.path.getsize(path), "genres": genres, "note": note}
 
