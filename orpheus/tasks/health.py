@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from orpheus.base import files
-from orpheus.data.audio import decoders
+from orpheus.data.audio import ffmpeg as ffmpeg_decoder
 from orpheus.errors import DataError
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
@@ -221,7 +221,7 @@ def ffmpeg() -> Iterator[Check]:
         try:
             if made.returncode:
                 raise DataError(made.stderr.strip().split("\n")[-1])
-            with decoders.ffmpeg(path, "") as pipe:
+            with ffmpeg_decoder.decoded(path, "") as pipe:
                 samples = sum(len(block) for block, _ in pipe.blocks())
         except DataError as error:
             yield Check("ffmpeg", WARNING, f"{version.split(' Copyright')[0]}, does not work ({_line(error)})", cure)

@@ -6,20 +6,15 @@ No declared length is trusted: what decodes is what there is.
 import contextlib
 import functools
 import mmap
-import os
 import re
-import shutil
-import struct
-import subprocess
-import tempfile
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from orpheus.data.audio import flac, mpeg
+from orpheus.data.audio import ffmpeg, flac, mpeg, ogg, splice
+from orpheus.data.audio.account import Account, Blocks, Damage, block_frames, counted, without
 from orpheus.errors import DataError
 
 # libsndfile's first; what it does not know goes to ffmpeg.
@@ -31,60 +26,9 @@ SUFFIXES = frozenset(
     )
     for name in names.split()
 )
-SAMPLE_RATES = (1000, 1_536_000)  # Hz; a header that says something else lies, and resampling would cost memory
-BLOCK_SECONDS = 10
-_BLOCK_VALUES = 1 << 22  # in a block at most: a header may declare a thousand channels
 _SMALL = 64  # frames: how closely the place is found where libsndfile gives up
 _HEADER_BYTES = 1024  # a file without samples is not larger
 _MISSING = 0.01  # of a declared length: fewer is no damage but another way to count
-
-Blocks = Iterator[tuple[np.ndarray, int]]  # ((frames, channels) float32, sample rate)
-
-
-class Damage(NamedTuple):
-    """A place where a file could not be decoded as it should.
-
-    Attributes:
-        at: Seconds of decoded audio before it; None if unknown.
-        lost: Seconds that are missing there; None if unknown.
-        what: In words.
-    """
-
-    at: float | None
-    lost: float | None
-    what: str
-
-    def __str__(self) -> str:
-        lost = "" if self.lost is None else f"{self.lost:.2f} s lost"
-        place = " ".join(part for part in (lost, "" if self.at is None else f"at {self.at:.2f} s") if part)
-        return f"{place} ({self.what})" if place else self.what
-
-
-@dataclass
-class Account:
-    """What became of a file while it was decoded.
-
-    Attributes:
-        sample_rate: Hz, of its first block.
-        channels: Likewise.
-        seconds: Decoded so far.
-        damage: Where it is damaged.
-    """
-
-    sample_rate: int = 0
-    channels: int = 0
-    seconds: float = 0.0
-    damage: list[Damage] = field(default_factory=list)
-
-    @property
-    def lost_seconds(self) -> float:
-        """Seconds known to be missing."""
-        return sum((one.lost or 0.0 for one in self.damage), 0.0)
-
-    def __str__(self) -> str:
-        """One line: the first places."""
-        more = len(self.damage) - 3
-        return "; ".join(map(str, self.damage[:3])) + (f"; and {more} more" if more > 0 else "")
 
 
 class _GaveUp(Exception):
@@ -117,8 +61,8 @@ def decode(path: Path, account: Account) -> Blocks:
         why, expected = stop.why, stop.expected
     began = account.seconds
     try:
-        with ffmpeg(path, why) as pipe:
-            yield from counted(_without(pipe.blocks(), round(began * pipe.sample_rate)), account)
+        with ffmpeg.decoded(path, why) as pipe:
+            yield from counted(without(pipe.blocks(), round(began * pipe.sample_rate)), account)
     except DataError as error:
         if not began:
             raise
@@ -131,31 +75,6 @@ def decode(path: Path, account: Account) -> Blocks:
         words = [why] if began else []
         words += [f"ffmpeg: {trouble}"] if trouble else [] if words else ["ends early"]
         account.damage.append(Damage(began if began else None, lost, "; ".join(words)))
-
-
-def counted(blocks: Blocks, account: Account) -> Blocks:
-    """Pass blocks on and keep the account."""
-    for block, rate in blocks:
-        if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-            raise DataError(f"sample rate {rate} Hz: not between {SAMPLE_RATES[0]} and {SAMPLE_RATES[1]}")
-        if not account.sample_rate:
-            account.sample_rate, account.channels = rate, block.shape[1]
-        # Before it is passed on: whoever takes the last block may not ask for another.
-        account.seconds += len(block) / rate
-        yield block, rate
-
-
-def _without(blocks: Blocks, frames: int) -> Blocks:
-    """Blocks but for the first frames."""
-    for block, rate in blocks:
-        if frames < len(block):
-            yield block[frames:], rate
-        frames = max(0, frames - len(block))
-
-
-def block_frames(sample_rate: int, channels: int) -> int:
-    """Frames of a block: ten seconds, or fewer of very many channels."""
-    return max(1, min(BLOCK_SECONDS * sample_rate, _BLOCK_VALUES // channels))
 
 
 def _by_libsndfile(path: Path, account: Account) -> Blocks:
@@ -173,10 +92,9 @@ def _by_libsndfile(path: Path, account: Account) -> Blocks:
             kind = file.format.lower()
         except (soundfile.LibsndfileError, TypeError) as error:
             refused = refusal(error)
-        if kind in ("mp2", "mp3", "flac"):
+        if walk := {"mp2": _mpeg, "mp3": _mpeg, "flac": _flac, "ogg": _ogg}.get(kind):
             data = stack.enter_context(_mapped(path))
-            walked = _mpeg(data, file, account) if kind != "flac" else _flac(data, file, account)
-            if (yield from walked):
+            if (yield from walk(data, file, account)):
                 return
         if file is None:
             raise _GaveUp(refused)
@@ -224,7 +142,7 @@ def _mpeg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray
             with file if whole else again() as sound:
                 surplus = 0 if whole else mpeg.repaired(data, stream)[1]
                 blocks = ((block, sound.samplerate) for block in _read(sound, again))
-                for block, rate in _without(blocks, surplus):
+                for block, rate in without(blocks, surplus):
                     read += len(block)
                     yield block, rate
         except soundfile.LibsndfileError as error:
@@ -293,6 +211,40 @@ def _open(source):
     return _sequential()(source)
 
 
+def _ogg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
+    """Ogg, stream by stream; False where there is none in the file."""
+    import soundfile
+
+    streams = ogg.walk(data)
+    if not streams or file is None:
+        return False
+    for number, stream in enumerate(streams):
+
+        def again(stream=stream):
+            return _open(splice.Spliced(data, [(stream.start, stream.stop)]))
+
+        base, read = account.seconds, 0
+        try:
+            with again() if len(streams) > 1 else file as sound:
+                rate = sound.samplerate
+                for block in _read(sound, again):
+                    read += len(block)
+                    yield block, rate
+        except soundfile.LibsndfileError as error:
+            raise _GaveUp(refusal(error)) from None
+        clock = stream.rate or rate
+        missing = max(0.0, stream.length / clock - read / rate) if stream.holes else 0.0
+        pages = sum(count for _, count in stream.holes)
+        for position, count in stream.holes:
+            account.damage.append(
+                Damage(base + position / clock, missing * count / pages, f"{count} Ogg pages missing")
+            )
+        if not stream.is_whole:
+            what = "ends early, without a last page"
+            account.damage.append(Damage(account.seconds, None, what if len(streams) == 1 else f"{what} ({number})"))
+    return True
+
+
 def _read(file, again: Callable[[], Any]) -> Iterator[np.ndarray]:
     """Blocks of an open file.
 
@@ -340,86 +292,3 @@ def refusal(error: Exception) -> str:
     reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
     # libsndfile's word for content that no decoder recognised:
     return "format not recognised" if "not a regular file" in reason else reason
-
-
-@dataclass
-class Pipe:
-    """What ffmpeg decodes.
-
-    Attributes:
-        stream: Big-endian 32-bit floats, channels interleaved.
-        sample_rate: Hz.
-        channels: How many.
-        trouble: What ffmpeg complained about, when it has ended.
-        seconds: The file's length as its container declares it, likewise; None if it does not.
-    """
-
-    stream: IO[bytes]
-    sample_rate: int
-    channels: int
-    trouble: str = ""
-    seconds: float | None = None
-
-    def blocks(self) -> Blocks:
-        """All of it."""
-        while data := self.stream.read(block_frames(self.sample_rate, self.channels) * self.channels * 4):
-            samples = np.frombuffer(data[: len(data) // (4 * self.channels) * 4 * self.channels], ">f4")
-            yield samples.astype(np.float32).reshape(-1, self.channels), self.sample_rate
-
-
-@contextlib.contextmanager
-def ffmpeg(path: str | os.PathLike, refused: str) -> Iterator[Pipe]:
-    """Decode a file with ffmpeg, at its own rate and with all its channels.
-
-    Args:
-        path: The file.
-        refused: Why libsndfile did not take it; part of the message.
-
-    Raises:
-        DataError: ffmpeg is not installed or decodes nothing of the file. The message names no path.
-    """
-    if shutil.which("ffmpeg") is None:
-        raise DataError(f"not decodable ({refused}; ffmpeg, which may know the format, is not installed)")
-    # An absolute path, since ffmpeg takes "a:b.m4a" for a protocol. AU can be read from a pipe, and its header gives
-    # rate and channels. Messages go to a file: a pipe that nobody reads would fill up and stop ffmpeg.
-    source = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-i", os.path.abspath(path)]
-    command = [*source, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
-    pipe = None
-    with tempfile.TemporaryFile() as messages:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process:
-            stream = process.stdout
-            assert stream is not None  # a pipe was asked for
-            try:
-                header = stream.read(24)
-                if len(header) == 24:
-                    magic, start, _, _, sample_rate, channels = struct.unpack(">4s5I", header)
-                    if magic != b".snd" or not channels:
-                        raise DataError("not decodable (ffmpeg gave no AU stream)")
-                    stream.read(start - 24)
-                    pipe = Pipe(stream, sample_rate, channels)
-                    yield pipe
-            finally:
-                stream.close()
-                process.wait()
-        messages.seek(0)
-        said = messages.read(1 << 20).decode("utf-8", "replace").replace(source[-1], "")
-    trouble = _complaints(said, process.returncode)
-    if pipe is None:
-        raise DataError(f"not decodable ({refused}; ffmpeg: {trouble or 'gave nothing'})")
-    pipe.trouble = trouble
-    found = re.search(r"^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+)", said, re.MULTILINE)
-    if found and "Estimating duration from bitrate" not in said:
-        hours, minutes, seconds = map(float, found.groups())
-        pipe.seconds = hours * 3600 + minutes * 60 + seconds
-
-
-def _complaints(said: str, code: int) -> str:
-    """The errors among ffmpeg's messages, one of each kind, in a line; empty where there are none and it ended well."""
-    if "matches no streams" in said:
-        return "no sound in it, only pictures or data"
-    # "[mp3float @ 0x5637] [error] Header missing"
-    errors = re.findall(r"^(?:\[[^\]]*\] )?\[(?:error|fatal|panic)\] (.*)$", said, re.MULTILINE)
-    if code and not errors:
-        errors = said.split("\n")[-2:]
-    lines = dict.fromkeys(line.strip(" :") for line in errors if line.strip(" :"))
-    return "; ".join(list(lines)[:3])[:300] or (f"code {code}" if code else "")

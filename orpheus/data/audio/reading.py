@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from orpheus.data.audio import decoders
+from orpheus.data.audio.account import Account, Blocks, block_frames, counted
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.audio.spectrogram import stored_blocks
 from orpheus.errors import ConfigError, DataError
@@ -43,7 +44,7 @@ def load(
     *,
     min_seconds: float = 0.0,
     damaged: str = KEEP,
-    account: decoders.Account | None = None,
+    account: Account | None = None,
 ) -> np.ndarray:
     """A whole file as it is stored in a record.
 
@@ -74,7 +75,7 @@ def attempt(
     *,
     min_seconds: float = 0.0,
     damaged: str = KEEP,
-    account: decoders.Account | None = None,
+    account: Account | None = None,
 ) -> np.ndarray | str:
     """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure."""
     try:
@@ -89,7 +90,7 @@ def reason(path: str | os.PathLike, error: Exception) -> str:
 
 
 def stream(
-    path: str | os.PathLike, spec: AudioSpec, *, damaged: str = KEEP, account: decoders.Account | None = None
+    path: str | os.PathLike, spec: AudioSpec, *, damaged: str = KEEP, account: Account | None = None
 ) -> Iterator[np.ndarray]:
     """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`.
 
@@ -98,7 +99,7 @@ def stream(
     """
     if damaged not in DAMAGED:
         raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
-    kept = account or decoders.Account()
+    kept = account or Account()
     yield from stored_blocks(_checked(path, _resampled(_mono(blocks(path, kept)), spec.sample_rate)), spec)
     if kept.damage and damaged == SKIP:
         raise DataError(f"{path}: damaged: {kept}")
@@ -106,7 +107,7 @@ def stream(
         log.warning("%s: damaged: %s; the rest is used", path, kept)
 
 
-def blocks(path: str | os.PathLike, account: decoders.Account | None = None) -> decoders.Blocks:
+def blocks(path: str | os.PathLike, account: Account | None = None) -> Blocks:
     """Decode a file: the one way in which scanning, preprocessing, prediction and indexing do.
 
     Args:
@@ -119,7 +120,7 @@ def blocks(path: str | os.PathLike, account: decoders.Account | None = None) -> 
     Raises:
         DataError: no file, empty, or nothing of it can be decoded; the message starts with the path.
     """
-    path, account = Path(path), account or decoders.Account()
+    path, account = Path(path), account or Account()
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -130,7 +131,7 @@ def blocks(path: str | os.PathLike, account: decoders.Account | None = None) -> 
         raise DataError(f"{path}: {error}") from None
 
 
-def _npz(path: Path, account: decoders.Account) -> decoders.Blocks:
+def _npz(path: Path, account: Account) -> Blocks:
     try:
         with zipfile.ZipFile(path):  # NumPy takes a file without this for other things than an archive
             pass
@@ -146,12 +147,12 @@ def _npz(path: Path, account: decoders.Account) -> decoders.Blocks:
     if array.ndim == 2:  # librosa's (channels, samples), or its transpose
         array = array if array.shape[0] > array.shape[1] else array.T
     array = array.reshape(len(array), -1)
-    count = decoders.block_frames(rate, array.shape[1])
+    count = block_frames(rate, array.shape[1])
     whole = ((array[start : start + count] / scale, rate) for start in range(0, len(array), count))
-    yield from decoders.counted(whole, account)
+    yield from counted(whole, account)
 
 
-def _mono(found: decoders.Blocks) -> Iterator[tuple[np.ndarray, int]]:
+def _mono(found: Blocks) -> Iterator[tuple[np.ndarray, int]]:
     """The mean of the channels; where they cancel each other as soon as sound begins, the loudest one instead."""
     decided, channel = False, -1
     for block, rate in found:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orpheus.data.audio import decoders, reading
+from orpheus.data.audio import reading
+from orpheus.data.audio.account import Account, Blocks
 from orpheus.errors import DataError
 
 SILENCE_DBFS = -60.0
@@ -33,7 +34,7 @@ def measure(path: str | os.PathLike) -> dict:
     Raises:
         DataError: not decodable, without samples, or with a sample that is not finite; the message starts with the path.
     """
-    account = decoders.Account()
+    account = Account()
     facts = _silence(path, reading.blocks(path, account))
     return {
         "seconds": round(account.seconds, 3),
@@ -49,7 +50,7 @@ def _block_length(sample_rate: int) -> int:
     return max(1, round(sample_rate * SILENCE_BLOCK_SECONDS))
 
 
-def _silence(path: str | os.PathLike, blocks: decoders.Blocks) -> dict:
+def _silence(path: str | os.PathLike, blocks: Blocks) -> dict:
     """Silence: a block of 20 ms is silent where its RMS over all channels is below −60 dBFS.
 
     0 dBFS is an amplitude of 1, so a full-scale sine is at −3 dBFS.
@@ -74,7 +75,7 @@ def _silence(path: str | os.PathLike, blocks: decoders.Blocks) -> dict:
     return {"silence_seconds": round(silent, 3), "longest_silence_seconds": round(longest, 3)}
 
 
-def _whole(blocks: decoders.Blocks) -> decoders.Blocks:
+def _whole(blocks: Blocks) -> Blocks:
     """The same in chunks of some seconds that are whole blocks of silence, but for the last of a sample rate."""
     for rate, stretch in itertools.groupby(blocks, key=lambda pair: pair[1]):
         count, rest = _block_length(rate) * _CHUNK_BLOCKS, None

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import soxr
 
-from orpheus.data.audio import decoders, reading, spectrogram
+from orpheus.data.audio import account, reading, spectrogram
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError, DataError
 
@@ -69,7 +69,7 @@ def test_log_mel_of_a_recording_is_librosas(shared):
 def test_the_result_does_not_depend_on_the_block_size(tmp_path, monkeypatch, block_seconds, rate):
     path = float_wav(tmp_path / "x.wav", noise(12.3, rate=rate), rate)
     whole = {spec: reading.load(path, spec).astype(np.float32) for spec in (SPEC, FLOAT)}
-    monkeypatch.setattr(decoders, "BLOCK_SECONDS", block_seconds)
+    monkeypatch.setattr(account, "BLOCK_SECONDS", block_seconds)
     for spec, expected in whole.items():
         assert len(list(reading.stream(path, spec))) > 2
         # One step of float16 (at most 2^-10 of the value), 1e-6 of full scale.
@@ -237,9 +237,9 @@ def test_other_formats_go_through_ffmpeg(tmp_path, monkeypatch):
     ):
         reading.load(tmp_path / "bad.m4a", FLOAT)
     # What came before it failed is used, and the failure told.
-    account = decoders.Account()
-    np.testing.assert_array_equal(reading.load(tmp_path / "late.m4a", FLOAT, account=account), stored)
-    assert [one.what for one in account.damage] == ["ffmpeg: some warning about timestamps"]
+    kept = account.Account()
+    np.testing.assert_array_equal(reading.load(tmp_path / "late.m4a", FLOAT, account=kept), stored)
+    assert [one.what for one in kept.damage] == ["ffmpeg: some warning about timestamps"]
     with pytest.raises(DataError, match=r"late\.m4a: damaged: ffmpeg: some warning about timestamps"):
         reading.load(tmp_path / "late.m4a", FLOAT, damaged="skip")
 
