@@ -23,6 +23,10 @@ def parser() -> cli.Parser:
     source.add_argument("--audio", metavar="DIR", help="audio files; DIR/audio of the data folder if not given")
     source.add_argument("--index", metavar="TSV", help="id, file name; index/index_audio_NAME.tsv if not given")
     source.add_argument("--keep-silent", action="store_true", help="silent files become silent patches, not failures")
+    source.add_argument(
+        "--damaged", choices=("keep", "skip"), default="keep",
+        help="keep what can be decoded of a damaged file, its loss in patches/damaged_NAME_NxS.jsonl; or skip it, as a failure",
+    )  # fmt: skip
     patch = result.add_argument_group("patches")
     patch.add_argument("--count", type=int, default=1, metavar="N", help="patches per item")
     patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")
@@ -50,13 +54,21 @@ def body(arguments: argparse.Namespace) -> int:
     root = Path(arguments.audio) if arguments.audio else folder.root / "audio"
     paths = {item: root / name for item, name in layout.read_pairs(index).items()}
     summary = patches.make(
-        folder, paths, spec, keep_silent=arguments.keep_silent, workers=arguments.workers, progress=cli.progress
+        folder,
+        paths,
+        spec,
+        keep_silent=arguments.keep_silent,
+        damaged=arguments.damaged,
+        workers=arguments.workers,
+        progress=cli.progress,
     )
     for path in summary.written.values():
         with patches.Patches(path) as made:
             print(f"{path}: {len(made)} patches of {made.frames} frames × {made.width} bands")
     for failure in summary.failures:
         print(f"left out {failure['id']}: {failure['reason']}")
+    for row in summary.damaged:
+        print(f"damaged {row['id']}: {row['damage']}")
     return cli.EXIT_PARTIAL if summary.failures else cli.EXIT_OK
 
 

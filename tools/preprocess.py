@@ -56,6 +56,10 @@ def parser() -> cli.Parser:
         "--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given"
     )
     stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
+    stored.add_argument(
+        "--damaged", choices=("keep", "skip"), default="keep",
+        help="keep what can be decoded of a damaged file, its loss in the manifest; or skip it, as a failure",
+    )  # fmt: skip
     shards = result.add_argument_group("shards")
     shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
     which = shards.add_mutually_exclusive_group()
@@ -122,6 +126,7 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
             seed=arguments.seed,
             workers=workers,
             min_seconds=arguments.min_seconds,
+            damaged=arguments.damaged,
             interval=tuple(arguments.start_stop) if arguments.start_stop else None,
             beam=list(beam_options) if arguments.runner == "beam" else None,
             bar=bar,
@@ -130,6 +135,8 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
         f"{arguments.output}: {summary.tracks} tracks, {summary.seconds / 3600:.2f} h in {summary.shards} shards "
         f"({summary.made} made now), {summary.failures} failures"
     )
+    if summary.damaged:
+        print(f"{summary.damaged} tracks are damaged, {summary.lost_seconds:.1f} s are lost; the manifest says where")
     if summary.failures:
         print(f"failures are listed in {os.path.join(arguments.output, 'failures.jsonl')}")
     if not summary.tracks:

@@ -1,13 +1,17 @@
 """Work in several processes that a crashing decoder cannot bring down."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+
+DIED = "the process that decoded it died"
 
 
 def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Generator:
@@ -46,6 +50,26 @@ def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Ge
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         alone = max(0, alone - 1)
+
+
+@contextlib.contextmanager
+def printed_by_libraries() -> Iterator[list[str]]:
+    """What C libraries print to standard error meanwhile: a list that holds its lines, each once, when the block has ended.
+
+    Only for blocks in which no other thread prints; what Python itself prints there is among it.
+    """
+    lines: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            file.seek(0)
+            said = file.read(1 << 16).decode("utf-8", "replace").split("\n")
+            lines += [line for line in dict.fromkeys(" ".join(line.split())[:200] for line in said) if line][:5]
 
 
 def _start_worker() -> None:

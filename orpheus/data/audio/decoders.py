@@ -6,6 +6,7 @@ No declared length is trusted: what decodes is what there is.
 import contextlib
 import functools
 import mmap
+import os
 import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -93,7 +94,7 @@ def _by_libsndfile(path: Path, account: Account) -> Blocks:
         except (soundfile.LibsndfileError, TypeError) as error:
             refused = refusal(error)
         if walk := {"mp2": _mpeg, "mp3": _mpeg, "flac": _flac, "ogg": _ogg}.get(kind):
-            data = stack.enter_context(_mapped(path))
+            data = _mapped(path)
             if (yield from walk(data, file, account)):
                 return
         if file is None:
@@ -208,7 +209,8 @@ def _sequential() -> type:
 
 def _open(source):
     """A file, by path or as a Python file, for libsndfile."""
-    return _sequential()(source)
+    # A path as bytes, since soundfile cannot encode one that is no UTF-8.
+    return _sequential()(os.fsencode(source) if isinstance(source, Path) else source)
 
 
 def _ogg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
@@ -279,10 +281,10 @@ def _read(file, again: Callable[[], Any]) -> Iterator[np.ndarray]:
     raise _GaveUp(why)
 
 
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
+def _mapped(path: Path) -> mmap.mmap:
+    """The file's bytes, closed when nothing refers to a part of them any more."""
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def refusal(error: Exception) -> str:

@@ -11,9 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from orpheus.base import parallel
 from orpheus.data.audio import decoders
 from orpheus.data.audio.account import Account, Blocks, block_frames, counted
 from orpheus.data.audio.spec import AudioSpec
@@ -69,19 +71,37 @@ def load(
     return audio
 
 
-def attempt(
-    path: str | os.PathLike,
-    spec: AudioSpec,
-    *,
-    min_seconds: float = 0.0,
-    damaged: str = KEEP,
-    account: Account | None = None,
-) -> np.ndarray | str:
-    """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure."""
-    try:
-        return load(path, spec, min_seconds=min_seconds, damaged=damaged, account=account)
-    except UNUSABLE as error:
-        return reason(path, error)
+class Attempt(NamedTuple):
+    """What `attempt` got out of a file.
+
+    Attributes:
+        stored: As from `load`; None if the file cannot be used.
+        reason: Why it cannot, else empty.
+        damage: What is wrong with what is there, in words; empty if nothing.
+        lost_seconds: What damage cost.
+    """
+
+    stored: np.ndarray | None
+    reason: str
+    damage: str = ""
+    lost_seconds: float = 0.0
+
+
+def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0, damaged: str = KEEP) -> Attempt:
+    """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure.
+
+    What the decoders' libraries print goes into the reason or the damage, and not to the terminal.
+    """
+    account, stored, why = Account(), None, ""
+    with parallel.printed_by_libraries() as lines:
+        try:
+            stored = load(path, spec, min_seconds=min_seconds, damaged=damaged, account=account)
+        except UNUSABLE as error:
+            why = reason(path, error)
+    note = f" [{'; '.join(lines)}]" if lines else ""
+    if stored is None:
+        return Attempt(None, why + note)
+    return Attempt(stored, "", f"{account}{note}" if account.damage else "", round(account.lost_seconds, 3))
 
 
 def reason(path: str | os.PathLike, error: Exception) -> str:
@@ -129,6 +149,8 @@ def blocks(path: str | os.PathLike, account: Account | None = None) -> Blocks:
         yield from _npz(path, account) if path.suffix.lower() == ".npz" else decoders.decode(path, account)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    except UNUSABLE as error:  # whatever a library makes of a broken file
+        raise DataError(f"{path}: {reason(path, error)}") from error
 
 
 def _npz(path: Path, account: Account) -> Blocks:

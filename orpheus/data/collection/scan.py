@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from orpheus.base import files
-from orpheus.base.parallel import map_in_processes
+from orpheus.base import files, parallel
 from orpheus.data.audio import reading
-from orpheus.data.audio.finding import find_audio
+from orpheus.data.audio.finding import find_audio, printable
 from orpheus.data.collection.probe import measure, read_metadata
 from orpheus.data.tags.database import TagDatabase
 from orpheus.errors import ConfigError, DataError
@@ -121,15 +120,15 @@ def scan(
     for path, (sha256, _) in digests.items():
         if sha256:
             first.setdefault(sha256, path)
-    measured = map_in_processes(_examine, [str(path) for path in first.values()], workers=workers)
+    measured = parallel.map_in_processes(_examine, [str(path) for path in first.values()], workers=workers)
     outcomes = dict(zip(first, progress(measured, len(first), "decode"), strict=True))
     for path, (sha256, trouble) in digests.items():
         stored = found[path]
         if sha256:
-            facts = outcomes[sha256] or {"reason": "the process that decoded it died"}
+            facts = outcomes[sha256] or {"reason": parallel.DIED}
             trouble = facts.get("reason")
         if trouble:
-            result.failures.append({"audio_path": _printable(stored), "reason": trouble})
+            result.failures.append({"audio_path": printable(stored), "reason": trouble})
         elif first[sha256] != path:
             kept = found[first[sha256]]
             result.duplicates.append({"track_id": sha256[:16], "audio_path": stored, "kept": kept})
@@ -159,14 +158,9 @@ def _stored_path(path: Path, base: str) -> str:
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
 
 
-def _printable(name: str) -> str:
-    """The name with its undecodable bytes as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def _digest(path: Path) -> tuple[str, str]:
     """(sha256, "") of a file's content, or ("", why the file cannot be used)."""
-    if _printable(str(path)) != str(path):
+    if printable(str(path)) != str(path):
         return "", "its path is not valid UTF-8; rename it"
     try:
         if path.stat().st_size == 0:
@@ -178,10 +172,16 @@ def _digest(path: Path) -> tuple[str, str]:
 
 def _examine(path: str) -> dict:
     """All facts of one file, or only a "reason". Runs in a worker process."""
-    try:
-        facts = measure(path)
-    except reading.UNUSABLE as error:
-        return {"reason": reading.reason(path, error)}
+    with parallel.printed_by_libraries() as lines:
+        try:
+            facts = measure(path)
+        except reading.UNUSABLE as error:
+            facts = {"reason": reading.reason(path, error)}
+    for key in ("reason", "damage"):
+        if lines and facts.get(key):
+            facts[key] += f" [{'; '.join(lines)}]"
+    if "reason" in facts:
+        return facts
     names, genres, note = read_metadata(path)
     return {**facts, **names, "bytes": os.path.getsize(path), "genres": genres, "note": note}
 

@@ -1,9 +1,7 @@
 """Spectrogram patches of an index of audio files: computed in parallel, standardised by the training set, in HDF5."""
 
-import concurrent.futures
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import files, parallel
 from orpheus.data.audio import reading
+from orpheus.data.audio.account import Account
 from orpheus.data.audio.spec import WAVEFORM, AudioSpec
 from orpheus.data.items import layout
 from orpheus.errors import ConfigError, DataError
@@ -85,6 +84,7 @@ class Summary(NamedTuple):
     written: dict[str, Path]
     made: int
     failures: list[dict]
+    damaged: list[dict]
 
 
 def spectrogram(samples: np.ndarray, spec: PatchSpec) -> np.ndarray:
@@ -122,22 +122,24 @@ def cut(frames: np.ndarray, spec: PatchSpec, item: str) -> np.ndarray:
 
 
 def make(
-    folder: layout.DataFolder, paths: Mapping[str, Path], spec: PatchSpec, *, workers: int = 1,
-    keep_silent: bool = False, progress: Callable[..., Iterable] | None = None,
+    folder: layout.DataFolder, paths: Mapping[str, Path], spec: PatchSpec, *, workers: int = 0,
+    keep_silent: bool = False, damaged: str = reading.KEEP, progress: Callable[..., Iterable] | None = None,
 ) -> Summary:  # fmt: skip
     """Write ``patches_SET_DATASET_NxS.hdf5`` of each set that has an index.
 
     Each file has ``index``, the item id of each patch, and ``features``, float32 (patches, 1, frames, width), minus
     the mean and divided by the standard deviation of each band over the training patches. These two and the spec are
     its attributes. Items are kept one by one in a cache folder until all is written, so that an interrupted run goes
-    on where it stopped. Unusable audio is left out and listed in ``failures_DATASET_NxS.jsonl``.
+    on where it stopped. Unusable audio is left out and listed in ``failures_DATASET_NxS.jsonl``; what is missing of damaged
+    audio is in ``damaged_DATASET_NxS.jsonl``.
 
     Args:
         folder: The data folder with the item indexes.
         paths: Item → audio file.
         spec: What to compute.
         keep_silent: Silent recordings become patches of silence instead of failures.
-        workers: Processes. The result does not depend on their number.
+        damaged: ``"keep"`` takes what can be decoded of a damaged file, ``"skip"`` leaves it out.
+        workers: Processes; 0 works in this one. The result does not depend on their number.
         progress: Called as ``progress(iterable, total=…, desc=…, unit=…)`` and iterated instead, as `cli.progress`.
 
     Raises:
@@ -152,22 +154,32 @@ def make(
             f"index of audio files: no file of item {missing[0]!r} ({len(missing)} of {len(wanted)} missing)"
         )
     written = {subset: folder.patches_file(subset, spec.count, spec.seconds) for subset in items}
-    if all(_is_made(written[subset], spec, items[subset]) for subset in items):
-        return Summary(written, 0, [])
+    if all(_is_made(written[subset], spec, damaged, items[subset]) for subset in items):
+        return Summary(written, 0, [], [])
 
     folder.patches.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(json.dumps(asdict(spec)).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(_made_as(spec, damaged).encode()).hexdigest()[:8]
     cache = folder.patches / f".cache_{folder.dataset}_{digest}"
     jobs = {
-        item: (item, Path(paths[item]), _cached(cache, item, Path(paths[item])), spec, keep_silent) for item in wanted
+        item: (item, Path(paths[item]), _cached(cache, item, Path(paths[item])), spec, keep_silent, damaged)
+        for item in wanted
     }
     todo = [job for job in jobs.values() if not job[2].is_file()]
     report = progress or (lambda iterable, **_: iterable)
-    reasons = dict(
-        entry for entry in report(_run(todo, workers), total=len(todo), desc="patches", unit="item") if entry[1]
-    )
+    results = parallel.map_in_processes(_patches_of, todo, workers=workers)
+    outcomes = report(results, total=len(todo), desc="patches", unit="item")
+    # A process that dies gives None.
+    tried = [outcome or (job[0], parallel.DIED) for job, outcome in zip(todo, outcomes, strict=True)]
+    reasons = {item: reason for item, reason in tried if reason}
     failures = [{"id": item, "path": str(paths[item]), "reason": reason} for item, reason in sorted(reasons.items())]
     files.write_jsonl(folder.patches / f"failures_{folder.dataset}_{spec.count}x{spec.seconds:g}.jsonl", failures)
+
+    damage = [
+        {"id": item, "path": str(paths[item]), **files.read_json(_damage(job[2]))}
+        for item, job in sorted(jobs.items())
+        if item not in reasons and _damage(job[2]).is_file()
+    ]
+    files.write_jsonl(folder.patches / f"damaged_{folder.dataset}_{spec.count}x{spec.seconds:g}.jsonl", damage)
 
     usable = {subset: [item for item in ids if item not in reasons] for subset, ids in items.items()}
     if not usable["train"]:
@@ -175,10 +187,10 @@ def make(
         raise DataError(f"{folder.items_index('train')}: no item could be used; the first: {first['reason']}")
     mean, deviation = _moments(jobs[item][2] for item in usable["train"])
     for subset, ids in usable.items():
-        _write(written[subset], ids, [jobs[item][2] for item in ids], spec, mean, deviation)
+        _write(written[subset], ids, [jobs[item][2] for item in ids], spec, damaged, mean, deviation)
     if not failures:
         shutil.rmtree(cache, ignore_errors=True)
-    return Summary(written, len(todo) - len(failures), failures)
+    return Summary(written, len(todo) - len(failures), failures, damage)
 
 
 class Patches:
@@ -269,36 +281,28 @@ class Patches:
         return self._features[unique].reshape(len(unique), self.frames, self.width).astype(np.float32)[back]
 
 
-def _run(jobs: list[tuple], workers: int):
-    """Yield (item, reason of failure or "") as items get done."""
-    if workers <= 1 or len(jobs) < 2:
-        yield from map(_patches_of, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that runs TensorFlow can hang
-    with concurrent.futures.ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures = [pool.submit(_patches_of, job) for job in jobs]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool]) -> tuple[str, str]:
-    """Compute one item into its cache file."""
-    item, path, target, spec, keep_silent = job
-    wanted = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32")
+def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool, str]) -> tuple[str, str]:
+    """Compute one item into its cache file; returns it and the reason of failure, or ""."""
+    item, path, target, spec, keep_silent, damaged = job
+    wanted, account = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32"), Account()
     try:
-        samples = reading.load(path, wanted)
+        samples = reading.load(path, wanted, damaged=damaged, account=account)
     except reading.SilentError as error:
         if not keep_silent:
             return item, str(error)
         samples = np.zeros(0, np.float32)  # `spectrogram` pads with silence
-    except DataError as error:
-        return item, str(error)
+    except reading.UNUSABLE as error:
+        return item, f"{path}: {reading.reason(path, error)}"
+    if account.damage:
+        files.write_json(_damage(target), {"lost_seconds": round(account.lost_seconds, 3), "damage": str(account)})
     with files.atomic(target, "wb") as file:
         np.save(file, cut(spectrogram(samples, spec), spec, item))
     return item, ""
+
+
+def _damage(target: Path) -> Path:
+    """Beside an item's cache file: what is missing of its audio."""
+    return target.with_suffix(".json")
 
 
 def _cached(cache: Path, item: str, path: Path) -> Path:
@@ -324,13 +328,17 @@ def _moments(paths: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 
-def _write(path: Path, ids: Sequence[str], cached: Sequence[Path], spec: PatchSpec, mean, deviation) -> None:
+def _write(
+    path: Path, ids: Sequence[str], cached: Sequence[Path], spec: PatchSpec, damaged: str, mean, deviation
+) -> None:
     import h5py
 
     names = np.repeat(np.asarray([item.encode() for item in ids], dtype="S"), spec.count)
     shape = (len(names), 1, spec.frames, spec.width)
     with files.atomic(path, "wb") as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"spec": json.dumps(asdict(spec)), "mean": mean, "std": deviation})
+        if damaged != reading.KEEP:
+            file.attrs["damaged"] = damaged
         file.create_dataset("index", data=names if len(names) else np.zeros(0, "S1"))
         features = file.create_dataset("features", shape, "float32", chunks=(1, *shape[1:]) if len(names) else None)
         for number, source in enumerate(cached):
@@ -338,10 +346,15 @@ def _write(path: Path, ids: Sequence[str], cached: Sequence[Path], spec: PatchSp
             features[rows, 0] = (np.load(source, allow_pickle=False) - mean) / deviation
 
 
-def _is_made(path: Path, spec: PatchSpec, ids: Sequence[str]) -> bool:
+def _made_as(spec: PatchSpec, damaged: str) -> str:
+    """What decides about the patches of an audio file."""
+    return json.dumps(asdict(spec) | ({"damaged": damaged} if damaged != reading.KEEP else {}))
+
+
+def _is_made(path: Path, spec: PatchSpec, damaged: str, ids: Sequence[str]) -> bool:
     """Whether a file holds exactly these items' patches."""
     if not path.is_file():
         return False
     with Patches(path) as made:
-        stored = made._file.attrs.get("spec")
-        return stored == json.dumps(asdict(spec)) and tuple(made._rows) == tuple(ids)
+        stored = (made._file.attrs.get("spec"), made._file.attrs.get("damaged", reading.KEEP))
+        return stored == (json.dumps(asdict(spec)), damaged) and tuple(made._rows) == tuple(ids)

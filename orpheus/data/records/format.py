@@ -54,6 +54,8 @@ class Row:
     seconds: float
     shard: str
     bytes: int = 0  # of the serialised record; 0 where the manifest does not say
+    lost_seconds: float = 0.0  # of a damaged file: what could not be decoded, beside `seconds`
+    damage: str = ""  # where and why, in words; empty for a whole file
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def row_to_json(row: Row) -> dict:
         "seconds": row.seconds,
         "bytes": row.bytes,
         "shard": row.shard,
+        **({"lost_seconds": row.lost_seconds, "damage": row.damage} if row.damage else {}),
     }
 
 
@@ -161,7 +164,8 @@ def row_from_json(values: dict, layout: Layout, source: str) -> Row:
         # A million rows repeat a few thousand tags, artists and shards: one copy of each halves their memory.
         tags = tuple(tuple(map(sys.intern, values[field])) for field in layout.tag_fields)
         group, shard = sys.intern(values["artist"]), sys.intern(values["shard"])
-        return Row(values["id"], group, tags, values["seconds"], shard, values.get("bytes", 0))
+        damage = (values.get("lost_seconds", 0.0), values.get("damage", ""))
+        return Row(values["id"], group, tags, values["seconds"], shard, values.get("bytes", 0), *damage)
     except (KeyError, TypeError) as error:
         raise DataError(f"{source}: a manifest line lacks {error}") from None
 

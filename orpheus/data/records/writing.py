@@ -67,6 +67,8 @@ class Summary:
     failures: int
     shards: int
     made: int  # shards made by this run
+    damaged: int = 0  # of the tracks: those of which something is missing
+    lost_seconds: float = 0.0  # what is missing of them
 
 
 def make(
@@ -77,6 +79,7 @@ def make(
     seed: int,
     workers: int = 0,
     min_seconds: float = 0.0,
+    damaged: str = reading.KEEP,
     interval: tuple[int, int] | None = None,
     beam: Sequence[str] | None = None,
     bar: Any = None,
@@ -92,6 +95,8 @@ def make(
         seed: Recorded in spec.json.
         workers: Processes that decode, with Beam beside each of its workers; 0 decodes in this one or in those.
         min_seconds: Shorter files are failures.
+        damaged: ``"keep"`` stores what can be decoded of a damaged file, with its loss in the manifest; ``"skip"`` makes it
+            a failure.
         interval: (start, stop): only shards start…stop, counted from 1, stop included.
         beam: Options of Apache Beam, whose workers then make a shard each; None makes them here, one by one.
         bar: A tqdm-like object (`reset`, `update`, `set_postfix`), or None.
@@ -111,7 +116,7 @@ def make(
         spectrogram.mel_filterbank(spec)
     folder = storage.location(folder)
     storage.make_folder(folder)
-    _write_spec(folder, plan, spec, seed, min_seconds)
+    _write_spec(folder, plan, spec, seed, min_seconds, damaged)
     ledger = Ledger(folder, plan)
     rows, failures = ledger.tidy()
     todo = [name for name in names if name not in rows]
@@ -119,30 +124,31 @@ def make(
         bar.reset(total=sum(len(plan[name]) for name in names))
         bar.update(sum(len(plan[name]) for name in names if name in rows))
         bar.set_postfix(failures=sum(map(len, failures.values())))
+    load = functools.partial(_load, spec=spec, min_seconds=min_seconds, damaged=damaged)
     if beam is None:
-        _make_here(ledger, todo, spec, workers, min_seconds, sum(map(len, failures.values())), bar)
+        _make_here(ledger, todo, load, workers, sum(map(len, failures.values())), bar)
     elif todo:
         from orpheus.data.records import beam as records_beam
 
-        work = functools.partial(make_alone, folder=folder, spec=spec, workers=workers, min_seconds=min_seconds)
+        work = functools.partial(make_alone, folder=folder, spec=spec, workers=workers, load=load)
         records_beam.run({name: plan[name] for name in todo}, work, beam)
     rows, failures = ledger.tidy()
     if bar is not None and beam is not None:
         bar.update(sum(len(plan[name]) for name in todo))
         bar.set_postfix(failures=sum(map(len, failures.values())))
-    seconds = sum(row["seconds"] for kept in rows.values() for row in kept)
-    return Summary(sum(map(len, rows.values())), seconds, sum(map(len, failures.values())), len(rows), len(todo))
+    tracks = [row for kept in rows.values() for row in kept]
+    lost = [row["lost_seconds"] for row in tracks if "lost_seconds" in row]
+    seconds, failed = sum(row["seconds"] for row in tracks), sum(map(len, failures.values()))
+    return Summary(len(tracks), seconds, failed, len(rows), len(todo), len(lost), sum(lost))
 
 
 def _make_here(
-    ledger: Ledger, todo: Sequence[str], spec: AudioSpec, workers: int, min_seconds: float, failed: int, bar: Any
+    ledger: Ledger, todo: Sequence[str], load: functools.partial, workers: int, failed: int, bar: Any
 ) -> None:
     """Make shards one after the other; the processes that decode are ahead in the next ones."""
-    load = functools.partial(_load, spec=spec, min_seconds=min_seconds)
+    spec = load.keywords["spec"]
     if not any(storage.is_url(track.path) for name in todo for track in ledger.plan[name]):
-        load = functools.partial(
-            reading.attempt, spec=spec, min_seconds=min_seconds
-        )  # its processes need no TensorFlow
+        load = functools.partial(reading.attempt, **load.keywords)  # its processes need no TensorFlow
     paths = [track.path for name in todo for track in ledger.plan[name]]
     with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
         for name in todo:
@@ -153,31 +159,30 @@ def _make_here(
 
 
 def make_alone(
-    name: str, tracks: Sequence[Track], *, folder: str, spec: AudioSpec, workers: int, min_seconds: float
+    name: str, tracks: Sequence[Track], *, folder: str, spec: AudioSpec, workers: int, load: functools.partial
 ) -> None:
     """Make one shard on whichever machine this runs, and leave its rows beside it for `Ledger.tidy` to collect."""
     ledger = Ledger(storage.location(folder), {name: tracks})
-    load = functools.partial(_load, spec=spec, min_seconds=min_seconds)
     paths = [track.path for track in tracks]
     with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
         rows, failures = _make_shard(ledger.path(name), tracks, spec, loaded, None, 0)
     ledger.add_part(name, rows, failures)
 
 
-def _load(path: str, *, spec: AudioSpec, min_seconds: float) -> np.ndarray | str:
-    """`audio.attempt`, of files in object storage too."""
+def _load(path: str, **options: Any) -> reading.Attempt:
+    """`reading.attempt`, of files in object storage too."""
     try:
         with storage.readable(path) as local:
-            return reading.attempt(local, spec, min_seconds=min_seconds)
+            return reading.attempt(local, **options)
     except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return reading.Attempt(None, str(error).removeprefix(f"{path}: "))
 
 
 def _make_shard(
     path: str,
     tracks: Sequence[Track],
     spec: AudioSpec,
-    loaded: Iterator[np.ndarray | str | None],
+    loaded: Iterator[reading.Attempt | None],
     bar: Any,
     failed_before: int,
 ) -> tuple[list[dict], list[dict]]:
@@ -188,15 +193,17 @@ def _make_shard(
 
     def encoded() -> Iterator[bytes]:
         for track in tracks:
-            stored = next(loaded)
-            if isinstance(stored, np.ndarray):
-                record = records_format.encode(track.track_id, stored, track.tags)
-                seconds = round(spec.seconds(len(stored)), 3)
-                row = records_format.Row(track.track_id, track.group, track.tags, seconds, shard, len(record))
+            attempt = next(loaded)
+            if attempt is not None and attempt.stored is not None:
+                record = records_format.encode(track.track_id, attempt.stored, track.tags)
+                row = records_format.Row(
+                    track.track_id, track.group, track.tags, round(spec.seconds(len(attempt.stored)), 3), shard,
+                    len(record), attempt.lost_seconds, attempt.damage,
+                )  # fmt: skip
                 rows.append(records_format.row_to_json(row))
                 yield record
             else:
-                reason = stored or "the process that decoded it died"
+                reason = parallel.DIED if attempt is None else attempt.reason
                 failure = {"id": track.track_id, "path": track.path, "reason": reason, "shard": shard}
                 # A path that is not UTF-8 can be read, but not written.
                 failures.append({k: text.encode("utf-8", "backslashreplace").decode() for k, text in failure.items()})
@@ -264,23 +271,27 @@ def _difference(path: str, rows: Sequence[records_format.Row], spec: AudioSpec) 
 
 
 def _write_spec(
-    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float
+    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float, damaged: str
 ) -> None:
     """Write spec.json, or check that the one there is the same."""
     dealt = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
     digest = hashlib.sha256(json.dumps(dealt).encode()).hexdigest()
-    made = {"seed": seed, "num_files": len(plan), "min_seconds": min_seconds, "tracks": digest}
+    made = {"seed": seed, "num_files": len(plan), "min_seconds": min_seconds, "damaged": damaged, "tracks": digest}
     present = storage.listed(folder)
     if records_format.SPEC in present:
         stored_spec, _, values = records_format.read_spec(folder)
         wanted = {**spec.to_json(), **made}
-        stored = {**stored_spec.to_json(), **{key: values.get(key) for key in made}}
+        stored = {
+            **stored_spec.to_json(),
+            "damaged": reading.KEEP,
+            **{key: values[key] for key in made if key in values},
+        }
         for key, value in wanted.items():
-            if stored[key] != value:
+            if stored.get(key) != value:
                 shown = (
                     "other tracks, groups, tags or --split"
                     if key == "tracks"
-                    else f"{key}={stored[key]}, asked {value}"
+                    else f"{key}={stored.get(key)}, asked {value}"
                 )
                 raise DataError(f"{folder}: holds records made with {shown}; choose an empty folder")
         return

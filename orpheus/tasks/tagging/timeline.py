@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import files
+from orpheus.data.audio.finding import printable
 from orpheus.errors import ConfigError
 
 MAX_EMBEDDED = 64 * 2**20
@@ -53,7 +54,7 @@ def write(
     }
     # "<" written as an escape: a tag called "</script>" must not end the script.
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page = _PAGE.replace("@TITLE@", html.escape(title or audio.name))
+    page = _PAGE.replace("@TITLE@", html.escape(printable(title or audio.name)))
     page = page.replace("@AUDIO@", html.escape(_source(path, audio, embed))).replace("@DATA@", content)
     with files.atomic(path) as file:
         file.write(page)
@@ -63,7 +64,7 @@ def _source(path: Path, audio: Path, embed: bool) -> str:
     """Where the page finds the audio: a relative link, or the bytes themselves."""
     if not embed:
         relative = os.path.relpath(audio.absolute(), path.absolute().parent)
-        return urllib.parse.quote(Path(relative).as_posix())
+        return urllib.parse.quote(os.fsencode(Path(relative).as_posix()))
     size = audio.stat().st_size
     if size > MAX_EMBEDDED:
         raise ConfigError(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from orpheus.base import parallel
 from orpheus.data.audio import finding
 from orpheus.data.collection import scan
 from orpheus.data.collection.probe import measure, read_metadata
@@ -285,8 +286,13 @@ def test_other_formats_go_through_ffmpeg(tmp_path, monkeypatch):
 
 def test_a_dying_process_costs_its_own_item_only():
     """`ctypes.string_at(0)` reads address 0: a segmentation fault, as a broken decoder would cause."""
-    assert list(scan.map_in_processes(ctypes.string_at, [b"a", b"b", 0, b"c"], workers=2)) == [b"a", b"b", None, b"c"]
-    assert list(scan.map_in_processes(len, [[1], []], workers=0)) == [1, 0]
+    assert list(parallel.map_in_processes(ctypes.string_at, [b"a", b"b", 0, b"c"], workers=2)) == [
+        b"a",
+        b"b",
+        None,
+        b"c",
+    ]
+    assert list(parallel.map_in_processes(len, [[1], []], workers=0)) == [1, 0]
 
 
 def test_real_recordings(tmp_path, shared):
