@@ -51,7 +51,7 @@ def printable(path: str | os.PathLike) -> str:
     """A path for people and text files: bytes of it that are no UTF-8 become escapes.
 
     Example:
-        >>> printable(os.fsdecode(b"caf\xe9.mp3"))
+        >>> printable("caf\\udce9.mp3")  # as Python reads a name in Latin-1
         'caf\\udce9.mp3'
     """
     return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

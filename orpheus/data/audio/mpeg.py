@@ -65,6 +65,7 @@ class Stream:
         frames: How many there are.
         info: Byte range of the header frame (Xing, Info) if there is one.
         declared: Its number of frames; 0 where it does not say.
+        declared_bytes: Of the header frame and all others, as it says; likewise.
         gaps: (frame before which it is, bytes) of what lay between frames and was no tag.
     """
 
@@ -75,6 +76,7 @@ class Stream:
     frames: int = 0
     info: tuple[int, int] | None = None
     declared: int = 0
+    declared_bytes: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -90,6 +92,9 @@ class Stream:
         size = sum(stop - start for start, stop in self.pieces) / max(1, self.frames)
         lost = [(frame, float(round(length / size))) for frame, length in self.gaps]
         missing, guessed = self.declared - self.frames, sum(count for _, count in lost)
+        present = size * (self.frames + 2) + (self.info[1] - self.info[0] if self.info else 0)
+        if self.declared_bytes and not lost and self.declared_bytes <= present:
+            missing = 0  # all bytes are there: the number of frames is wrong
         if guessed and self.declared and guessed > missing:
             lost = [(frame, count * max(0, missing) / guessed) for frame, count in lost]
         elif missing - guessed > 2:  # encoders disagree about the first and the last frame
@@ -125,7 +130,8 @@ def walk(data: mmap.mmap | bytes) -> list[Stream]:
         position = start
         if position in infos:
             position += lengths[head >> 9]
-            streams[-1].info, streams[-1].declared = (start, position), infos[start]
+            streams[-1].info = (start, position)
+            streams[-1].declared, streams[-1].declared_bytes = infos[start]
         begin = position
         while position <= size - 4:
             head = unpack(data, position)[0]
@@ -231,8 +237,8 @@ def _untagged(data: mmap.mmap | bytes, start: int, stop: int) -> int:
     return length
 
 
-def _info_frames(data: mmap.mmap | bytes) -> dict[int, int]:
-    """Position of each header frame (Xing, Info of LAME; VBRI) → the number of frames it declares, 0 for none."""
+def _info_frames(data: mmap.mmap | bytes) -> dict[int, tuple[int, int]]:
+    """Position of each header frame (Xing, Info of LAME; VBRI) → the numbers of frames and bytes it declares, 0 for none."""
     found = {}
     for name in (b"Xing", b"Info", b"VBRI"):
         place = data.find(name)
@@ -242,10 +248,10 @@ def _info_frames(data: mmap.mmap | bytes) -> dict[int, int]:
                 head = struct.unpack_from(">I", data, start)[0] if start >= 0 else 0
                 if head >> 9 in _LENGTHS and head >> 17 & 3 == 1 and len(data) >= place + 18:
                     if name == b"VBRI":
-                        found[start] = struct.unpack_from(">I", data, place + 14)[0]
+                        found[start] = struct.unpack_from(">2I", data, place + 10)[::-1]
                     else:
-                        flags, count = struct.unpack_from(">2I", data, place + 4)
-                        found[start] = count if flags & 1 else 0
+                        flags, count, size = struct.unpack_from(">3I", data, place + 4)
+                        found[start] = (count if flags & 1 else 0, size if flags & 3 == 3 else 0)
                     break
             place = data.find(name, place + 4)
     return found
