@@ -52,6 +52,6 @@ def printable(path: str | os.PathLike) -> str:
 
     Example:
         >>> printable("caf\\udce9.mp3")  # as Python reads a name in Latin-1
-        'caf\\udce9.mp3'
+        'caf\\\\udce9.mp3'
     """
     return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
