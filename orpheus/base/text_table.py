@@ -1,14 +1,15 @@
 """Tables on standard output."""
 
-import csv
 import sys
 from collections.abc import Sequence
+
+from orpheus.base import csv_files
 
 
 def show(header: Sequence[str], table: Sequence[Sequence], comma_separated: bool = False) -> None:
     """Print the table with aligned columns (numbers to the right), or as CSV."""
     if comma_separated:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *table])
+        csv_files.write(sys.stdout, [header, *table])
         return
     cells = [tuple(map(str, row)) for row in [header, *table]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

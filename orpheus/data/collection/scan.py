@@ -1,13 +1,12 @@
 """Make the csv of tracks (and a tag database) from a folder of somebody's music."""
 
-import csv
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from orpheus.base import files, parallel
+from orpheus.base import csv_files, files, parallel
 from orpheus.data.audio import reading
 from orpheus.data.audio.finding import find_audio, printable
 from orpheus.data.collection.probe import measure, read_metadata
@@ -209,9 +208,8 @@ def write(result: Scan, csv_path: str | os.PathLike, *, tags_path: str | os.Path
             f"the reasons are in {outputs(csv_path)['failures']} and {outputs(csv_path)['filtered']}"
         )
     with files.atomic(csv_path) as file:
-        writer = csv.DictWriter(file, [column.name for column in fields(ScannedTrack)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(track) for track in result.tracks)
+        csv_files.write(file, [[column.name for column in fields(ScannedTrack)]])
+        csv_files.write(file, (list(asdict(track).values()) for track in result.tracks))
     if tags_path is None:
         return {}
     return TagDatabase.write(tags_path, result.genres, tracks=[track.track_id for track in result.tracks])

@@ -1,6 +1,5 @@
 """The embedded demo dataset: synthetic tracks whose tags can be heard, with texts, image-like vectors and listeners."""
 
-import csv
 import io
 import os
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import csv_files, files
 from orpheus.data.demo import synth
 from orpheus.data.demo.plan import ARTISTS, AUDIBLE, MEANINGLESS, PHRASES, SYNONYMS, Track, plan
 from orpheus.data.tags.database import TagDatabase
@@ -214,11 +213,7 @@ def _write(folder: Path, out: Path, made: dict, progress: Callable[[Sequence[Tra
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """A CSV with ``\\n`` line ends."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    path.write_bytes(text.getvalue().encode())
+    path.write_bytes(csv_files.text([header, *rows]).encode())
 
 
 def _existing(out: Path, made: dict) -> DemoSummary:

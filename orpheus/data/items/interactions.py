@@ -1,7 +1,5 @@
 """User × item listening counts: reading, filtering, and cold-start splits that hold out whole items."""
 
-import csv
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
+from orpheus.base import csv_files
 from orpheus.errors import ConfigError, DataError
 
 
@@ -150,32 +149,18 @@ def read(path: Path, *, columns: tuple[int, int, int] = (0, 1, 2), header: bool 
 
 
 def _triples(path: Path, columns: tuple[int, int, int], header: bool | None):
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix == ".csv":
-                rows = csv.reader(file)
-            else:  # quotes are ordinary characters in tab-separated files
-                rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            any_row = False
-            for number, row in zip(itertools.count(1), rows, strict=False):
-                if not row:
-                    continue
-                if len(row) <= max(columns):
-                    raise DataError(f"{path}:{number}: {len(row)} columns, expected at least {max(columns) + 1}")
-                user, item, text = (row[column] for column in columns)
-                count = _number(text)
-                if number == 1 and (header or (header is None and count is None)):
-                    continue
-                if count is None or not (0 < count < math.inf):
-                    raise DataError(
-                        f"{path}:{number}: count {text!r} of user {user!r}, item {item!r}; expected a number > 0"
-                    )
-                any_row = True
-                yield user, item, count
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error})") from None
+    is_csv, any_row = path.suffix == ".csv", False  # quotes are ordinary characters in tab-separated files
+    for number, row in csv_files.iterate(path, delimiter="," if is_csv else "\t", quotes=is_csv):
+        if len(row) <= max(columns):
+            raise DataError(f"{path}:{number}: {len(row)} columns, expected at least {max(columns) + 1}")
+        user, item, text = (row[column] for column in columns)
+        count = _number(text)
+        if number == 1 and (header or (header is None and count is None)):
+            continue
+        if count is None or not (0 < count < math.inf):
+            raise DataError(f"{path}:{number}: count {text!r} of user {user!r}, item {item!r}; expected a number > 0")
+        any_row = True
+        yield user, item, count
     if not any_row:
         raise DataError(f"{path}: no counts")
 

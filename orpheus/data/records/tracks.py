@@ -1,11 +1,11 @@
 """The list of tracks that preprocessing works through: a csv, and tags from one or several sources."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orpheus.base import csv_files
 from orpheus.errors import DataError
 
 PATH_COLUMNS = ("audio_path", "mp3_path", "npz_path", "path")
@@ -33,18 +33,16 @@ def read_tracks(
         group_column: Column whose equal values stay in one shard; None for artist or group where there is one.
 
     Raises:
-        DataError: a missing column, an empty or repeated id, no row.
+        DataError: not a whole csv (see `csv_files.iterate`), a missing column, an empty or repeated id, no row.
+
+    Blanks around ids and groups do not count; a path is taken as it is, for a file's name may begin with one.
     """
     csv_path = Path(csv_path).expanduser()
     base = os.path.expanduser(root) if root else str(csv_path.parent)
-    try:
-        with open(csv_path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns, lines = list(reader.fieldnames or ()), [(reader.line_num, line) for line in reader]
-    except FileNotFoundError:
-        raise DataError(f"{csv_path}: no such csv of tracks; make one with tools.scan_audio") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{csv_path}: not a UTF-8 csv ({error})") from None
+    if not csv_path.exists():
+        raise DataError(f"{csv_path}: no such csv of tracks; make one with tools.scan_audio")
+    table = csv_files.read(csv_path)
+    columns = table.columns
     path_column = next((name for name in PATH_COLUMNS if name in columns), None)
     if "track_id" not in columns or path_column is None:
         raise DataError(
@@ -54,13 +52,13 @@ def read_tracks(
         raise DataError(f"{csv_path}: no column {group_column!r}; it has {', '.join(columns)}")
     group_column = group_column or next((name for name in GROUP_COLUMNS if name in columns), None)
     tracks: dict[str, Track] = {}
-    for number, line in lines:
-        track_id, path = (line["track_id"] or "").strip(), (line[path_column] or "").strip()
-        if not track_id or not path:
+    for number, line in table.rows:
+        track_id, path = line["track_id"].strip(), line[path_column]
+        if not track_id or not path.strip():
             raise DataError(f"{csv_path}:{number}: empty track_id or {path_column}")
         if track_id in tracks:
             raise DataError(f"{csv_path}:{number}: track_id {track_id!r} occurs twice")
-        group = (line[group_column] or "").strip() if group_column else ""
+        group = line[group_column].strip() if group_column else ""
         place = path if "://" in path else os.path.join(base, path)  # s3:// and gs:// stay as they are
         tracks[track_id] = Track(track_id, place, group)
     if not tracks:

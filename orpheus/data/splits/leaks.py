@@ -1,11 +1,11 @@
 """What is on two sides of a split: tracks, artists, albums, identical audio."""
 
-import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orpheus.base import csv_files
 from orpheus.base.files import read_json, read_jsonl
 from orpheus.data.items import layout
 from orpheus.data.records.tracks import GROUP_COLUMNS, PATH_COLUMNS
@@ -159,17 +159,18 @@ def _tag_file(path: Path, base: Path) -> Facts:
 
 
 def _csv(path: Path, base: Path, delimiter: str) -> Facts:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        columns = list(reader.fieldnames or ())
-        rows = list(reader)
+    table = csv_files.read(path, delimiter=delimiter, required=["track_id"])
+    columns, rows = table.columns, [row for _, row in table.rows]
 
     def column(names: Sequence[str]) -> dict[str, str]:
         name = next((name for name in names if name in columns), None)
-        return {row["track_id"]: (row[name] or "").strip() for row in rows} if name else {}
+        return {row["track_id"].strip(): row[name] for row in rows} if name else {}
 
-    paths = {track: str(base / value) for track, value in column(PATH_COLUMNS).items() if value}
-    facts = Facts(column(GROUP_COLUMNS), column(("album",)), column(("sha256",)), paths)
+    def stripped(names: Sequence[str]) -> dict[str, str]:
+        return {track: value.strip() for track, value in column(names).items()}
+
+    paths = {track: str(base / value) for track, value in column(PATH_COLUMNS).items() if value.strip()}
+    facts = Facts(stripped(GROUP_COLUMNS), stripped(("album",)), stripped(("sha256",)), paths)
     if not (facts.artist or facts.album or facts.audio or facts.paths):
         raise DataError(f"{path}: columns {', '.join(columns)}; needs one of artist, group, album, sha256, audio_path")
     return facts

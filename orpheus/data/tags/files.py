@@ -1,6 +1,7 @@
 """Tags in text files the way MTG-Jamendo publishes them, and one door to every kind of tag source."""
 
-import csv
+import ast
+import logging
 import math
 import os
 import re
@@ -9,8 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orpheus.base import csv_files
 from orpheus.data.tags.database import TagDatabase, TagSource
 from orpheus.errors import DataError
+
+log = logging.getLogger(__name__)
 
 HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
 _WEIGHT = 100.0  # a tag in such a file has no weight: it counts as a full one in the databases' scale
@@ -32,7 +36,9 @@ def read_tags(path: str | os.PathLike, *, prefix: bool = False) -> dict[str, Tag
 
     Args:
         path: UTF-8 text whose first line is that header (https://github.com/MTG/mtg-jamendo-dataset), or a csv with
-            the columns track_id and tags, where ``;`` or ``|`` is between tags: "piano; sad".
+            the columns track_id and tags, where ``;`` or ``|`` is between tags: "piano; sad". A cell in brackets is a
+            list as Python prints it: "['piano', 'sad']". A comma separates nothing: where no cell of the file has one of
+            the two signs and some have commas, a warning says so.
         prefix: Keep the category of ``category---tag``; by default ``genre---punkrock`` is read as ``punkrock``.
 
     Returns:
@@ -72,32 +78,45 @@ def read_tags(path: str | os.PathLike, *, prefix: bool = False) -> dict[str, Tag
 
 def is_csv(path: str | os.PathLike) -> bool:
     """Whether a file is a csv with the columns track_id and tags."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return {"track_id", "tags"} <= set(next(csv.reader([file.readline(100_000)]), []))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
+    return {"track_id", "tags"} <= set(csv_files.header(path))
 
 
 def _read_csv(path: str | os.PathLike) -> dict[str, TaggedTrack]:
     tracks: dict[str, TaggedTrack] = {}
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            for line in reader:
-                track_id = (line["track_id"] or "").strip()
-                if not track_id or track_id in tracks:
-                    raise DataError(
-                        f"{path}:{reader.line_num}: track_id {track_id!r} is {'there twice' if track_id else 'empty'}"
-                    )
-                tags = filter(None, (tag.strip() for tag in re.split(r"[;|]", line["tags"] or "")))
-                artist, album = line.get("artist") or "", line.get("album") or ""
-                tracks[track_id] = TaggedTrack(
-                    artist, album, line.get("audio_path") or "", 0.0, tuple(dict.fromkeys(tags))
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a UTF-8 csv ({error})") from None
+    commas: list[tuple[int, str]] = []
+    separated = False
+    for number, line in csv_files.read(path, required=["track_id", "tags"]).rows:
+        track_id, cell = line["track_id"].strip(), line["tags"].strip()
+        if not track_id or track_id in tracks:
+            raise DataError(f"{path}:{number}: track_id {track_id!r} is {'there twice' if track_id else 'empty'}")
+        if cell.startswith("[") and cell.endswith("]"):
+            tags = _listed(cell, f"{path}:{number}")
+        else:
+            tags = re.split(r"[;|]", cell)
+            separated |= len(tags) > 1
+            if len(tags) == 1 and "," in cell:
+                commas.append((number, cell))
+        names = filter(None, (tag.strip() for tag in tags))
+        artist, album = line.get("artist", ""), line.get("album", "")
+        tracks[track_id] = TaggedTrack(artist, album, line.get("audio_path", ""), 0.0, tuple(dict.fromkeys(names)))
+    if commas and not separated:
+        number, cell = commas[0]
+        log.warning(
+            "%s:%d: %r is taken as one tag, and so are %d such cells; write ; or | between tags",
+            path, number, cell[:80], len(commas),
+        )  # fmt: skip
     return tracks
+
+
+def _listed(cell: str, where: str) -> list[str]:
+    """The tags of a cell that is a list as Python or JSON prints it: ``['piano', 'sad']``."""
+    try:
+        tags = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        tags = None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise DataError(f"{where}: tags {cell[:40]!r} look like a list and are none; write them as piano; sad")
+    return tags
 
 
 def _parse(fields: list[str], prefix: bool) -> tuple[str, TaggedTrack]:

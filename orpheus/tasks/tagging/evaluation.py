@@ -1,7 +1,5 @@
 """A tagger judged on one side of its split: scores of every track, exact metrics with intervals, tables of them."""
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import csv_files, files
 from orpheus.data.batches import epochs
 from orpheus.data.batches.windows import Windows
 from orpheus.errors import DataError
@@ -223,10 +221,8 @@ def write_csv(path: str | os.PathLike, result: dict[str, Any]) -> None:
     parts = {kind: result[kind] for kind in KINDS}
     if "without_leaks" in result:
         parts["without_leaks"] = result["without_leaks"]["mean_of_windows"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = [f"{key}{end}" for key in areas.AREAS for end in ("", "_low", "_high")]
-    writer.writerow(["scores", "class", "positives", *columns])
+    rows: list[list[Any]] = [["scores", "class", "positives", *columns]]
     for kind, part in parts.items():
         bounds = part.get("intervals", {})
         means = {average: (part[average], bounds.get(average)) for average in ("macro", "micro")}
@@ -236,6 +232,6 @@ def write_csv(path: str | os.PathLike, result: dict[str, Any]) -> None:
             for key in areas.AREAS:
                 low, high = (limits or {}).get(key) or (None, None)
                 cells += ["" if value is None else f"{value:.6f}" for value in (row[key], low, high)]
-            writer.writerow([kind, name, row.get("positives", ""), *cells])
+            rows.append([kind, name, row.get("positives", ""), *cells])
     with files.atomic(Path(path).expanduser()) as file:
-        file.write(text.getvalue())
+        csv_files.write(file, rows)

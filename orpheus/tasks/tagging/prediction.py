@@ -1,7 +1,6 @@
 """Tags of audio files by a tagger: printed, as tables, as pictures, as pages."""
 
 import argparse
-import csv
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orpheus.base import cli, files
+from orpheus.base import cli, csv_files, files
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.tasks.tagging import timeline
@@ -74,10 +73,9 @@ def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:
 
 def _write_csv(path: Path, classes: Sequence[str], predictions: dict) -> None:
     with files.atomic(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", *classes])
+        csv_files.write(file, [["file", *classes]])
         for name, prediction in predictions.items():
-            writer.writerow([name, *(f"{score:.5f}" for score in prediction.mean)])
+            csv_files.write(file, [[name, *(f"{score:.5f}" for score in prediction.mean)]])
 
 
 def _write_json(path: Path, predictions: dict, failures: dict) -> None:

@@ -1,15 +1,13 @@
 """Tags that are probably missing or wrong: where a model and the annotations disagree most, for people to listen to."""
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import csv_files, files
 
 MISSING, WRONG = "missing", "wrong"
 _LEAST = 1e-6  # probabilities are kept this far from 0 and 1
@@ -80,14 +78,12 @@ def write_csv(
     paths: Mapping[str, str],
 ) -> None:
     """Write suspects as a table: track_id, path (empty where unknown), tag, direction, probability, score."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["track_id", "path", "tag", "direction", "probability", "score"])
+    rows: list[list[Any]] = [["track_id", "path", "tag", "direction", "probability", "score"]]
     for one in suspects:
         track = ids[one.track]
         probability = probabilities[one.track, one.column]
-        writer.writerow(
+        rows.append(
             [track, paths.get(track, ""), classes[one.column], one.direction, f"{probability:.4f}", f"{one.score:.3f}"]
         )
     with files.atomic(Path(path).expanduser()) as file:
-        file.write(text.getvalue())
+        csv_files.write(file, rows)

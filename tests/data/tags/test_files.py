@@ -130,3 +130,26 @@ def test_csv_with_a_column_of_tags(tmp_path):
     assert not is_csv(path) and not is_csv(tmp_path / "none")
     with pytest.raises(DataError, match="nor a csv with the columns track_id and tags"):
         open_tags(path)
+
+
+def test_a_csv_of_tags(tmp_path, caplog):
+    path = tmp_path / "tags.csv"
+    path.write_text("track_id,tags\n1,piano; sad\n2,\"['piano', 'sad']\"\n3,\"rock|a, b\"\n4,\n")
+    found = {track: row.tags for track, row in read_tags(path).items()}
+    assert found == {"1": ("piano", "sad"), "2": ("piano", "sad"), "3": ("rock", "a, b"), "4": ()}
+    assert not caplog.records
+
+
+def test_commas_in_the_cells_of_a_csv_of_tags_are_warned_of(tmp_path, caplog):
+    path = tmp_path / "tags.csv"
+    path.write_text('track_id,tags\n1,rock\n2,"piano, sad"\n3,"a, b"\n')
+    assert read_tags(path)["2"].tags == ("piano, sad",)
+    assert len(caplog.records) == 1
+    assert "tags.csv:3: 'piano, sad' is taken as one tag, and so are 2 such cells" in caplog.text
+
+
+def test_a_cell_that_only_looks_like_a_list_is_refused(tmp_path):
+    path = tmp_path / "tags.csv"
+    path.write_text('track_id,tags\n1,"[piano, sad]"\n')
+    with pytest.raises(DataError, match=r"tags.csv:2: tags '\[piano, sad\]' look like a list"):
+        read_tags(path)
