@@ -4,11 +4,14 @@ A file is read once from front to back, and only the wanted words are kept: of G
 megabytes instead of half a gigabyte.
 """
 
+import codecs
 import gzip
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,8 @@ from orpheus.errors import ConfigError, DataError
 
 KINDS = ("glove", "word2vec", "hub")
 Progress = Callable[..., Iterable]
+_LONGEST_LINE = 16 << 20  # bytes; a word with 300 numbers has some 3,000
+_LONGEST_WORD = 4096  # bytes
 
 
 class Source(NamedTuple):
@@ -92,17 +97,21 @@ def _load_text(path: Path, wanted: set[str] | None, progress: Progress | None) -
     kept, dimension, promised, number = _Kept(wanted), 0, None, 0
     try:
         with _open(path) as file:
-            lines = progress(file, desc=f"Reading {path.name}", unit=" words", unit_scale=True) if progress else file
+            lines: Iterable[bytes] = _lines(file, path)
+            if progress:
+                lines = progress(lines, desc=f"Reading {path.name}", unit=" words", unit_scale=True)
             for number, line in enumerate(lines, 1):
                 line = line.rstrip()
                 fields = line.count(b" ")
                 if number == 1:
                     if fields == 1 and all(part.isdigit() for part in line.split(b" ")):
-                        promised, dimension = map(int, line.split(b" "))
+                        promised, dimension = _promise(line.split(b" "), path)
                         continue
                     dimension = fields
                     if not dimension:
                         raise DataError(f"{path}:1: expected a word and its numbers, found {_show(line)}")
+                if promised is not None and number - 1 > promised:
+                    raise DataError(f"{path}:{number}: its first line promises {promised} words, here is another")
                 if fields < dimension:
                     raise DataError(f"{path}:{number}: expected {dimension} numbers behind the word, found {fields}")
                 # A few words of the largest GloVe files contain blanks, so the numbers are counted from the end.
@@ -113,11 +122,35 @@ def _load_text(path: Path, wanted: set[str] | None, progress: Progress | None) -
                     row = _numbers(line[len(raw) + 1 :], path, number, dimension)
                     if kept.wants(word):
                         kept.add(word, row)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     if promised is not None and number - 1 < promised:
         raise DataError(f"{path}: its first line promises {promised} words, it has {number - 1}; fetch it again")
     return kept.result(path, dimension)
+
+
+def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
+    """Lines of a text file without its byte-order mark."""
+    number = 0
+    while line := file.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise DataError(f"{path}:{number}: a line of more than {_LONGEST_LINE >> 20} MB; is it text?")
+        if number == 1:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise DataError(f"{path}: is UTF-16; save it as UTF-8")
+            line = line.removeprefix(codecs.BOM_UTF8)
+        yield line
+
+
+def _promise(parts: Sequence[bytes], path: Path) -> tuple[int, int]:
+    """Words and numbers per word, as the first line of a word2vec file has them."""
+    if any(len(part) > 12 for part in parts) or not all(map(int, parts)):
+        raise DataError(
+            f"{path}: its first line promises {_show(b' '.join(parts))}; expected words and numbers per word"
+        )
+    count, dimension = map(int, parts)
+    return count, dimension
 
 
 def _numbers(raw: bytes, path: Path, number: int, dimension: int) -> np.ndarray:
@@ -140,33 +173,119 @@ def _load_binary(path: Path, wanted: set[str] | None, progress: Progress | None)
     kept = _Kept(wanted)
     try:
         with _open(path) as file:
-            header = file.readline(100).split()
+            header = file.readline(100).removeprefix(codecs.BOM_UTF8).split()
             if len(header) != 2 or not all(part.isdigit() for part in header):
                 raise DataError(f"{path}: no binary word2vec file (its first line is not two integers)")
-            count, dimension = map(int, header)
-            size, buffer, at = 4 * dimension, b"", 0
+            count, dimension = _promise(header, path)
+            least = count * (4 * dimension + 2)
+            if path.suffix != ".gz" and (size := path.stat().st_size) < least:
+                raise DataError(f"{path}: {size} bytes are too few for {count} words; cut off, fetch it again")
             steps: Iterable[int] = range(1, count + 1)
             if progress:
                 steps = progress(steps, desc=f"Reading {path.name}", unit=" words", unit_scale=True)
+            records = _Records(file, 4 * dimension)
             for number in steps:
-                end = buffer.find(b" ", at)
-                while end < 0 or len(buffer) < end + 1 + size:
-                    block = file.read(1 << 20)
-                    if not block:
-                        raise DataError(f"{path}: cut off at word {number} of {count}; fetch it again")
-                    buffer, at = buffer[at:] + block, 0
-                    end = buffer.find(b" ", at)
-                # Some writers put a line feed behind each vector.
-                word = buffer[at:end].lstrip(b"\n").decode("utf-8", errors="backslashreplace")
-                at = end + 1 + size
+                raw, at = records.next(path, number, count)
+                word = raw.decode("utf-8", errors="backslashreplace")
                 if kept.wants(word):
-                    row = np.frombuffer(buffer, "<f4", dimension, end + 1).astype(np.float32)
+                    row = np.frombuffer(records.buffer, "<f4", dimension, at).astype(np.float32)
                     if not np.isfinite(row).all():
                         raise DataError(f"{path}: word {number} ({word!r}): a number is not finite")
                     kept.add(word, row)
-    except (OSError, EOFError) as error:
+            if behind := records.rest():
+                raise DataError(f"{path}: {behind} bytes or more behind the last of its {count} words; fetch it again")
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     return kept.result(path, dimension)
+
+
+class _Records:
+    """The records of a binary file, one after the other.
+
+    The format does not say how long a word is: it ends at a blank, and a word may hold one ("new york"). So a record is
+    taken to end where the next one begins like a word, behind a line feed if the first one does, and where its first
+    numbers are of a size that numbers of vectors are. From a wrong blank on, they are bytes of two numbers, of any size.
+    """
+
+    def __init__(self, file: io.BufferedIOBase, size: int):
+        self.file, self.size = file, size
+        self.buffer, self.at = b"", 0
+        self._feeds: bool | None = None  # whether a line feed follows each vector; None until the second record
+        self._first_numbers = struct.Struct(f"<{min(8, size // 4)}f")
+
+    def next(self, path: Path, number: int, count: int) -> tuple[bytes, int]:
+        """The bytes of the word and where its vector begins in `buffer`."""
+        self._fill(2 * (_LONGEST_WORD + self.size))
+        if self.buffer[self.at : self.at + 1] == b"\n":  # some writers put one behind each vector
+            self.at += 1
+            self._feeds = True if self._feeds is None else self._feeds
+        elif number == 2:
+            self._feeds = False
+        first, end = -1, self.buffer.find(b" ", self.at, self.at + _LONGEST_WORD)
+        while end >= 0 and end + 1 + self.size <= len(self.buffer):
+            word = self.buffer[self.at : end]
+            if first < 0:
+                first = end
+            elif not _is_text(word):
+                break
+            if _is_text(word) and self._fits(end, number, count):
+                return self._take(end)
+            end = self.buffer.find(b" ", end + 1, self.at + _LONGEST_WORD)
+        if first < 0:
+            raise DataError(f"{path}: cut off at word {number} of {count}; fetch it again")
+        # Neither end looks right. Words that their writer has cut within a character are the reason, if all else fits.
+        word = self.buffer[self.at : first]
+        if min(word, default=0) < 32 or not self._fits(first, number, count, strict=False):
+            raise DataError(
+                f"{path}: word {number} ({_show(word)}): cannot tell where it ends; write the vectors as text, where a "
+                "word may hold blanks"
+            )
+        return self._take(first)
+
+    def rest(self) -> int:
+        """How many bytes follow, line feeds left out, as far as they have been read."""
+        self._fill(1 << 16)
+        return len(self.buffer[self.at :].strip(b"\n"))
+
+    def _take(self, end: int) -> tuple[bytes, int]:
+        word, self.at = self.buffer[self.at : end], end + 1 + self.size
+        return word, end + 1
+
+    def _fits(self, end: int, number: int, count: int, *, strict: bool = True) -> bool:
+        """Whether a vector may lie behind the blank at `end`: the next word follows it, or the end of the file."""
+        place = end + 1 + self.size
+        start = self.buffer[place : place + _LONGEST_WORD]
+        if number == count:
+            return not strict or not start.strip(b"\n")  # what follows is then refused as such
+        if (self._feeds and not start.startswith(b"\n")) or (self._feeds is False and start.startswith(b"\n")):
+            return False
+        word, blank, _ = start.removeprefix(b"\n").partition(b" ")
+        if not blank or not strict:
+            return bool(blank) and min(word, default=0) >= 32
+        if self._feeds or not _is_text(word):
+            return _is_text(word)
+        numbers = self._first_numbers.unpack_from(self.buffer, end + 1)
+        return 4 * sum(1e-9 < abs(value) < 1e6 or value == 0 for value in numbers) >= 3 * len(numbers)
+
+    def _fill(self, wanted: int) -> None:
+        """See that so many bytes follow in the buffer, if the file has them."""
+        if len(self.buffer) - self.at >= wanted:
+            return
+        parts = [self.buffer[self.at :]]
+        self.at = 0
+        while sum(map(len, parts)) < wanted and (block := self.file.read(max(1 << 20, wanted))):
+            parts.append(block)
+        self.buffer = b"".join(parts)
+
+
+def _is_text(word: bytes) -> bool:
+    """Whether bytes are a word: UTF-8 without control characters."""
+    if word.isalnum():  # ASCII only, as nearly all are
+        return True
+    try:
+        return word.decode("utf-8").isprintable() and bool(word)
+    except UnicodeDecodeError:
+        return False
 
 
 def _load_hub(source: str, wanted: set[str] | None, progress: Progress | None) -> Source:

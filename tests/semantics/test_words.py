@@ -234,3 +234,57 @@ def test_real_glove_lines(shared):
     lines = dict(line.split(" ", 1) for line in path.read_text(encoding="latin-1").split("\n")[:-1])
     expected = unit(sum(np.array(lines[w].split(), float) for w in ("love", "songs") if w in lines))
     np.testing.assert_allclose(matrix[kept.index("Love songs")], expected, atol=1e-6)
+
+
+def write_binary(path, table, *, feed=b"", start=b"", end=b""):
+    rows = [word.encode() + b" " + row.astype("<f4").tobytes() + feed for word, row in table.items()]
+    path.write_bytes(start + f"{len(table)} {len(next(iter(table.values())))}\n".encode() + b"".join(rows) + end)
+    return path
+
+
+@pytest.mark.parametrize("feed", [b"", b"\n"], ids=["packed", "line feeds"])
+@pytest.mark.parametrize("name", ["new york", "a b", "drum and bass", "été ß"])
+def test_a_blank_inside_a_word_of_a_binary_file(tmp_path, name, feed):
+    draw = np.random.default_rng(1)
+    for _ in range(50):  # float bytes differ: a wrong end must not look right by chance
+        table = {word: draw.normal(0, 0.3, 50).astype(np.float32) for word in ("first", name, "then", "last one")}
+        vectors = words.load(write_binary(tmp_path / "v.bin", table, feed=feed))
+        assert vectors.names == tuple(table)
+        np.testing.assert_array_equal(vectors.matrix, np.stack(list(table.values())))
+
+
+def test_byte_order_marks(tmp_path):
+    path = write_glove(tmp_path / "g.txt")
+    vectors = words.load(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert words.load(path).names == vectors.names
+    (tmp_path / "w.txt").write_bytes(b"\xef\xbb\xbf2 3\nrock 1 2 3\njazz 4 5 6\n")
+    assert words.load(tmp_path / "w.txt").dimension == 3
+    (tmp_path / "u.txt").write_text("rock 1 2 3\n", encoding="utf-16")
+    with pytest.raises(DataError, match="is UTF-16"):
+        words.load(tmp_path / "u.txt")
+    table = {"rock": np.arange(3.0), "jazz": np.ones(3)}
+    assert words.load(write_binary(tmp_path / "v.bin", table, start=b"\xef\xbb\xbf")).dimension == 3
+
+
+def test_vector_files_end_where_their_last_vector_ends(tmp_path):
+    table = {"rock": np.arange(3.0), "jazz": np.ones(3)}
+    with pytest.raises(DataError, match="4 bytes or more behind the last of its 2 words"):
+        words.load(write_binary(tmp_path / "v.bin", table, end=b"more"))
+    with pytest.raises(DataError, match="19 bytes are too few for 9 words"):
+        (tmp_path / "v.bin").write_bytes(b"9 300\nrock 123456 8")
+        words.load(tmp_path / "v.bin")
+    (tmp_path / "w.txt").write_text("1 3\nrock 1 2 3\njazz 4 5 6\n")
+    with pytest.raises(DataError, match=r"w\.txt:3: its first line promises 1 words, here is another"):
+        words.load(tmp_path / "w.txt")
+    (tmp_path / "w.txt").write_text("2 0\nrock\njazz\n")
+    with pytest.raises(DataError, match="its first line promises '2 0'"):
+        words.load(tmp_path / "w.txt")
+
+
+def test_a_broken_archive_of_vectors_is_one_line(tmp_path):
+    packed = bytearray(gzip.compress(b"rock 1 2 3\n" * 200))
+    packed[30] ^= 255
+    (tmp_path / "g.txt.gz").write_bytes(packed)
+    with pytest.raises(DataError, match="cannot be read"):
+        words.load(tmp_path / "g.txt.gz")
