@@ -2,13 +2,18 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, NoReturn
 
 from orpheus.errors import DataError
+
+LARGEST_JSON = 256 << 20  # characters; the largest list of tracks in one file has some 30 MB
+DEEPEST = 32  # levels of lists and objects; a config has five
 
 
 @contextlib.contextmanager
@@ -46,6 +51,90 @@ def write_json(
         file.write("\n")
 
 
+class _RefusedError(ValueError):
+    """What `_DECODER` does not take, without the file, which it does not know."""
+
+
+def _refuse(name: str) -> NoReturn:
+    raise _RefusedError(f"{name} is no number of JSON; expected a finite one")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= (number := int(digits)) < 2**64:
+        raise _RefusedError(f"the number {digits[:24]}… has {len(digits)} digits; 64 bits hold 19")
+    return number
+
+
+def _real(digits: str) -> float:
+    if not math.isfinite(number := float(digits)):
+        raise _RefusedError(f"the number {digits[:24]} is too large; expected a finite one")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _RefusedError(f"key {twice!r} comes twice in one object; remove one")
+    return made
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_whole, parse_float=_real, object_pairs_hook=_unique)
+
+
+def parse_json(text: str, source: object) -> Any:
+    """The value of JSON text, within the limits of what this project writes.
+
+    Args:
+        text: At most `LARGEST_JSON` characters.
+        source: The file, for messages; or file and line.
+
+    Raises:
+        DataError: not JSON; lists or objects more than `DEEPEST` levels deep; a number that is no finite float or no
+            64-bit integer (``NaN``, ``1e999``, 5,000 digits); a key that comes twice in an object; text with a NUL
+            character or half of a surrogate pair, which no file's name and no tag can have.
+    """
+    if len(text) > LARGEST_JSON:
+        raise DataError(f"{source}: more than {LARGEST_JSON >> 20} MB of JSON; is it the right file?")
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        place = f"{source}:{error.lineno}:{error.colno}" if isinstance(source, str | os.PathLike) else source
+        raise DataError(f"{place}: not JSON ({error.msg})") from None
+    except _RefusedError as error:
+        raise DataError(f"{source}: {error}") from None
+    except RecursionError:
+        raise DataError(f"{source}: lists or objects more than {DEEPEST} levels deep") from None
+    if text.count("[") + text.count("{") > DEEPEST or "\\u" in text or "\0" in text:
+        _check_limits(value, source)
+    return value
+
+
+def _check_limits(value: Any, source: object) -> None:
+    """Refuse a value that is too deep, or text that cannot be written again."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        if not level:
+            return
+        for text in (one for one in level if isinstance(one, str)):
+            if "\0" in text or not _is_unicode(text):
+                raise DataError(f"{source}: the text {text[:40]!r} holds a NUL or half of a surrogate pair")
+        lists = (one for one in level if isinstance(one, list))
+        objects = (part for one in level if isinstance(one, dict) for part in (one.keys(), one.values()))
+        level = [inner for group in itertools.chain(lists, objects) for inner in group]
+    if level:
+        raise DataError(f"{source}: lists or objects more than {DEEPEST} levels deep")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_json(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> Any:
     """Read a JSON file.
 
@@ -54,17 +143,25 @@ def read_json(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> A
         opener: Called like `open`, for files that are elsewhere.
 
     Raises:
-        DataError: the file is missing, unreadable or not JSON; the message gives line and column.
+        DataError: the file is missing, unreadable or not JSON (see `parse_json`); the message gives line and column.
     """
-    try:
+    with _reading(path):
         with opener(path, encoding="utf-8") as file:
-            return json.load(file)
+            text = file.read(LARGEST_JSON + 1)
+        return parse_json(text.removeprefix("\ufeff"), path)
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike) -> Iterator[None]:
+    """Errors of opening and decoding a text file as errors of that file."""
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}: {error.reason})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def write_jsonl(path: str | os.PathLike, rows: list[dict]) -> None:
@@ -89,20 +186,22 @@ def read_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> 
 
 def iterate_jsonl(path: str | os.PathLike, *, opener: Callable[..., IO] = open) -> Iterator[dict]:
     """`read_jsonl`, one row after the other, for files of millions."""
-    try:
-        with opener(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path}:{number}: not JSON ({error.msg})") from None
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}:{number}: expected a JSON object, found {line.strip()[:40]}")
-                yield row
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+    with _reading(path), opener(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            row = parse_json(line, _Line(path, number))
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, found {line.strip()[:40]}")
+            yield row
+
+
+class _Line(NamedTuple):
+    """A line of a file, which is text only where a message needs it."""
+
+    path: str | os.PathLike
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.number}"
 
 
 def content_hash(path: str | os.PathLike) -> str:

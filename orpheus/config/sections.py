@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from orpheus.base import resources
-from orpheus.errors import ConfigError
+from orpheus.base import files, resources
+from orpheus.errors import ConfigError, DataError
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A part of config.json. Unknown keys are refused, and null means the default."""
 
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -31,7 +31,7 @@ class Section(BaseModel):
 class Optimizer(Section):
     """Any Keras optimizer by name; further keys are its own arguments."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = "Adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -107,12 +107,12 @@ def read(path: str | os.PathLike) -> tuple[dict, str]:
     path = resources.find(path)
     if path.is_dir():
         path = path / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such config; give a config.json or a folder that holds one")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config; give a config.json or a folder that holds one") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not JSON ({error})") from None
+        values = files.read_json(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a config is a JSON object of sections (model, model-training, tags, tfrecords …)")
     return values, str(path)
@@ -138,8 +138,8 @@ def _override(values: dict, override: str) -> None:
     if not equals or len(parts) < 2 or not all(parts):
         raise ConfigError(f"--set {override}: expected section.key=value, for example model-training.batch_size=32")
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = files.parse_json(text, "--set")
+    except DataError:  # text that is no JSON is text
         value = text
     for part in parts[:-1]:
         if not isinstance(values.get(part), dict):

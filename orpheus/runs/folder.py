@@ -21,6 +21,7 @@ from orpheus.base import files
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
+from orpheus.runs import schemas
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-io", "soundfile", "soxr", "librosa")
 
@@ -91,8 +92,14 @@ class Run:
         files.write_json(self.folder / f"{name}.json", value)
 
     def read(self, name: str) -> Any:
-        """Read NAME.json."""
-        return files.read_json(self.folder / f"{name}.json")
+        """Read NAME.json.
+
+        Raises:
+            DataError: missing, not JSON, or with other content than that file of a run has (see `schemas.checked`);
+                also when a key is asked for that an object in it lacks.
+        """
+        path = self.folder / f"{name}.json"
+        return schemas.checked(name, files.read_json(path), str(path))
 
     def _read_or(self, name: str, default: Any) -> Any:
         return self.read(name) if (self.folder / f"{name}.json").is_file() else default

@@ -21,14 +21,25 @@ from datetime import datetime, timezone
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from orpheus.base import resources
+from pydantic import Field
+
+from orpheus.base import resources, schema
 from orpheus.base.files import read_json, write_json
 from orpheus.errors import ConfigError, DataError
 
 FORMAT, VERSION = "orpheus-dictionary", 1
 TAGS_IN_NAME = 3
+
+
+class _File(schema.Schema):
+    """The file; a member of a cluster is a tag and its count."""
+
+    tags: dict[str, Annotated[int, Field(ge=0)]]
+    clusters: dict[str, list[Annotated[tuple[str, Annotated[int, Field(ge=0)] | None], Field(strict=False)]]]
+    made: dict[str, Any]
+    scores: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -205,14 +216,12 @@ def load(path: str | os.PathLike) -> Dictionary:
         raise DataError(f"{path}: not a dictionary of clusters (its 'format' is not {FORMAT!r})")
     if content.get("version") != VERSION:
         raise DataError(f"{path}: has version {content.get('version')!r}, this program reads {VERSION}; make it anew")
-    for key in ("tags", "clusters", "made", "scores"):
-        if not isinstance(content.get(key), dict):
-            raise DataError(f"{path}: key {key!r} is missing or not an object")
-    tags, counts, listed = content["tags"], {}, {}
-    for cluster, members in content["clusters"].items():
-        if not isinstance(members, list) or not all(isinstance(m, list) and len(m) == 2 for m in members):
-            raise DataError(f"{path}: cluster {cluster} is not a list of [tag, count]")
+    found = schema.check(_File, content, path)
+    tags, counts, listed = found.tags, {}, {}
+    for cluster, members in found.clusters.items():
         for tag, count in members:
+            if tag in listed:
+                raise DataError(f"{path}: tag {tag!r} is in cluster {listed[tag]} and in {cluster}; a tag has one")
             listed[tag] = cluster
             if count is not None:
                 counts[tag] = count
@@ -221,7 +230,7 @@ def load(path: str | os.PathLike) -> Dictionary:
             raise DataError(
                 f"{path}: tag {tag!r} has cluster {tags.get(tag)} under 'tags' but {listed.get(tag)} under 'clusters'"
             )
-    return Dictionary(tags, counts, content["made"], content["scores"], str(path))
+    return Dictionary(tags, counts, found.made, found.scores, str(path))
 
 
 def join(

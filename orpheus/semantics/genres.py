@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus.base import resources
-from orpheus.base.files import atomic, read_json, write_json
+from orpheus.base.files import atomic, parse_json, read_json, write_json
 from orpheus.errors import DataError
 from orpheus.semantics.dictionary import Dictionary
 from orpheus.semantics.words import tokens
@@ -58,8 +58,8 @@ def read(path: str | os.PathLike) -> Genres:
     values = []
     for number, line in enumerate(lines, 1):
         try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError:
+            values.append(parse_json(line, f"{path}:{number}"))
+        except DataError:
             example = "[34, 37, 24]" if number == 1 else "[[6, 37], [14, 24]]"
             raise DataError(f"{path}:{number}: expected a list like {example}, found {line.strip()[:40]!r}") from None
     pairs = _pairs(values[1], f"{path}:2") if len(values) == 2 else ()

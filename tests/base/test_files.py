@@ -38,3 +38,52 @@ def test_broken_json_is_named_with_its_line(tmp_path):
 def test_content_hash_is_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert files.content_hash(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "more than 32 levels deep"),
+        ("[" * 34 + "]" * 34, "more than 32 levels deep"),
+        ('{"a":' * 33 + "1" + "}" * 33, "more than 32 levels deep"),
+        ('{"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1e999}', "the number 1e999 is too large"),
+        ('{"a": ' + "1" * 5000 + "}", "has 5000 digits"),
+        ('{"a": 18446744073709551616}', "has 20 digits"),
+        ('{"a": 1, "b": 2, "a": 1}', "key 'a' comes twice"),
+        ('["\\ud800"]', "half of a surrogate pair"),
+        ('{"a\\u0000": 1}', "holds a NUL"),
+        ('{"a": 1', r"x\.json:1:8: not JSON"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_json_beyond_what_is_written_is_refused(tmp_path, text, message):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        files.read_json(tmp_path / "x.json")
+    (tmp_path / "x.jsonl").write_text(f'{{"row": 1}}\n{{"value": {text}}}\n')
+    with pytest.raises(DataError, match=r"x\.jsonl:2"):
+        files.read_jsonl(tmp_path / "x.jsonl")
+
+
+def test_json_at_the_limits_is_read():
+    assert files.parse_json("[" * 32 + "]" * 32, "x")
+    assert files.parse_json("[18446744073709551615, -9223372036854775808, 1e308]", "x") == [2**64 - 1, -(2**63), 1e308]
+    assert files.parse_json('["\\ud83c\\udfb5", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]', "x")[0] == "🎵"
+
+
+def test_too_large_json_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGEST_JSON", 20)
+    (tmp_path / "x.json").write_text('"' + "x" * 20 + '"')
+    with pytest.raises(DataError, match="more than 0 MB of JSON"):
+        files.read_json(tmp_path / "x.json")
+
+
+def test_messages_are_one_short_line():
+    message = str(DataError(f"{'/long' * 300}/name\nof\x1b[31m a file: " + "x" * 3000 + "; the cure"))
+    assert (
+        len(message) <= 500 and message.isprintable() and message.startswith("/long") and message.endswith("the cure")
+    )
+    assert str(DataError("a\tb\u00a0é")) == "a\\tb\u00a0é"
+    assert str(DataError("\n" * 400)).count("\\n") < 250

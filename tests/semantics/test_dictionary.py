@@ -99,13 +99,13 @@ def damaged(tmp_path, example, change):
         (lambda c: c.update(version=2), "has version 2, this program reads 1"),
         (lambda c: c.update(format="x"), "not a dictionary of clusters"),
         (lambda c: c.update(tags={}, clusters={}), "holds no tag"),
-        (lambda c: c.pop("made"), "key 'made' is missing"),
+        (lambda c: c.pop("made"), "no key 'made'"),
         (lambda c: c["tags"].update(jazz=4), "tag 'jazz' has cluster 4 under 'tags' but 3 under 'clusters'"),
         (lambda c: c["tags"].pop("jazz"), "tag 'jazz' has cluster None"),
-        (lambda c: c["clusters"].update({"3": "jazz"}), "cluster 3 is not a list"),
+        (lambda c: c["clusters"].update({"3": "jazz"}), "'clusters.3' is 'jazz'; it should be a valid list"),
         (lambda c: (c["tags"].update(jazz=1.5), c["clusters"].update({"1.5": [["jazz", 1]]}), c["clusters"].pop("3")),
-         "has cluster 1.5; expected a number from 0"),
-        (lambda c: c["clusters"].update({"3": [["jazz", -1]]}), "has count -1"),
+         "'tags.jazz' is 1.5; it should be a valid integer"),
+        (lambda c: c["clusters"].update({"3": [["jazz", -1]]}), "'clusters.3.0.1' is -1; it should be greater"),
     ],
 )  # fmt: skip
 def test_damaged_files(tmp_path, example, change, message):

@@ -18,6 +18,9 @@ DECIBEL_FLOOR = -100.0  # of a power of 1e-10, librosa's amin
 _DTYPES = {WAVEFORM: ("int16", "float32"), LOG_MEL: ("float16", "float32")}
 
 
+_LARGEST = 1 << 20  # of any size: 1 MHz, or a transform of a minute
+
+
 @dataclass(frozen=True)
 class AudioSpec:
     """What the stored audio is; spec.json beside the shards, and the only conversion between seconds and frames.
@@ -48,8 +51,8 @@ class AudioSpec:
             raise ConfigError(f"dtype={self.dtype!r}: {self.format} is stored as {' or '.join(_DTYPES[self.format])}")
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
-                raise ConfigError(f"{name}={value!r}: must be a whole number above 0")
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST:
+                raise ConfigError(f"{name}={value!r}: must be a whole number above 0, at most {_LARGEST}")
         if self.format == LOG_MEL and self.n_fft % 2:
             raise ConfigError(f"n_fft={self.n_fft}: must be even, frames are centred")
         if self.format == LOG_MEL and self.hop_length > self.n_fft:
@@ -89,10 +92,12 @@ class AudioSpec:
     @classmethod
     def from_json(cls, values: dict, source: str) -> "AudioSpec":
         """The inverse of `to_json`; unknown keys are left to others, missing ones are named."""
+        if not isinstance(values, dict):
+            raise DataError(f"{source}: not a spec of audio records (no JSON object)")
+        if lacking := [field.name for field in fields(cls) if field.name not in values]:
+            raise DataError(f"{source}: not a spec of audio records (lacks {lacking[0]!r})")
         try:
             return cls(**{field.name: values[field.name] for field in fields(cls)})
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{source}: not a spec of audio records (lacks {error})") from None
         except ConfigError as error:
             raise DataError(f"{source}: {error}") from None
 

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import scipy.sparse
+from pydantic import Field
 
-from orpheus.base import files
+from orpheus.base import files, schema
 from orpheus.data.items import layout
 from orpheus.errors import ConfigError, DataError
 
@@ -164,6 +166,21 @@ class Sequences:
         _write(path, {"kind": "sequences", "length": self.length, "words": list(self.words)})
 
 
+class _TfidfFile(schema.Schema):
+    """What `Tfidf.save` writes."""
+
+    ngrams: Annotated[int, Field(ge=1, le=10)]
+    words: Annotated[list[str], Field(min_length=1)]
+    idf: list[float]
+
+
+class _SequencesFile(schema.Schema):
+    """What `Sequences.save` writes."""
+
+    length: Annotated[int, Field(ge=1, le=1 << 20)]
+    words: Annotated[list[str], Field(min_length=1)]
+
+
 def load_model(path: Path) -> Tfidf | Sequences:
     """Read what `Tfidf.save` or `Sequences.save` wrote.
 
@@ -171,17 +188,17 @@ def load_model(path: Path) -> Tfidf | Sequences:
         DataError: missing, or not such a file.
     """
     values = files.read_json(path)
-    try:
-        if values["kind"] == "tfidf":
-            words, idf = tuple(values["words"]), np.asarray(values["idf"], np.float64)
-            if len(words) != len(idf):
-                raise DataError(f"{path}: {len(words)} words, but {len(idf)} weights")
-            return Tfidf(words, idf, values["ngrams"])
-        if values["kind"] == "sequences":
-            return Sequences(tuple(values["words"]), values["length"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a vocabulary (lacks {error})") from None
-    raise DataError(f"{path}: kind={values['kind']!r}, expected tfidf or sequences")
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind == "tfidf":
+        weights = schema.check(_TfidfFile, values, path)
+        words, idf = tuple(weights.words), np.asarray(weights.idf, np.float64)
+        if len(words) != len(idf):
+            raise DataError(f"{path}: {len(words)} words, but {len(idf)} weights")
+        return Tfidf(words, idf, weights.ngrams)
+    if kind == "sequences":
+        found = schema.check(_SequencesFile, values, path)
+        return Sequences(tuple(found.words), found.length)
+    raise DataError(f"{path}: kind={kind!r}, expected tfidf or sequences; is it a vocabulary?")
 
 
 def train_word2vec(

@@ -12,13 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from pydantic import Field, TypeAdapter
 
-from orpheus.base import files, storage
+from orpheus.base import files, schema, storage
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.errors import ConfigError, DataError
 
@@ -56,6 +57,28 @@ class Row:
     bytes: int = 0  # of the serialised record; 0 where the manifest does not say
     lost_seconds: float = 0.0  # of a damaged file: what could not be decoded, beside `seconds`
     damage: str = ""  # where and why, in words; empty for a whole file
+
+
+class _ManifestRow(schema.Schema):
+    """A line of manifest.jsonl; the lists of tags are named by the layout."""
+
+    id: Annotated[str, Field(min_length=1)]
+    artist: str
+    seconds: Annotated[float, Field(ge=0)]
+    shard: Annotated[str, Field(min_length=1)]
+    bytes: Annotated[int, Field(ge=0)] = 0
+    lost_seconds: Annotated[float, Field(ge=0)] = 0.0
+    damage: str = ""
+
+
+_TAGS = TypeAdapter(list[str])
+
+
+class _SpecFile(schema.Schema):
+    """What spec.json has besides the spec itself."""
+
+    version: int
+    tag_fields: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("tags",)
 
 
 @dataclass(frozen=True)
@@ -140,7 +163,7 @@ def read_spec(folder: str | os.PathLike) -> tuple[AudioSpec, Layout, dict]:
     if not isinstance(values, dict) or values.get("version") != VERSION:
         found = values.get("version") if isinstance(values, dict) else values
         raise DataError(f"{path}: version {found!r}, this orpheus reads {VERSION}; re-run tools.preprocess")
-    layout = Layout(tag_fields=tuple(values.get("tag_fields", ("tags",))))
+    layout = Layout(tag_fields=schema.check(_SpecFile, values, path).tag_fields)
     return AudioSpec.from_json(values, path), layout, values
 
 
@@ -160,14 +183,12 @@ def row_to_json(row: Row) -> dict:
 
 def row_from_json(values: dict, layout: Layout, source: str) -> Row:
     """The inverse of `row_to_json`."""
-    try:
-        # A million rows repeat a few thousand tags, artists and shards: one copy of each halves their memory.
-        tags = tuple(tuple(map(sys.intern, values[field])) for field in layout.tag_fields)
-        group, shard = sys.intern(values["artist"]), sys.intern(values["shard"])
-        damage = (values.get("lost_seconds", 0.0), values.get("damage", ""))
-        return Row(values["id"], group, tags, values["seconds"], shard, values.get("bytes", 0), *damage)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{source}: a manifest line lacks {error}") from None
+    found = schema.check(_ManifestRow, values, source)
+    named = [schema.check(_TAGS, values.get(field), f"{source}: {field}") for field in layout.tag_fields]
+    # A million rows repeat a few thousand tags, artists and shards: one copy of each halves their memory.
+    tags = tuple(tuple(map(sys.intern, names)) for names in named)
+    group, shard = sys.intern(found.artist), sys.intern(found.shard)
+    return Row(found.id, group, tags, found.seconds, shard, found.bytes, found.lost_seconds, found.damage)
 
 
 def open_folder(
@@ -207,8 +228,8 @@ def open_folder(
     manifest = os.path.join(folder, MANIFEST)
     shards: dict[str, list[Row]] = {name: [] for name in names}
     seen: set[str] = set()
-    for values in files.iterate_jsonl(manifest, opener=storage.open_text):
-        row = row_from_json(values, layout, manifest)
+    for number, values in enumerate(files.iterate_jsonl(manifest, opener=storage.open_text), 1):
+        row = row_from_json(values, layout, f"{manifest}:{number}")
         if row.shard not in shards:
             raise DataError(
                 f"{os.path.join(folder, row.shard)}: in the manifest but not in the folder; re-run tools.preprocess"

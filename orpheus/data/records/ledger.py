@@ -15,6 +15,7 @@ from pathlib import Path
 from orpheus.base import files, storage
 from orpheus.data.records import format
 from orpheus.data.records.tracks import Track
+from orpheus.errors import DataError
 
 PART = ".rows.json"
 Lists = dict[str, list[dict]]  # shard → rows
@@ -109,9 +110,9 @@ def _by_shard(text: str | None) -> Lists:
     """Rows of a list that was being appended to when its run may have been killed: broken lines are left out."""
     found: Lists = {}
     for line in (text or "").split("\n"):
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            if isinstance(row, dict):
+        with contextlib.suppress(DataError):
+            row = files.parse_json(line, format.MANIFEST)
+            if isinstance(row, dict) and all(isinstance(row.get(key, ""), str) for key in ("id", "shard")):
                 found.setdefault(row.get("shard", ""), []).append(row)
     return found
 

@@ -228,8 +228,8 @@ def check(folder: str | os.PathLike, *, progress: Callable = lambda items: items
     manifest = os.path.join(folder, records_format.MANIFEST)
     spec, layout, _ = records_format.read_spec(folder)
     expected: dict[str, list[records_format.Row]] = {}
-    for values in files.read_jsonl(manifest, opener=storage.open_text):
-        row = records_format.row_from_json(values, layout, manifest)
+    for number, values in enumerate(files.iterate_jsonl(manifest, opener=storage.open_text), 1):
+        row = records_format.row_from_json(values, layout, f"{manifest}:{number}")
         expected.setdefault(row.shard, []).append(row)
     present = _shards(folder)
     found: dict[str, list[str]] = {

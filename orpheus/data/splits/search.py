@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orpheus.base import schema
 from orpheus.base.files import read_json, write_json
 from orpheus.data.splits import stratify
 from orpheus.data.tags.targets import popularity
@@ -14,6 +15,15 @@ from orpheus.errors import ConfigError, DataError
 
 PARTS = ("train", "valid", "test")
 FORMAT, VERSION = "orpheus-split", 1
+
+
+class _SplitFile(schema.Schema):
+    """Ids of each part, and tag → tracks in each part."""
+
+    train: list[str]
+    valid: list[str]
+    test: list[str]
+    tags: dict[str, list[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -243,8 +253,5 @@ def load(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str
         raise DataError(f"{path}: not a split (its 'format' is not {FORMAT!r}); make one with tools.split")
     if content.get("version") != VERSION:
         raise DataError(f"{path}: has version {content.get('version')!r}, this program reads {VERSION}; make it anew")
-    for part in PARTS:
-        ids = content.get(part)
-        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-            raise DataError(f"{path}: key {part!r} is missing or not a list of track ids")
-    return {part: tuple(content[part]) for part in PARTS}, tuple(content.get("tags", ()))
+    found = schema.check(_SplitFile, content, path)
+    return {part: tuple(getattr(found, part)) for part in PARTS}, tuple(found.tags or ())

@@ -4,11 +4,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from orpheus.base import resources
+from orpheus.base import resources, schema
 from orpheus.errors import ConfigError, DataError
+
+
+class _ClassesFile(schema.Schema):
+    """classes.json."""
+
+    kind: Literal["tags", "clusters"]
+    classes: list[str]
+    columns: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,11 @@ class TagTargets:
     @classmethod
     def from_json(cls, values: dict, source: str) -> "TagTargets":
         """The inverse of `to_json`."""
+        found = schema.check(_ClassesFile, values, source)
         try:
-            return cls(tuple(values["classes"]), dict(values["columns"]), values["kind"])
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{source}: not a classes.json of a run (lacks {error})") from None
+            return cls(tuple(found.classes), found.columns, found.kind)
+        except ConfigError as error:
+            raise DataError(f"{source}: {error}") from None
 
 
 def popularity(tag_lists: Iterable[Iterable[str]]) -> list[tuple[str, int]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from orpheus.base import files
 from orpheus.learning.engine.loop import not_finite
+from orpheus.runs import schemas
 from orpheus.runs.folder import Run
 
 WEIGHTS = "model.weights.h5"
@@ -70,7 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         epochs, path = checkpoints[-1]
         self.model.load_weights(path / WEIGHTS)
-        self.restored = files.read_json(path / "state.json")
+        self.restored = schemas.checked("state", files.read_json(path / "state.json"), str(path / "state.json"))
         self.history = self.restored["history"]
         self.best_epoch = self.restored["best_epoch"]
         self.best = self.restored["best"] if self.best_epoch else -math.inf

@@ -65,7 +65,7 @@ def test_saved_models_give_the_same_features(tmp_path, model):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"kind": "lda"}', "kind='lda'"), ('{"kind": "tfidf"}', "not a vocabulary"), ("[]", "not a vocabulary"),
+    [('{"kind": "lda"}', "kind='lda'"), ('{"kind": "tfidf"}', "no key 'ngrams'"), ("[]", "kind=None"),
      ('{"kind": "tfidf", "words": ["a"], "idf": [], "ngrams": 1}', "1 words, but 0 weights")],
 )  # fmt: skip
 def test_broken_models_are_named(tmp_path, text, message):

@@ -128,7 +128,7 @@ FIRST, SECOND = (f"log-mel-spectrogram-0000{index}-of-00002.tfrecord" for index 
         (lambda f: truncate(f / FIRST), rf"{FIRST}: truncated or foreign, \d+ bytes where its manifest says \d+"),
         (lambda f: (f / "manifest.jsonl").unlink(), r"manifest\.jsonl: no such file"),
         (lambda f: truncate(f / "manifest.jsonl"), r"manifest\.jsonl:3: not JSON"),
-        (lambda f: (f / "manifest.jsonl").write_text('{"id": "x"}\n'), "a manifest line lacks 'tags'"),
+        (lambda f: (f / "manifest.jsonl").write_text('{"id": "x"}\n'), r"manifest\.jsonl:1: no key 'artist'"),
         (
             lambda f: (f / "manifest.jsonl").write_text((f / "manifest.jsonl").read_text() * 2),
             r"manifest\.jsonl: track 't000' is there twice",

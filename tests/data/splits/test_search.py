@@ -182,7 +182,7 @@ def test_saved_split_is_read_again(tmp_path):
     for content, message in [
         ('{"format": "x"}', "not a split"),
         ('{"format": "orpheus-split", "version": 9}', "has version 9"),
-        ('{"format": "orpheus-split", "version": 1, "train": [1]}', "'train' is missing or not a list"),
+        ('{"format": "orpheus-split", "version": 1, "train": [1]}', "'train.0' is 1; it should be a valid string"),
     ]:
         (tmp_path / "s.json").write_text(content)
         with pytest.raises(DataError, match=message):

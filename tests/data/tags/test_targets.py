@@ -79,7 +79,7 @@ def test_multi_hot_and_matrix():
 def test_targets_round_trip_and_are_checked():
     targets = TagTargets(("x", "y"), {"x": 0, "ex": 0, "y": 1}, "clusters")
     assert TagTargets.from_json(targets.to_json(), "classes.json") == targets
-    with pytest.raises(DataError, match=r"classes\.json: not a classes\.json of a run .lacks 'kind'"):
+    with pytest.raises(DataError, match=r"classes\.json: no key 'kind'"):
         TagTargets.from_json({"classes": ["x"], "columns": {}}, "classes.json")
     with pytest.raises(ConfigError, match="class 'x' occurs twice"):
         TagTargets(("x", "x"), {})
