@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 from orpheus.errors import DataError
 
 LARGEST_JSON = 256 << 20  # characters; the largest list of tracks in one file has some 30 MB
-DEEPEST = 32  # levels of lists and objects; a config has five
+DEEPEST = 64  # levels of lists and objects; a config has five, a network of Keras some twenty
 
 
 @contextlib.contextmanager

@@ -40,7 +40,23 @@ class RunAbout(Schema):
     dim: Count | None = None
     categories: dict[str, str] | None = None
     vectors: dict[str, Any] | None = None
-    init_from: dict[str, Any] | None = None
+    init_from: "Origin | None" = None
+    loss: "Loss | None" = None
+
+
+class Origin(Schema):
+    """What a run says of the one that it started from."""
+
+    run: str
+    rows: dict[str, Strings]
+    embeddings: str
+    sha256: str
+
+
+class Loss(Schema):
+    """What a run says of its similarity-aware loss."""
+
+    gamma: float
 
 
 class Epoch(Schema):

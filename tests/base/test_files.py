@@ -43,9 +43,9 @@ def test_content_hash_is_sha256(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 100_000, "more than 32 levels deep"),
-        ("[" * 34 + "]" * 34, "more than 32 levels deep"),
-        ('{"a":' * 33 + "1" + "}" * 33, "more than 32 levels deep"),
+        ("[" * 100_000, "more than 64 levels deep"),
+        ("[" * 66 + "]" * 66, "more than 64 levels deep"),
+        ('{"a":' * 66 + "1" + "}" * 66, "more than 64 levels deep"),
         ('{"a": NaN}', "NaN is no number of JSON"),
         ('{"a": -Infinity}', "-Infinity is no number"),
         ('{"a": 1e999}', "the number 1e999 is too large"),
@@ -68,7 +68,7 @@ def test_json_beyond_what_is_written_is_refused(tmp_path, text, message):
 
 
 def test_json_at_the_limits_is_read():
-    assert files.parse_json("[" * 32 + "]" * 32, "x")
+    assert files.parse_json("[" * 64 + "]" * 64, "x")
     assert files.parse_json("[18446744073709551615, -9223372036854775808, 1e308]", "x") == [2**64 - 1, -(2**63), 1e308]
     assert files.parse_json('["\\ud83c\\udfb5", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["]', "x")[0] == "🎵"
 

@@ -1,5 +1,6 @@
 """Spectrogram patches of an index of audio files: computed in parallel, standardised by the training set, in HDF5."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,11 +8,12 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from orpheus.base import files, parallel
+from orpheus.base import files, hdf5, parallel, schema
 from orpheus.data.audio import reading
 from orpheus.data.audio.account import Account
 from orpheus.data.audio.spec import WAVEFORM, AudioSpec
@@ -76,6 +78,20 @@ class PatchSpec:
     def width(self) -> int:
         """Values per frame."""
         return self.n_fft // 2 + 1 if self.kind == "stft" else self.bins
+
+
+class _SpecAttribute(schema.Schema):
+    """A `PatchSpec` as it is written into a file."""
+
+    kind: str
+    sample_rate: Annotated[int, Field(ge=1, le=1 << 20)]
+    hop_length: Annotated[int, Field(ge=1, le=1 << 20)]
+    bins: Annotated[int, Field(ge=1, le=1 << 16)]
+    n_fft: Annotated[int, Field(ge=1, le=1 << 20)]
+    bins_per_octave: Annotated[int, Field(ge=1, le=1200)]
+    seconds: Annotated[float, Field(gt=0, le=36000)]
+    count: Annotated[int, Field(ge=1, le=1 << 20)]
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Summary(NamedTuple):
@@ -206,31 +222,33 @@ class Patches:
     """
 
     def __init__(self, path: Path):
-        import h5py
-
         self.path = Path(path)
         if not self.path.is_file():
             raise DataError(f"{path}: no such file; python -m tools.patches makes it")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise DataError(f"{path}: not an HDF5 file that can be read ({error})") from None
-        try:
+        with contextlib.ExitStack() as opening:
+            self._file = opening.enter_context(hdf5.opened(self.path, path))
             self._check()
-        except DataError:
-            self._file.close()
-            raise
+            self._opened = opening.pop_all()
 
     def _check(self) -> None:
         lacking = [name for name in ("index", "features") if name not in self._file]
         if lacking:
             raise DataError(f"{self.path}: no dataset named {' or '.join(lacking)}")
-        self._features = self._file["features"]
-        shape = self._features.shape
+        self._features, stored = self._file["features"], self._file["index"]
+        if not all(hasattr(found, "dtype") for found in (self._features, stored)) or stored.shape is None:
+            raise DataError(f"{self.path}: index and features must be datasets; make it with python -m tools.patches")
+        shape: tuple[int, ...] = self._features.shape or ()
+        if self._features.dtype.kind not in "fiu" or stored.dtype.kind not in "SO" or len(stored.shape) != 1:
+            raise DataError(
+                f"{self.path}: features are {self._features.dtype}, the index is {stored.dtype} of shape {stored.shape}; "
+                "expected numbers and a list of ids"
+            )
         if not (len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)):
             raise DataError(f"{self.path}: features of shape {shape}, expected (patches, 1, frames, bands)")
-        index = self._file["index"][:]
-        self.ids = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in index.tolist())
+        try:
+            self.ids = tuple(name.decode() for name in stored[:].tolist())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.path}: an id of the index is not UTF-8 ({error.reason})") from None
         if len(self.ids) != shape[0]:
             raise DataError(f"{self.path}: {shape[0]} patches, but an index of {len(self.ids)} ids")
         self.frames, self.width = shape[-2:]
@@ -248,7 +266,7 @@ class Patches:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        self._opened.close()
 
     def made_with(self) -> tuple[PatchSpec, np.ndarray, np.ndarray]:
         """What new audio must be made into: the spec, and mean and deviation of each band, (width,).
@@ -259,7 +277,17 @@ class Patches:
         stored = self._file.attrs
         if not {"spec", "mean", "std"} <= set(stored):
             raise DataError(f"{self.path}: does not say how it was made; make it with python -m tools.patches")
-        return PatchSpec(**json.loads(stored["spec"])), np.asarray(stored["mean"]), np.asarray(stored["std"])
+        try:
+            spec, mean, deviation = stored["spec"], np.asarray(stored["mean"]), np.asarray(stored["std"])
+        except hdf5.ERRORS as error:
+            raise DataError(f"{self.path}: what it was made with cannot be read ({hdf5.reason(error)})") from None
+        made = schema.check(_SpecAttribute, files.parse_json(str(spec), f"{self.path}: spec"), f"{self.path}: spec")
+        for name, values in (("mean", mean), ("std", deviation)):
+            if values.shape != (self.width,) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+                raise DataError(
+                    f"{self.path}: {name} is {values.dtype} of shape {values.shape}, expected {self.width} numbers"
+                )
+        return PatchSpec(**made.model_dump()), mean, deviation
 
     def positions(self, ids: Sequence[str]) -> list[list[int]]:
         """Row numbers of each item's patches.
@@ -278,7 +306,11 @@ class Patches:
         """Patches in the order asked for, read from disk: float32 (positions, frames, width)."""
         # HDF5 reads rows in rising order, each once.
         unique, back = np.unique(np.asarray(positions, np.int64), return_inverse=True)
-        return self._features[unique].reshape(len(unique), self.frames, self.width).astype(np.float32)[back]
+        try:
+            found = self._features[unique]
+        except hdf5.ERRORS as error:
+            raise DataError(f"{self.path}: patches cannot be read ({hdf5.reason(error)}); make it again") from None
+        return found.reshape(len(unique), self.frames, self.width).astype(np.float32)[back]
 
 
 def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool, str]) -> tuple[str, str]:

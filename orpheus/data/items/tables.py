@@ -1,7 +1,6 @@
 """Matrices whose rows have ids: features, targets and factors, dense (memory-mapped) or sparse, read by id."""
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +10,11 @@ from typing import TypeAlias
 import numpy as np
 import scipy.sparse
 
-from orpheus.base import files
+from orpheus.base import arrays, files
 from orpheus.data.items import layout
 from orpheus.errors import DataError
 
+_MOST_COLUMNS = 1 << 26  # of a sparse matrix; one row of so many is 256 MB where it becomes dense
 Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
 
 
@@ -185,15 +185,7 @@ def load_matrix(path: Path) -> Matrix:
         DataError: missing, cut short, not numeric, or not a consistent CSR matrix.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        matrix = _load_sparse(path) if path.suffix == ".npz" else np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a numeric array that can be read ({error})") from None
-    if matrix.dtype.kind not in "fiub":
-        raise DataError(f"{path}: holds {matrix.dtype}, expected numbers")
-    return matrix
+    return _load_sparse(path) if path.suffix == ".npz" else arrays.load_npy(path, mapped=True)
 
 
 def save_matrix(path: Path, matrix: Matrix) -> None:
@@ -229,13 +221,13 @@ def read(path: str | os.PathLike) -> Table:
         beside = path.with_name(path.name.replace("item_factors_", "index_factors_", 1)).with_suffix(".tsv")
         return load(path, layout.read_ids(beside))
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as parts:
-                ids, matrix = parts["ids"], parts["matrix"]
-        except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: not a table with the arrays ids and matrix ({error})") from None
-        if matrix.dtype.kind not in "fiub":
-            raise DataError(f"{path}: holds {matrix.dtype}, expected numbers")
+        parts = arrays.load_npz(path, ("ids", "matrix"))
+        ids, matrix = parts["ids"], parts["matrix"]
+        if ids.ndim != 1 or ids.dtype.kind != "U" or matrix.dtype.kind not in "fiub":
+            raise DataError(
+                f"{path}: ids are {ids.dtype} of shape {ids.shape} and matrix {matrix.dtype}; expected a list of text and "
+                "numbers"
+            )
         return Table(str(path), tuple(map(str, ids)), matrix)
     names: list[str] = []
     rows: list[np.ndarray] = []
@@ -280,16 +272,27 @@ def save_sets(folder: layout.DataFolder, setting: str, matrices: Mapping[str, Ma
 
 
 def _load_sparse(path: Path) -> scipy.sparse.csr_matrix:
-    with np.load(path, allow_pickle=False) as parts:
-        if "format" in parts:
-            return scipy.sparse.csr_matrix(scipy.sparse.load_npz(path))
-        lacking = {"data", "indices", "indptr", "shape"} - set(parts)
-        if lacking:
-            raise ValueError(f"no array named {', '.join(sorted(lacking))}")
-        csr = parts["data"], parts["indices"], parts["indptr"]
-        matrix = scipy.sparse.csr_matrix(csr, shape=tuple(parts["shape"]))
-    matrix.check_format(full_check=True)
-    return matrix
+    parts = arrays.load_npz(path, ("data", "indices", "indptr", "shape"))
+    kind = str(parts["format"].tolist()) if "format" in parts else "csr"
+    if kind not in ("csr", "b'csr'", "csc", "b'csc'"):
+        raise DataError(f"{path}: a sparse matrix of format {kind[:20]}; expected csr or csc")
+    data, indices, indptr, shape = (parts[name] for name in ("data", "indices", "indptr", "shape"))
+    for name, array, kinds in (("data", data, "fiub"), ("indices", indices, "iu"), ("indptr", indptr, "iu")):
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape}; expected a list of numbers")
+    if shape.shape != (2,) or shape.dtype.kind not in "iu" or not all(0 <= size <= _MOST_COLUMNS for size in shape):
+        raise DataError(f"{path}: shape is {shape.tolist()}; expected rows and columns, each at most {_MOST_COLUMNS}")
+    rows, columns = map(int, shape)
+    # What SciPy allocates by the shape alone is as long as one of these.
+    if len(indptr) - 1 != (columns if "csc" in kind else rows):
+        raise DataError(f"{path}: indptr has {len(indptr)} entries, and the shape is {(rows, columns)}; write it again")
+    make = scipy.sparse.csc_matrix if "csc" in kind else scipy.sparse.csr_matrix
+    try:
+        matrix = make((data, indices, indptr), shape=(rows, columns))
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise DataError(f"{path}: not a consistent sparse matrix ({error})") from None
+    return scipy.sparse.csr_matrix(matrix)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from orpheus.base import files
 from orpheus.learning.engine.loop import not_finite
 from orpheus.runs import schemas
 from orpheus.runs.folder import Run
+from orpheus.runs.models import load_weights
 
 WEIGHTS = "model.weights.h5"
 
@@ -70,7 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not checkpoints:
             return 0
         epochs, path = checkpoints[-1]
-        self.model.load_weights(path / WEIGHTS)
+        load_weights(self.model, path / WEIGHTS)
         self.restored = schemas.checked("state", files.read_json(path / "state.json"), str(path / "state.json"))
         self.history = self.restored["history"]
         self.best_epoch = self.restored["best_epoch"]

@@ -18,6 +18,7 @@ from orpheus.learning.engine.job import Job
 from orpheus.learning.engine.schedules import Cyclical, OneCycle
 from orpheus.learning.tensorboard import dashboard, scalars
 from orpheus.runs.folder import Run
+from orpheus.runs.models import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -369,9 +370,9 @@ def _save(model: keras.Model, run: Run) -> None:
     best = run.folder / "checkpoints" / "best" / callbacks.WEIGHTS
     complete = run.checkpoints()
     if best.is_file():
-        model.load_weights(best)
+        load_weights(model, best)
     elif complete:
-        model.load_weights(complete[-1][1] / callbacks.WEIGHTS)
+        load_weights(model, complete[-1][1] / callbacks.WEIGHTS)
     temporary = run.model_path.with_name(".model.keras")
     model.save(temporary, include_optimizer=False)
     temporary.replace(run.model_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files, resources
+from orpheus.base import arrays, files, resources
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
@@ -104,8 +104,7 @@ def _per_user(run: Run, side: str) -> dict[str, np.ndarray]:
     path = run.folder / f"per_user_{side}.npz"
     if not path.is_file():
         return {}
-    with np.load(path) as stored:
-        return {name: stored[name].astype(np.float64) for name in stored.files}
+    return {name: values.astype(np.float64) for name, values in arrays.load_npz(path, kinds="fiub").items()}
 
 
 def learning_rates(run: Run) -> list[float]:

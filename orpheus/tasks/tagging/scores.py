@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import arrays, files
+from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 
 
@@ -45,7 +46,15 @@ class Scores:
         path = run.folder / f"scores_{split}.npz"
         if not path.is_file():
             return None
-        with np.load(path) as stored:
-            ids, groups, classes = (tuple(map(str, stored[key])) for key in ("ids", "groups", "classes"))
-            truth = np.unpackbits(stored["truth"], axis=1, count=len(classes)).astype(bool)
-            return cls(ids, groups, classes, truth, stored["scores"], str(stored["unit"]))
+        stored = arrays.load_npz(path, ("ids", "groups", "classes", "truth", "scores", "unit"))
+        ids, groups, classes = (tuple(map(str, stored[key].ravel())) for key in ("ids", "groups", "classes"))
+        packed, scores = stored["truth"], stored["scores"]
+        shape = (len(ids), len(classes))
+        if scores.shape != shape or scores.dtype.kind != "f" or len(groups) != len(ids):
+            raise DataError(
+                f"{path}: scores of shape {scores.shape} for {shape[0]} tracks and {shape[1]} classes; evaluate again"
+            )
+        if packed.dtype != np.uint8 or packed.shape != (len(ids), -(-len(classes) // 8)):
+            raise DataError(f"{path}: truth is {packed.dtype} of shape {packed.shape}; evaluate again")
+        truth = np.unpackbits(packed, axis=1, count=len(classes)).astype(bool)
+        return cls(ids, groups, classes, truth, scores, str(stored["unit"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import arrays, files
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.losses.pointwise import EmbeddingAwareCrossentropy
@@ -114,12 +114,7 @@ def load_loss(run: Run) -> EmbeddingAwareCrossentropy | None:
     if described is None:
         return None
     path = run.folder / SIMILARITY
-    try:
-        similarity = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); the run cannot go on with its loss without this file"
-        ) from None
+    similarity = arrays.load_npy(path)
     classes = len(run.classes().classes)
     if similarity.shape != (classes, classes):
         raise DataError(f"{path}: has shape {similarity.shape}, the run has {classes} classes; put back its own file")
