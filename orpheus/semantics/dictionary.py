@@ -217,7 +217,8 @@ def load(path: str | os.PathLike) -> Dictionary:
     if content.get("version") != VERSION:
         raise DataError(f"{path}: has version {content.get('version')!r}, this program reads {VERSION}; make it anew")
     found = schema.check(_File, content, path)
-    tags, counts, listed = found.tags, {}, {}
+    tags, counts = found.tags, {}
+    listed: dict[str, str] = {}
     for cluster, members in found.clusters.items():
         for tag, count in members:
             if tag in listed:
