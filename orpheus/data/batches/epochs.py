@@ -54,6 +54,7 @@ def training(
     cut = Cutter(part, windows)
     read = functools.partial(_records, folder=part.catalogue.folder)
 
+    @tf.autograph.experimental.do_not_convert  # nothing in it branches on tensors
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
             tf.compat.v1.set_random_seed(1)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """The model's inference as a graph that is traced once whatever the batch's size."""
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-    graph = tf.function(lambda audio: model(audio, training=False), input_signature=[signature])
+    graph = tf.function(lambda audio: model(audio, training=False), input_signature=[signature], autograph=False)
     return lambda audio: graph(tf.cast(audio, tf.float32))
 
 

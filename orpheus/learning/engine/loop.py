@@ -170,6 +170,8 @@ class _Steps:
                 outputs = model(audio, training=False)
             self._update(mean_loss(targets, outputs), targets, outputs)
 
+        # Nothing in a step branches on tensors: AutoGraph would translate the source of all that it calls for nothing.
+        @tf.autograph.experimental.do_not_convert
         def step(batch):
             quantities = strategy.run(train_on, args=batch)
             return {

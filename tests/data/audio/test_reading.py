@@ -286,3 +286,13 @@ def test_mono_is_the_mean_of_the_channels(channels):
     np.testing.assert_array_equal(mixed, block.mean(axis=1))
     assert mixed.dtype == np.float32 and mixed.flags.c_contiguous
     assert channels == 1 or not np.array_equal(mixed, block[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "n_mels"), [(16000, 2048, 96), (16000, 512, 24), (22050, 1024, 64), (1800, 256, 8)]
+)
+def test_mel_filters_are_librosas(rate, n_fft, n_mels):
+    ours = spectrogram.mel_filterbank(AudioSpec(LOG_MEL, sample_rate=rate, n_fft=n_fft, hop_length=100, n_mels=n_mels))
+    theirs = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels).T
+    np.testing.assert_allclose(ours, theirs, atol=1e-7 * theirs.max())
+    assert ours.shape == theirs.shape and ours.dtype == np.float32
