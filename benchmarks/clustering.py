@@ -2,6 +2,7 @@
 
     python -m benchmarks.clustering                 # 7,669 × 200, 100 clusters, 60 starts
     python -m benchmarks.clustering --starts 10     # quicker
+    python -m benchmarks.clustering --parts         # what each part of the method saves, start by start
 
 We and faiss take turns, --rounds times with another seed each; the others, which take long, run once.
 
@@ -31,6 +32,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--loop-starts", type=int, default=2, help="initialisations of the reference's loop that are run"
     )
+    result.add_argument("--parts", action="store_true", help="only the cost of single starts by seeds and kind of step")
     result.add_argument("--rounds", type=int, default=3, help="rounds of orpheus and faiss")
     result.add_argument("--seed", type=int, default=0, help="of the vectors and the methods")
     return result
@@ -78,6 +80,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     from orpheus.semantics import clustering
 
     x = vectors(arguments.tags, arguments.dimension, arguments.k, arguments.seed)
+    if arguments.parts:
+        return parts(x, arguments.k, arguments.starts)
     starts, k, seed = arguments.starts, arguments.k, arguments.seed
 
     def with_faiss(number: int, **options):
@@ -130,6 +134,32 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         )
         for name, values in seconds.items()
     ]
+
+
+def parts(x, k: int, starts: int) -> list[Row]:
+    """Cost of single starts: points drawn at random or greedy k-means++, Lloyd's steps or ours, single moves after."""
+    import numpy as np
+
+    from orpheus.semantics import clustering
+
+    seeds, costs = clustering._Seeds(x, k, np.random.default_rng(0)), {}
+    for number in range(starts):
+        rng = np.random.default_rng(number)
+        centroids = {"random points": x[rng.choice(len(x), k, replace=False)], "greedy k-means++": seeds.draw(rng)}
+        for drawn, first in centroids.items():
+            lloyd, ours = clustering._Start(x, first), clustering._Start(x, first)
+            cost = np.inf
+            while lloyd.cost < cost:
+                cost = lloyd.cost
+                lengths = np.linalg.norm(lloyd.sums, axis=1, keepdims=True)
+                lloyd = clustering._Start(x, lloyd.sums / np.maximum(lengths, 1e-9))
+            ours.descend(300)
+            for steps, start in (("Lloyd's steps", lloyd), ("steps by gain", ours)):
+                costs.setdefault(f"{drawn}, {steps}", []).append(start.cost)
+                start.move_single()
+                costs.setdefault(f"{drawn}, {steps}, single moves", []).append(start.cost)
+    case = f"{starts} single starts"
+    return [Row("clustering", case, name, tuple(values), "cost") for name, values in costs.items()]
 
 
 def timed(function):
