@@ -19,7 +19,7 @@ from orpheus.base import parallel
 from orpheus.data.audio import decoders
 from orpheus.data.audio.account import Account, Blocks, block_frames, counted
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.audio.spectrogram import stored_blocks
+from orpheus.data.audio.spectrogram import mono, stored_blocks
 from orpheus.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -178,16 +178,16 @@ def _mono(found: Blocks) -> Iterator[tuple[np.ndarray, int]]:
     """The mean of the channels; where they cancel each other as soon as sound begins, the loudest one instead."""
     decided, channel = False, -1
     for block, rate in found:
-        mono = block.mean(axis=1)
+        mixed = mono(block)
         if not decided and block.shape[1] > 1 and block.size:
             energy = float(np.vdot(block, block)) / block.size  # a product of vectors: nothing is as fast
             if energy >= SILENCE**2:
                 decided = True
-                if float(np.vdot(mono, mono)) / len(mono) < _CANCELLED * energy:
+                if float(np.vdot(mixed, mixed)) / len(mixed) < _CANCELLED * energy:
                     channel = int(np.square(block).sum(axis=0).argmax())
         if 0 <= channel < block.shape[1]:
-            mono = block[:, channel]
-        yield np.ascontiguousarray(mono, np.float32), rate
+            mixed = block[:, channel]
+        yield np.ascontiguousarray(mixed, np.float32), rate
 
 
 def _resampled(found: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
