@@ -168,7 +168,7 @@ def test_an_empty_environment_gets_programs_that_tag_music(tensorflow, wheel, tm
     for module in COMMANDS:
         assert "example:" in call(program(module), "--help")
     code = (
-        "import importlib.metadata, json, orpheus; from orpheus.semantics import dictionary\n"
+        "import importlib.metadata, json, tensorflow_hub, orpheus; from orpheus.semantics import dictionary\n"
         "print(json.dumps([orpheus.__file__, importlib.metadata.version('tensorflow'), "
         "len(dictionary.load('dictionaries/demo').mapping)]))"
     )
