@@ -189,6 +189,7 @@ def test_an_empty_environment_gets_programs_that_tag_music(tensorflow, wheel, tm
     assert (tmp_path / "tagger/saved_model.pb").is_file()
     call("orpheus-report", run, "-o", "report.html", "--tracks", "data/tracks.csv")
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "venv")  # gigabytes, which pytest would keep
 
 
 def test_the_containerfile_names_what_is_there():
