@@ -120,7 +120,7 @@ def stream(
     if damaged not in DAMAGED:
         raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
     kept = account or Account()
-    yield from stored_blocks(_checked(path, _resampled(_mono(blocks(path, kept)), spec.sample_rate)), spec)
+    yield from stored_blocks(_checked(path, _resampled(_mixed(blocks(path, kept)), spec.sample_rate)), spec)
     if kept.damage and damaged == SKIP:
         raise DataError(f"{path}: damaged: {kept}")
     if kept.damage and account is None:
@@ -174,7 +174,7 @@ def _npz(path: Path, account: Account) -> Blocks:
     yield from counted(whole, account)
 
 
-def _mono(found: Blocks) -> Iterator[tuple[np.ndarray, int]]:
+def _mixed(found: Blocks) -> Iterator[tuple[np.ndarray, int]]:
     """The mean of the channels; where they cancel each other as soon as sound begins, the loudest one instead."""
     decided, channel = False, -1
     for block, rate in found:

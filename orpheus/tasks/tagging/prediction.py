@@ -3,13 +3,13 @@
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from orpheus.base import cli, csv_files, files
+from orpheus.data.audio.finding import audio_files, printable
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.tasks.tagging import timeline
@@ -27,48 +27,27 @@ def predict(run: Run, arguments: argparse.Namespace) -> int:
     found = tagger.predict_files(paths, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
     for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
         if isinstance(prediction, DataError):
-            failures[path] = str(prediction)
-            log.error("%s", prediction)
+            failures[printable(path)] = printable(str(prediction))
+            log.error("%s", printable(str(prediction)))
             continue
         predictions[path] = prediction
-        print(path)
+        print(printable(path))
         for name, score in prediction.top(arguments.top, threshold=arguments.threshold):
             print(f"  {score:.3f}  {name}")
+    named = {printable(path): prediction for path, prediction in predictions.items()}
     if arguments.csv:
-        _write_csv(Path(arguments.csv), tagger.classes, predictions)
+        _write_csv(Path(arguments.csv), tagger.classes, named)
     if arguments.json:
-        _write_json(Path(arguments.json), predictions, failures)
+        _write_json(Path(arguments.json), named, failures)
     if arguments.taggram:
         for target, name, prediction in _targets(Path(arguments.taggram), predictions):
-            taggram(prediction, target, title=Path(name).name, top=arguments.top)
+            taggram(prediction, target, title=printable(Path(name).name), top=arguments.top)
     if arguments.timeline:
         for target, name, prediction in _targets(Path(arguments.timeline), predictions):
             timeline.write(target, prediction, name, top=arguments.top, embed=arguments.embed_audio)
     if failures:
         print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
     return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
-
-
-def audio_files(inputs: Sequence[str | os.PathLike]) -> list[str]:
-    """The files named, and the audio files in the folders named, sorted within each.
-
-    Raises:
-        DataError: an input does not exist, or there is no audio file in a folder.
-    """
-    from orpheus.data.audio.reading import AUDIO_SUFFIXES
-
-    found: list[str] = []
-    for given in map(Path, inputs):
-        if given.is_dir():
-            inside = sorted(str(p) for p in given.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
-            if not inside:
-                raise DataError(f"{given}: no audio file in this folder")
-            found += inside
-        elif given.is_file():
-            found.append(str(given))
-        else:
-            raise DataError(f"{given}: no such file or folder")
-    return list(dict.fromkeys(found))
 
 
 def _write_csv(path: Path, classes: Sequence[str], predictions: dict) -> None:
