@@ -1,11 +1,15 @@
 """Patches: librosa as the reference, standardisation, failures, resuming, and bad files."""
 
+import os
+import signal
+
 import h5py
 import librosa
 import numpy as np
 import pytest
 import soundfile
 
+from orpheus.base import files
 from orpheus.data.items import layout, patches
 from orpheus.errors import ConfigError, DataError
 
@@ -183,3 +187,40 @@ def test_the_references_shapes_can_be_read(tmp_path):
         file["features"] = np.arange(2 * 3 * 4, dtype=np.float64).reshape(2, 3, 4)  # without the channel axis
     with patches.Patches(tmp_path / "p.hdf5") as made:
         assert made.ids == ("a", "b") and made.rows([1]).shape == (1, 3, 4) and made.rows([1]).dtype == np.float32
+
+
+def dies_on_b(job):
+    """As `_patches_of`, with a decoder that crashes on one file."""
+    if job[0] == "b":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return WHOLE(job)
+
+
+WHOLE = patches._patches_of
+
+
+@pytest.mark.slow
+def test_a_decoder_that_crashes_is_one_row_of_failures(folder, monkeypatch):
+    monkeypatch.setattr(patches, "_patches_of", dies_on_b)
+    summary = patches.make(folder, paths(folder), SPEC, workers=1)
+    (failure,) = summary.failures
+    assert (failure["id"], failure["reason"]) == ("b", "the process that decoded it died")
+    with patches.Patches(summary.written["train"]) as made:
+        assert made.ids == ("a", "a", "c", "c")
+
+
+def test_what_is_missing_of_damaged_audio_is_listed(folder):
+    whole = tone(200, 4.0)
+    path = folder.root / "audio" / "a.flac"
+    soundfile.write(path, whole, 8000)
+    content = path.read_bytes()
+    (folder.root / "audio" / "a.wav").write_bytes(content[: len(content) * 3 // 4])
+    summary = patches.make(folder, paths(folder), SPEC)
+    (row,) = summary.damaged
+    assert row["id"] == "a" and row["lost_seconds"] == pytest.approx(1.0, abs=4096 / 8000) and not summary.failures
+    (listed,) = files.read_jsonl(folder.patches / "damaged_D_2x1.jsonl")
+    assert listed == row
+    skipped = patches.make(folder, paths(folder), SPEC, damaged="skip")
+    assert [failure["id"] for failure in skipped.failures] == ["a"] and not skipped.damaged
+    with patches.Patches(skipped.written["train"]) as made:
+        assert made.ids == ("b", "b", "c", "c")

@@ -1,0 +1,61 @@
+"""orpheus.predict on folders: which files are found, and names that are no text."""
+
+import csv
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from orpheus import predict
+from orpheus.data.audio import finding
+from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+from orpheus.errors import DataError
+from tests.untrained import make_run
+
+LATIN = "caf" + os.fsdecode(b"\xe9") + ".wav"
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """Two usable files, one with a name in Latin-1, and what no command reads."""
+    folder = tmp_path_factory.mktemp("music")
+    soundfile.write(folder / "b.wav", np.random.default_rng(0).normal(0, 0.1, 12000), 8000)
+    for name in (".hidden.wav", "._b.wav", "notes.txt"):
+        shutil.copy(folder / "b.wav", folder / name)
+    (folder / ".trash").mkdir()
+    shutil.copy(folder / "b.wav", folder / ".trash" / "c.wav")
+    if sys.platform == "linux":
+        shutil.copy(folder / "b.wav", folder / LATIN)
+    return folder
+
+
+def test_folders_are_searched_by_one_rule_and_files_taken_as_named(music):
+    found = [music / "b.wav"] + ([music / LATIN] if sys.platform == "linux" else [])
+    assert finding.audio_files([music]) == finding.find_audio(music) == found
+    # What is named is meant, and nothing comes twice.
+    assert finding.audio_files([music / ".hidden.wav", music, music / "b.wav"]) == [music / ".hidden.wav", *found]
+    with pytest.raises(DataError, match="no such file or folder"):
+        finding.audio_files([music / "absent.wav"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_a_name_in_latin_1_is_predicted_and_written_with_escapes(music, tmp_path, capfd):
+    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0)
+    out = {name: str(tmp_path / f"out.{name}") for name in ("csv", "json", "png", "html")}
+    arguments = ["--csv", out["csv"], "--json", out["json"], "--taggram", out["png"], "--timeline", out["html"]]
+    assert predict.main([str(run.folder), str(music), "-t", "0", *arguments]) == 0
+    escaped = str(music / "caf\\udce9.wav")
+    assert escaped in capfd.readouterr().out
+    with open(out["csv"], encoding="utf-8", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["file", str(music / "b.wav"), escaped]
+    with open(out["json"], encoding="utf-8") as file:
+        content = json.load(file)
+    assert list(content) == [str(music / "b.wav"), escaped]
+    assert content[escaped]["scores"] == content[str(music / "b.wav")]["scores"]
+    pages = sorted(tmp_path.glob("out_*.html"))
+    assert len(pages) == len(list(tmp_path.glob("out_*.png"))) == 2
+    assert any("caf%E9.wav" in page.read_text(encoding="utf-8") for page in pages)
