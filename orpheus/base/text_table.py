@@ -1,9 +1,31 @@
-"""Tables on standard output."""
+"""Figures as text, and tables on standard output."""
 
 import sys
 from collections.abc import Sequence
 
 from orpheus.base import csv_files
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure, a dash where there is none.
+
+    Example:
+        >>> number(0.25), number(None)
+        ('0.250', '–')
+    """
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3) -> str:
+    """A figure with its interval, where it has one.
+
+    Example:
+        >>> bounded(0.25, (0.2, 0.31)), bounded(0.25, None), bounded(None, (0.2, 0.31))
+        ('0.250 [0.200, 0.310]', '0.250', '–')
+    """
+    if value is None or not bounds:
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(bounds[0], digits)}, {number(bounds[1], digits)}]"
 
 
 def show(header: Sequence[str], table: Sequence[Sequence], comma_separated: bool = False) -> None:

@@ -1,6 +1,7 @@
 """How a window is cut from a stored track, and where the windows of a track begin."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -71,8 +72,7 @@ class Cutter:
     def spread(self, record: tf.Tensor, count: int) -> tf.Tensor:
         """(count, …) windows of one record, from its first to its last at equal distances; of one, the centre."""
         room = tf.maximum(self._parse(record[tf.newaxis])[2][0] - self.window, 0)
-        places = tf.range(count) * room // (count - 1) if count > 1 else (room // 2)[tf.newaxis]
-        return self._at(record, places)
+        return self._at(record, spread_starts(room, count))
 
     def _at(self, record: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
         """Windows of one record that begin at the frames `starts`."""
@@ -136,6 +136,31 @@ class Cutter:
             window = tf.maximum(window - DECIBEL_FLOOR, 0.0)
         window = tf.pad(window, [[0, 0], [0, self.window - tf.shape(window)[1]]])
         return tf.reshape(tf.transpose(window), self.shape)
+
+
+def spread_starts(room: Any, count: int) -> Any:
+    """Where `count` windows begin, from the first place to the last at equal distances; of one, the middle.
+
+    Args:
+        room: Frames beyond a window: a number, or a scalar tensor.
+        count: At least 1.
+
+    Returns:
+        (count,) of what `room` is, rounded down.
+
+    Example:
+        >>> spread_starts(9, 4).tolist(), spread_starts(9, 1).tolist()
+        ([0, 3, 6, 9], [4])
+    """
+    numbers = tf.range(count) if tf.is_tensor(room) else np.arange(count)
+    return numbers * room // (count - 1) if count > 1 else numbers + room // 2
+
+
+def spread(frames: np.ndarray, window: int, count: int) -> np.ndarray:
+    """(count, window, …) windows of decoded audio at `spread_starts`, a short song padded with silence."""
+    if len(frames) < window:
+        frames = np.concatenate([frames, np.zeros((window - len(frames), *frames.shape[1:]), frames.dtype)])
+    return np.stack([frames[start : start + window] for start in spread_starts(len(frames) - window, count)])
 
 
 class _Columns:

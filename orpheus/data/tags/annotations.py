@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from orpheus.base.files import atomic
 from orpheus.data.tags.database import TagDatabase
-from orpheus.data.tags.files import TagFile, open_tags
+from orpheus.data.tags.files import open_tags
 from orpheus.data.tags.lemmas import lemma
 from orpheus.data.tags.spelling import lemma_key, spelling_words
 from orpheus.errors import ConfigError, DataError
@@ -227,7 +227,7 @@ def read(paths: list[str | os.PathLike]) -> Iterator[Annotation]:
     if len(paths) == 1 and is_table(paths[0]):
         yield from read_table(paths[0])
         return
-    source = TagFile(paths, prefix=True) if len(paths) > 1 else open_tags(paths[0], prefix=True)
+    source = open_tags(paths, prefix=True)
     if isinstance(source, TagDatabase):
         yield from (Annotation(song, tag, "", "", score) for song, tag, score in source.rows())
         return

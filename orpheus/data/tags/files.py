@@ -213,16 +213,21 @@ class TagFile:
                 yield track_id, tag, _WEIGHT
 
 
-def open_tags(path: str | os.PathLike, *, prefix: bool = False) -> TagSource:
+def open_tags(path: str | os.PathLike | Sequence[str | os.PathLike], *, prefix: bool = False) -> TagSource:
     """A tag source of either kind, recognised by its first bytes.
 
     Args:
-        path: A tag database (SQLite), a tag file (tab-separated), or a csv with the columns track_id and tags.
+        path: A tag database (SQLite), a tag file (tab-separated), or a csv with the columns track_id and tags; several
+            are tag files or csv, as of `TagFile`.
         prefix: As in `read_tags`; databases have no prefixes.
 
     Raises:
         DataError: the file is missing or neither.
     """
+    if not isinstance(path, str | os.PathLike):
+        if len(path) > 1:
+            return TagFile(path, prefix=prefix)
+        (path,) = path
     try:
         with open(path, "rb") as file:
             start = file.read(16)

@@ -1,22 +1,45 @@
-"""Tags of tracks out of any of the project's own sources, told by the look of the path."""
+"""Tags of tracks out of any of the project's own sources, told by the look of the path: the one door to all of them.
+
+A new kind is a line in `KINDS`; everything that takes ``--tags SOURCE`` knows it from there.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orpheus.base.files import content_hash, read_jsonl
+from orpheus.data.items import hetrec
+from orpheus.data.tags import annotations
+from orpheus.data.tags.files import open_tags
 from orpheus.errors import DataError
 
+Tags = dict[str, list[str]]
 
-def read(
-    paths: Sequence[Path], *, min_val: float = 0, database: int = 0
-) -> tuple[dict[str, list[str]], dict[str, Any]]:
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source.
+
+    Attributes:
+        recognises: Whether a path is one; the first kind that says so reads it.
+        read: (path, min_val, database) → track id → tags; see `read`.
+        files: The files that its hash is of.
+    """
+
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, float, int], Tags]
+    files: Callable[[Path], Sequence[Path]] = lambda path: [path]
+
+
+def read(paths: Sequence[Path], *, min_val: float = 0, database: int = 0) -> tuple[Tags, dict[str, Any]]:
     """Track id → tags, and the source's name and hash for the provenance of what is made of them.
 
     Args:
-        paths: A tag database, one or several tag files (TSV), a table of tools.clean_tags, a folder of records, its
-            manifest.jsonl, or the HetRec Last.fm folder (artists as tracks).
+        paths: A source of any of `KINDS`: a tag database, one or several tag files (TSV), a csv of tracks with tags, a
+            table of tools.clean_tags, a folder of records, its manifest.jsonl, or the HetRec Last.fm folder (artists as
+            tracks).
         min_val: Tags below this weight do not count: 0 to 100 of a database or table, users per artist of HetRec.
         database: Which tags of records that hold those of several databases.
 
@@ -24,41 +47,27 @@ def read(
         DataError: a source is missing, unreadable, or of no known kind.
     """
     paths = [Path(path).expanduser() for path in paths]
-    first = paths[0]
     if len(paths) > 1:
-        from orpheus.data.tags.files import TagFile
-
-        return TagFile(paths).tags_of_all(), _name(paths)
-    if (first / "user_taggedartists.dat").is_file():
-        from orpheus.data.items import hetrec
-
-        files = [first / "tags.dat", first / "user_taggedartists.dat"]
-        tagged = {
-            artist: [tag for tag, users in tags.items() if users >= min_val]
-            for artist, tags in hetrec.read(first).tags.items()
-        }
-        return tagged, _name(files, first.name)
-    if (first / "manifest.jsonl").is_file():
-        first = first / "manifest.jsonl"
-    if first.name.endswith(".jsonl"):
-        return _manifest(first, database), _name([first])
-    if first.is_dir():
-        return _records(first, database)
-    from orpheus.data.tags import annotations
-    from orpheus.data.tags.files import open_tags
-
-    if annotations.is_table(first):
-        return annotations.cleaned_tags(annotations.read_table(first), min_score=min_val), _name([first])
-    return open_tags(first).tags_of_all(min_val=min_val), _name([first])
+        return open_tags(paths).tags_of_all(), _provenance(paths, paths)
+    (path,) = paths
+    if (path / "manifest.jsonl").is_file():
+        path = path / "manifest.jsonl"
+    kind = next(kind for kind in KINDS.values() if kind.recognises(path))
+    return kind.read(path, min_val, database), _provenance([path], kind.files(path))
 
 
-def _name(paths: Sequence[Path], name: str = "") -> dict[str, Any]:
-    hashes = [content_hash(path) for path in paths]
+def _provenance(paths: Sequence[Path], files: Sequence[Path]) -> dict[str, Any]:
+    hashes = [content_hash(path) for path in files]
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return {"name": name or " + ".join(path.name for path in paths), "sha256": digest}
+    return {"name": " + ".join(path.name for path in paths), "sha256": digest}
 
 
-def _manifest(path: Path, database: int) -> dict[str, list[str]]:
+def _hetrec(path: Path, min_val: float, database: int) -> Tags:
+    tagged = hetrec.read(path).tags.items()
+    return {artist: [tag for tag, users in tags.items() if users >= min_val] for artist, tags in tagged}
+
+
+def _manifest(path: Path, min_val: float, database: int) -> Tags:
     tracks = {}
     for number, row in enumerate(read_jsonl(path), 1):
         tags = row.get(f"tags_{database}", row.get("tags") if database == 0 else None)
@@ -70,13 +79,12 @@ def _manifest(path: Path, database: int) -> dict[str, list[str]]:
     return tracks
 
 
-def _records(folder: Path, database: int) -> tuple[dict[str, list[str]], dict[str, Any]]:
+def _records(folder: Path, min_val: float, database: int) -> Tags:
     """Tags out of the records themselves, where there is no manifest."""
     from orpheus.data.records import format
 
-    names = format.shard_names(folder)
-    tracks: dict[str, list[str]] = {}
-    for name in names:
+    tracks: Tags = {}
+    for name in format.shard_names(folder):
         for record in format.read_shard(folder / name):
             fields = format.decode(record)
             raw = fields.get(f"tags_{database}", fields.get("tags") if database == 0 else None)
@@ -85,4 +93,32 @@ def _records(folder: Path, database: int) -> tuple[dict[str, list[str]], dict[st
                     f"{folder / name}: a record without tid or without tags as strings (database {database})"
                 )
             tracks[fields["tid"][0].decode()] = [tag.decode() for tag in raw]
-    return tracks, _name([folder / name for name in names], folder.name)
+    return tracks
+
+
+def _shards(folder: Path) -> list[Path]:
+    from orpheus.data.records import format
+
+    return [folder / name for name in format.shard_names(folder)]
+
+
+KINDS: dict[str, Kind] = {
+    "HetRec Last.fm": Kind(
+        lambda path: (path / "user_taggedartists.dat").is_file(),
+        _hetrec,
+        lambda path: [path / "tags.dat", path / "user_taggedartists.dat"],
+    ),
+    "manifest of records": Kind(
+        lambda path: path.name.endswith(".jsonl"),
+        _manifest,
+    ),
+    "folder of records": Kind(Path.is_dir, _records, _shards),
+    "table of tools.clean_tags": Kind(
+        annotations.is_table,
+        lambda path, min_val, database: annotations.cleaned_tags(annotations.read_table(path), min_score=min_val),
+    ),
+    "tag database or tag file": Kind(
+        lambda path: True,
+        lambda path, min_val, database: open_tags(path).tags_of_all(min_val=min_val),
+    ),
+}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import files
+from orpheus.base.text_table import bounded, number
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -84,28 +85,26 @@ def table(result: dict[str, Any], split: str, *, name: str) -> str:
     elif "confusion" in result:
         lines = [f"{split}: {result['items']} items"]
         for key in ("accuracy", "precision", "recall", "f1"):
-            lines.append(f"{key:<10} {result[key]:.4f}{_interval(result, key)}")
+            lines.append(f"{key:<10} {_shown(result, key)}")
         width = max(map(len, result["per_class"]))
         for label, row in result["per_class"].items():
             lines.append(f"{label:<{width}}  {row['support']:>6}  P {row['precision']:.3f}  R {row['recall']:.3f}  F1 {row['f1']:.3f}")  # fmt: skip
     elif "macro" in result:
         lines = [f"{split}: {result['items']} items, {len(result['per_class'])} classes"]
         for kind in ("macro", "micro"):
-            areas = (result.get("intervals") or {}).get(kind) or {}
-            cells = [_number(result[kind][key]) + _interval({"intervals": areas}, key) for key in ("roc_auc", "pr_auc")]
+            areas = {**result[kind], "intervals": (result.get("intervals") or {}).get(kind)}
+            cells = [_shown(areas, key) for key in ("roc_auc", "pr_auc")]
             lines.append(f"{kind}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}")
-        lists = {"intervals": (result.get("intervals") or {}).get("lists")}
-        lines.append(
-            "  ".join(f"{key} {_number(value)}{_interval(lists, key)}" for key, value in result["lists"].items())
-        )
-        lines.append("  ".join(f"{key} {_number(value)}" for key, value in result["diversity"].items()))
+        lists = {**result["lists"], "intervals": (result.get("intervals") or {}).get("lists")}
+        lines.append("  ".join(f"{key} {_shown(lists, key)}" for key in result["lists"]))
+        lines.append("  ".join(f"{key} {number(value, 4)}" for key, value in result["diversity"].items()))
         if "at_thresholds" in result:
-            found = "  ".join(f"{key} {_number(value)}" for key, value in result["at_thresholds"].items())
+            found = "  ".join(f"{key} {number(value, 4)}" for key, value in result["at_thresholds"].items())
             lines.append(f"at thresholds chosen on val: {found}")
     else:
         lines = [f"{split}: {result['items']} items"]
     if result.get("R2") is not None:
-        lines.append(f"R2 avg {result['R2']:.4f}{_interval(result, 'R2')}")
+        lines.append(f"R2 avg {_shown(result, 'R2')}")
     return "\n".join(lines)
 
 
@@ -115,16 +114,13 @@ def _lists_table(result: dict, name: str) -> list[str]:
     width = max(map(len, rows))
     lines = [f"{'':<{width}}  {'  '.join(f'{column:>8}' for column in columns)}  {columns[0]}, 95 %"]
     for label, one in rows.items():
-        values = "  ".join(f"{_number(one['mean'][column]):>8}" for column in columns)
-        lines.append(f"{label:<{width}}  {values}  {_interval(one, columns[0])}")
+        values = "  ".join(f"{number(one['mean'][column], 4):>8}" for column in columns)
+        first = bounded(one["mean"][columns[0]], (one.get("intervals") or {}).get(columns[0]), 4)
+        lines.append(f"{label:<{width}}  {values}  {first}")
     lines.append("  ".join(f"{key} {value:.3f}" for key, value in result["coverage"].items()) + "  (share of items on any list)")  # fmt: skip
     return lines
 
 
-def _interval(result: dict, key: str) -> str:
-    bounds = (result.get("intervals") or {}).get(key)
-    return f" [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _shown(result: dict[str, Any], key: str) -> str:
+    """A figure of a result with its bounds."""
+    return bounded(result[key], (result.get("intervals") or {}).get(key), 4)

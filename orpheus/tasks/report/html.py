@@ -4,6 +4,8 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from orpheus.base.text_table import number
+
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d2430; --soft: #667085; --line: #e3e7ee; --band: #f6f8fb;
   --c0: #2f6db5; --c1: #d9682b; --c2: #2e9a72; --c3: #8d5bb8; --c4: #b8902f; --c5: #c4507f; --good: #1f8a57; --bad: #c0392b; }
@@ -102,18 +104,6 @@ class Section(NamedTuple):
 def escape(value: Any) -> str:
     """Text for HTML; `Html` stays as it is."""
     return value if isinstance(value, Html) else html.escape(str(value))
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure, a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3) -> str:
-    """A figure with its interval."""
-    if value is None or not bounds:
-        return number(value, digits)
-    return f"{value:.{digits}f} [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
 def table(heads: Sequence[Any], rows: Sequence[Sequence[Any]], *, sorts: bool = False, box: bool = False) -> Html:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from orpheus.base.text_table import bounded, number
 from orpheus.learning.evaluation import bootstrap
 from orpheus.tasks.report import svg
-from orpheus.tasks.report.html import Cell, Html, Section, bounded, escape, legend, number, table
+from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table
 from orpheus.tasks.report.material import Material
 
 AREAS = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC"}

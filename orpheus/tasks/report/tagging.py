@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from orpheus.base.text_table import bounded, number
 from orpheus.learning.evaluation import areas as evaluation_areas
 from orpheus.learning.evaluation import bootstrap, classification
 from orpheus.semantics import cooccurrence
 from orpheus.tasks.report import svg
-from orpheus.tasks.report.html import Cell, Html, Section, bounded, escape, legend, number, table, warning
+from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table, warning
 from orpheus.tasks.report.material import Material
 from orpheus.tasks.report.sections import AREAS, signed
 from orpheus.tasks.tagging.scores import Scores

@@ -1,9 +1,10 @@
 """A retrieval run evaluated on one side of its split: metrics with intervals, and the table of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from orpheus.base.text_table import bounded, number
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -88,16 +89,12 @@ def table(result: Mapping[str, Any], split: str) -> str:
         if result.get(key):
             lines.append(f"{title:<{width}}  {'':>9}{_cells(result[key])}")
             if bounds.get(key):
-                shown = "  ".join(f"{m} {_bounds(bounds[key][m])}" for m in METRICS)
-                lines.append(f"{'95 % intervals':<{width}}  {shown}")
+                shown = "  ".join(f"{m} {bounded(result[key][m], bounds[key][m], 4)}" for m in METRICS)
+                lines.append(f"{'with 95 % intervals':<{width}}  {shown}")
     if result["left_out"]:
         lines.append(f"left out of the means (one kind of label only): {', '.join(result['left_out'])}")
     return "\n".join(lines)
 
 
 def _cells(row: Mapping[str, Any]) -> str:
-    return "".join("         –" if row[metric] is None else f"{row[metric]:>10.4f}" for metric in METRICS)
-
-
-def _bounds(pair: Sequence[float] | None) -> str:
-    return "–" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"
+    return "".join(f"{number(row[metric], 4):>10}" for metric in METRICS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.batches import random_access
+from orpheus.data.batches import random_access, windows
 from orpheus.data.items import tables
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
@@ -137,7 +137,7 @@ class Retriever:
             except DataError as error:
                 yield path, error
                 continue
-            yield path, embedding.embed_songs(self.model, spread(frames, window, count)[None], None)[0]
+            yield path, embedding.embed_songs(self.model, windows.spread(frames, window, count)[None], None)[0]
 
     def _need_audio(self, what: str, factors: Table | None = None) -> AudioSpec:
         if self.spec is None or (self.input_type == "hybrid" and factors is None):
@@ -193,12 +193,3 @@ class Retriever:
             return [], np.zeros((0, self.dimension), np.float32)
         rows = [embedding.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
         return list(table.ids), np.concatenate(rows)
-
-
-def spread(frames: np.ndarray, window: int, count: int) -> np.ndarray:
-    """(count, window, …) windows at equal distances, a short song padded with silence; as `pipeline.Cutter.spread`."""
-    if len(frames) < window:
-        frames = np.concatenate([frames, np.zeros((window - len(frames), *frames.shape[1:]), frames.dtype)])
-    room = len(frames) - window
-    starts = [number * room // (count - 1) for number in range(count)] if count > 1 else [room // 2]
-    return np.stack([frames[start : start + window] for start in starts])

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from orpheus.base.text_table import bounded
 from orpheus.errors import DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
@@ -101,7 +102,7 @@ def _cell(found: Sequence[dict], part: str, metric: str) -> str:
     values = [scores[part][metric] for scores in found if scores.get(part)]
     values = [value for value in values if value is not None]
     bounds = ((found[0].get("intervals") or {}).get(part) or {}).get(metric) if len(found) == 1 else None
-    return _spread(values) + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if values and bounds else "")
+    return bounded(values[0], bounds, 4) if values and bounds else _spread(values)
 
 
 def _spread(values: Sequence[float]) -> str:

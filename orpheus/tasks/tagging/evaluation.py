@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import csv_files, files
+from orpheus.base.text_table import bounded
 from orpheus.data.batches import epochs
 from orpheus.data.batches.windows import Windows
 from orpheus.errors import DataError
@@ -209,10 +210,8 @@ def _cells(row: Mapping[str, float | None], bounds: Mapping[str, Any] | None) ->
     """Both areas as fixed-width text, with brackets where there are bounds for the table."""
     cells = []
     for key in areas.AREAS:
-        text = f"{row[key]:7.4f}" if row[key] is not None else "      –"
-        if bounds and bounds.get(key):
-            text += " [{:.4f}, {:.4f}]".format(*bounds[key])
-        cells.append(text if bounds is None else f"{text:<25}")
+        text = " " + bounded(row[key], (bounds or {}).get(key), 4)
+        cells.append(f"{text:<{_width(bounds)}}")
     return cells
 
 

@@ -10,6 +10,7 @@ from sklearn import metrics
 from orpheus import evaluate, retrieve, train
 from orpheus.config import retrieval as config_retrieval
 from orpheus.data.batches import random_access
+from orpheus.data.batches.windows import spread
 from orpheus.data.items import tables
 from orpheus.data.records import format
 from orpheus.data.splits import search
@@ -21,7 +22,7 @@ from orpheus.runs.models import load_model
 from orpheus.tasks.retrieval import embedding
 from orpheus.tasks.retrieval.data import load_config, reopen_data
 from orpheus.tasks.retrieval.metrics import summarise
-from orpheus.tasks.retrieval.retriever import Retriever, spread
+from orpheus.tasks.retrieval.retriever import Retriever
 
 TAGS = ("calm", "angry", "piano", "drums", "old", "new")
 
