@@ -3,6 +3,8 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus.base import cli
@@ -10,6 +12,15 @@ from orpheus.errors import ConfigError, DataError
 from tools import _tracks
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a dictionary: what --help says of it, what adds its flags, and what makes and writes it."""
+
+    help: str
+    flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
 
 
 def parser() -> cli.Parser:
@@ -21,8 +32,23 @@ def parser() -> cli.Parser:
         example="python -m tools.cluster_tags kmeans --tags lastfm_tags.db --embedding glove glove.6B.200d.txt "
         "--threshold 100 500 --n-clusters 100 500",
     )
-    methods = result.add_subparsers(dest="method", required=True, metavar="{kmeans,npmi,skip-gram}", parser_class=_Sub)
-    kmeans = methods.add_parser("kmeans", help="k-means with normalised centroids over word vectors (Model 3)")
+    chosen = f"{{{','.join(METHODS)}}}"
+    methods = result.add_subparsers(dest="method", required=True, metavar=chosen, parser_class=_Sub)
+    for name, method in METHODS.items():
+        method.flags(methods.add_parser(name, help=method.help))
+    return result
+
+
+class _Sub(cli.Parser):
+    """A method's own parser: shows defaults, and -v stays with the command."""
+
+
+def body(arguments: argparse.Namespace) -> None:
+    """Run the chosen method."""
+    METHODS[arguments.method].run(arguments)
+
+
+def _kmeans_flags(kmeans: argparse.ArgumentParser) -> None:
     _tracks.add_source(kmeans.add_argument_group("tags of tracks"))
     how = kmeans.add_argument_group("clusters")
     kept = kmeans.add_argument_group("which clusters are kept")
@@ -57,42 +83,42 @@ def parser() -> cli.Parser:
         metavar="DIR",
         help="writes DIR/NAME/THRESHOLD_models/tags_dict_K.json",
     )
-    npmi = methods.add_parser(
-        "npmi", help="hierarchical clusters by normalised pointwise mutual information (Model 4.1)"
-    )
+    _start_flags(kmeans)
+
+
+def _npmi_flags(npmi: argparse.ArgumentParser) -> None:
     npmi.add_argument(
         "--linkage", choices=("average", "complete", "single"), default="average", help="distance of two clusters"
     )
-    skip = methods.add_parser("skip-gram", help="k-means of vectors learned from co-occurring tags (Model 4.2)")
+    _subgenre_flags(npmi)
+
+
+def _skip_gram_flags(skip: argparse.ArgumentParser) -> None:
     trained = skip.add_argument_group("vectors")
     trained.add_argument("--epochs", type=int, default=100, help="at most; training stops early")
     trained.add_argument("--patience", type=int, default=5, help="epochs without a better validation loss")
     trained.add_argument("--batch-size", type=int, default=256, help="samples per step")
     trained.add_argument("--learning-rate", type=float, default=1e-2, help="of Adam")
-    for sub in (npmi, skip):
-        _tracks.add_source(sub.add_argument_group("tags of tracks"))
-        sub.add_argument(
-            "--dictionary", type=Path, required=True, metavar="JSON", help="dictionary that holds the genres' clusters"
-        )
-        sub.add_argument(
-            "--genre-path", type=Path, metavar="DIR", help="genres.txt; without it every cluster counts as a genre"
-        )
-        sub.add_argument("--min-clusters", type=int, default=5, metavar="K", help="fewest clusters of a genre")
-        sub.add_argument("--max-clusters", type=int, default=20, metavar="K", help="most clusters of a genre")
-        sub.add_argument("--out", type=Path, metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json")
-    for sub in (kmeans, skip):
-        sub.add_argument("--n-init", type=int, default=60, metavar="N", help="starts of k-means")
-        sub.add_argument("--seed", type=int, default=0, help="same seed, same clusters")
-    return result
+    _subgenre_flags(skip)
+    _start_flags(skip)
 
 
-class _Sub(cli.Parser):
-    """A method's own parser: shows defaults, and -v stays with the command."""
+def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
+    _tracks.add_source(sub.add_argument_group("tags of tracks"))
+    sub.add_argument(
+        "--dictionary", type=Path, required=True, metavar="JSON", help="dictionary that holds the genres' clusters"
+    )
+    sub.add_argument(
+        "--genre-path", type=Path, metavar="DIR", help="genres.txt; without it every cluster counts as a genre"
+    )
+    sub.add_argument("--min-clusters", type=int, default=5, metavar="K", help="fewest clusters of a genre")
+    sub.add_argument("--max-clusters", type=int, default=20, metavar="K", help="most clusters of a genre")
+    sub.add_argument("--out", type=Path, metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json")
 
 
-def body(arguments: argparse.Namespace) -> None:
-    """Run the chosen method."""
-    (_kmeans if arguments.method == "kmeans" else _subgenres)(arguments)
+def _start_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--n-init", type=int, default=60, metavar="N", help="starts of k-means")
+    sub.add_argument("--seed", type=int, default=0, help="same seed, same clusters")
 
 
 def _kmeans(arguments: argparse.Namespace) -> None:
@@ -209,6 +235,15 @@ def _by_skip_gram(group, arguments: argparse.Namespace, k_range: tuple[int, int]
         "%s: %d samples, %d epochs, loss %.4f", group.genre, learned.samples, len(learned.loss), min(learned.loss)
     )
     return subgenres.by_vectors(group, learned.vectors, k_range=k_range, n_init=arguments.n_init, seed=arguments.seed)
+
+
+METHODS = {
+    "kmeans": Method("k-means with normalised centroids over word vectors (Model 3)", _kmeans_flags, _kmeans),
+    "npmi": Method(
+        "hierarchical clusters by normalised pointwise mutual information (Model 4.1)", _npmi_flags, _subgenres
+    ),
+    "skip-gram": Method("k-means of vectors learned from co-occurring tags (Model 4.2)", _skip_gram_flags, _subgenres),
+}
 
 
 def main(argv=None) -> int:

@@ -74,7 +74,15 @@ def hit_at(hit: np.ndarray, k: int) -> np.ndarray:
 
 
 def average_precision_at(hit: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """AP@k = Σ_{i≤k, i relevant} P@i / min(relevant, k), whose mean over users is MAP@k; ``(users,)``."""
+    """AP@k = Σ_{i≤k, i relevant} P@i / min(relevant, k), whose mean over users is MAP@k; ``(users,)``.
+
+    Retrieval ranks all songs for a tag, so its MAP has no cut-off: it is the mean of the average precision of
+    `areas.areas`, to which AP@k comes when k is the number of songs and no two scores are equal.
+
+    Example:
+        >>> average_precision_at(np.array([[True, False, True]]), np.array([2]), 3)
+        array([0.83333333])
+    """
     hit = hit[:, :k]
     precisions = np.cumsum(hit, axis=1) / np.arange(1, hit.shape[1] + 1)
     return _ratio((precisions * hit).sum(axis=1), np.minimum(relevant, k))
