@@ -6,6 +6,7 @@ The schema (http://millionsongdataset.com/lastfm/) has three tables: ``tids(tid)
 
 import contextlib
 import errno
+import logging
 import math
 import os
 import sqlite3
@@ -15,9 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from orpheus.base import files
+from orpheus.base import files, sqlite
 from orpheus.data.tags.spelling import spelling_key
 from orpheus.errors import DataError
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = {"tids": ("tid",), "tags": ("tag",), "tid_tag": ("tid", "tag", "val")}
 
@@ -55,11 +58,13 @@ class TagDatabase:
     Raises:
         DataError: the file is missing, is no SQLite database, lacks a table or column, or holds no tag at all.
 
-    Tags keep their case and Unicode; track ids are text.
+    Tags keep their case and Unicode; track ids are text. A name that is not UTF-8 keeps its bytes as escapes (``caf\\xe9``),
+    and a warning names its row. A statement has a time limit (`orpheus.base.sqlite.SECONDS`).
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        self._told: set[str] = set()
         if not self.path.is_file():
             raise DataError(
                 f"{path}: no such tag database (expected an SQLite file with the tables tids, tags, tid_tag)"
@@ -182,31 +187,62 @@ class TagDatabase:
 
     def _rows(self, min_val: float) -> Iterator[tuple[str, str, float]]:
         """As `rows`, from `min_val` up: the tables of names in memory, the large one streamed."""
-        tids = dict(self._query("SELECT rowid, tid FROM tids"))
-        tags = dict(self._query("SELECT rowid, tag FROM tags"))
+        tids, tags = self._names("tids", "tid"), self._names("tags", "tag")
         for tid, tag, val in self._query("SELECT tid, tag, val FROM tid_tag WHERE val >= ? ORDER BY tid", min_val):
             if tid not in tids or tag not in tags:
                 table, row = ("tids", tid) if tid not in tids else ("tags", tag)
                 raise DataError(
                     f"{self.path}: tid_tag points to row {row} of {table}, which is not there; copy it anew"
                 )
+            if not isinstance(val, float | int) or val == math.inf:
+                raise DataError(
+                    f"{self.path}: tag {tags[tag]!r} of track {tids[tid]!r} has val {val!r}; expected a finite number"
+                )
             yield tids[tid], tags[tag], val
 
+    def _names(self, table: str, column: str) -> dict[int, str]:
+        """Row → name of a table of names."""
+        names = dict(self._query(f"SELECT rowid, {column} FROM {table}"))
+        wrong = next((row for row, name in names.items() if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise DataError(f"{self.path}: row {wrong} of {table} is {names[wrong]!r}; expected text")
+        return names
+
     def _known(self, row: tuple, table: str) -> tuple:
-        """The row, unless it points to a name that `table` does not hold."""
-        if row[0] is None:
+        """A (name, number) that is one, unless it points to a name that `table` does not hold."""
+        name, number = row
+        if name is None:
             raise DataError(
                 f"{self.path}: tid_tag points to rows of {table} that are not there; copy the database anew"
+            )
+        if not isinstance(name, str) or not isinstance(number, int | float) or number == math.inf:
+            raise DataError(
+                f"{self.path}: {table} has {name!r}, with {number!r}; expected text, and a finite number as its weight"
             )
         return row
 
     def _query(self, statement: str, *values: object) -> Iterator[tuple]:
         """Rows of a statement, over a connection of its own."""
+        return sqlite.rows(self.path, statement, values, decode=self._decode)
+
+    def _decode(self, raw: bytes) -> str:
+        """A name; one that is not UTF-8 keeps its bytes as escapes and is told, with its row, once."""
         try:
-            with contextlib.closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-                yield from connection.execute(statement, values)
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path}: not a readable SQLite tag database ({error})") from None
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            name = raw.decode("utf-8", errors="backslashreplace")
+            if name not in self._told:
+                self._told.add(name)
+                log.warning("%s: %s is not UTF-8; it is read as %r", self.path, self._place(raw), name)
+            return name
+
+    def _place(self, raw: bytes) -> str:
+        """Table and row of a name."""
+        for table, column in (("tags", "tag"), ("tids", "tid")):
+            statement = f"SELECT rowid FROM {table} WHERE CAST({column} AS BLOB) = ? LIMIT 1"
+            for (row,) in sqlite.rows(self.path, statement, (raw,)):
+                return f"row {row} of {table}"
+        return "a text"
 
 
 def _fill(

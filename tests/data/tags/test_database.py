@@ -214,3 +214,60 @@ def test_real_database_against_a_plain_loop(shared):
     assert {(track_id, tag) for track_id, names in every.items() for tag in names} == set(pairs)
     tag = database.popularity()[0][0]
     assert set(database.tracks_of(tag)) == {track_id for track_id, name in pairs if name == tag}
+
+
+def filled(path, *, tags="('rock'), ('jazz')", tids="('a'), ('b')", rows="(1, 1, 50), (2, 2, 100)", more="", drop=""):
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE tids (tid TEXT PRIMARY KEY); CREATE TABLE tags (tag TEXT PRIMARY KEY);"
+        "CREATE TABLE tid_tag (tid INT, tag INT, val FLOAT);"
+        f"INSERT INTO tids VALUES {tids}; INSERT INTO tags VALUES {tags}; INSERT INTO tid_tag VALUES {rows};"
+        + (f"DROP TABLE {drop};" if drop else "")
+        + more
+    )
+    connection.close()
+    return TagDatabase(path)
+
+
+def test_a_tag_that_is_not_utf8_names_its_row_and_leaves_the_others(tmp_path, caplog):
+    database = filled(tmp_path / "x.db", tags="('rock'), (CAST(x'636166e9' AS TEXT))")
+    assert database.popularity() == [("caf\\xe9", 1), ("rock", 1)]
+    assert database.tags_of_all() == {"a": ["rock"], "b": ["caf\\xe9"]}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'x.db'}: row 2 of tags is not UTF-8; it is read as 'caf\\\\xe9'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tags": "('rock'), (x'00ff')"}, r"(tags has|row 2 of tags is) b'\\x00\\xff'"),
+        ({"rows": "(1, 1, 'much')"}, "tag 'rock' of track 'a' has val 'much'; expected a finite number"),
+        ({"rows": "(1, 1, 9e999)"}, "has val inf"),
+    ],
+)
+def test_values_that_are_no_names_and_weights(tmp_path, changes, message):
+    database = filled(tmp_path / "x.db", **changes)
+    for ask in (database.popularity, database.tags_of_all) if "tags" in changes else (database.tags_of_all,):
+        with pytest.raises(DataError, match=message):
+            ask()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+
+
+def test_a_view_that_never_ends_is_refused(tmp_path, monkeypatch):
+    view = f"CREATE VIEW tids AS {ENDLESS} SELECT i AS rowid, 't' || i AS tid FROM n;"
+    database = filled(tmp_path / "rows.db", drop="tids", more=view)
+    with pytest.raises(DataError, match=r"gives more than \d+ rows, as many as it has bytes"):
+        database.tags_of_all()
+    monkeypatch.setattr("orpheus.base.sqlite.SECONDS", 0.2)
+    view = f"CREATE VIEW tid_tag AS {ENDLESS} SELECT i AS tid, 1 AS tag, 1.0 AS val FROM n;"
+    database = filled(tmp_path / "time.db", drop="tid_tag", more=view)
+    with pytest.raises(DataError, match="a statement took more than 0 s; is one of its tables a view that never ends"):
+        database.popularity()
+
+
+def test_a_view_that_ends_is_a_table(tmp_path):
+    more = "CREATE VIEW tags AS SELECT 1 AS rowid, 'rock' AS tag UNION SELECT 2, 'jazz';"
+    assert filled(tmp_path / "x.db", drop="tags", more=more).tags_of_all() == {"a": ["rock"], "b": ["jazz"]}
