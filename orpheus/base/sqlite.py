@@ -10,6 +10,7 @@ from pathlib import Path
 from orpheus.errors import DataError
 
 SECONDS = 15.0  # between two rows, and one more per megabyte of the file; the largest real one needs a tenth
+ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter of a message that quotes a damaged file
 _LONGEST = 64 << 20  # bytes of a value
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock, some milliseconds
 
@@ -54,7 +55,7 @@ def rows(
                     )
                 yield row
                 end = time.monotonic() + limit
-    except sqlite3.Error as error:
+    except ERRORS as error:
         if "interrupted" in str(error):
             raise DataError(
                 f"{path}: a statement took more than {limit:.0f} s; is one of its tables a view that never ends? Copy it "

@@ -6,6 +6,7 @@ through is not a constant that fits any data: after building, the least number i
 """
 
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from orpheus.errors import DataError
 EXACT_UP_TO = 50_000  # vectors; of 256 dimensions an exact search of so many takes some 5 ms on one core
 RECALL = 0.98  # of the 10 nearest, on the calibrating queries; above the 0.95 that is promised for others
 _NEIGHBOURS, _QUERIES = 10, 256
+_MARK = b"orpheus crc32 "
 _BLOCK = 1 << 16  # vectors compared at once while calibrating
 
 
@@ -135,9 +137,17 @@ class Nearest:
         return ids, scores
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write one file that faiss reads; it appears under its name only when complete."""
+        """Write one file that faiss reads, a checksum behind it; it appears under its name only when complete."""
+        total = 0
+
+        def write(block: bytes) -> None:
+            nonlocal total
+            total = zlib.crc32(block, total)
+            file.write(block)
+
         with files.atomic(path, "wb") as file:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]
+            file.write(_checksum(total))
 
     @classmethod
     def load(cls, path: str | os.PathLike, dimension: int, **options) -> "Nearest":
@@ -149,6 +159,7 @@ class Nearest:
         path = Path(path)
         if not path.is_file():
             raise DataError(f"{path}: no such file")
+        _check_sum(path)  # faiss believes the sizes that a file names, and takes as much memory
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
@@ -263,6 +274,28 @@ class Nearest:
         else:
             rows = faiss.downcast_index(self._index.index).reconstruct_n(0, len(self))
         return rows[np.argsort(self._stored_ids(), kind="stable")]
+
+
+def _checksum(total: int) -> bytes:
+    """What stands behind an index."""
+    return _MARK + total.to_bytes(4, "little")
+
+
+def _check_sum(path: Path) -> None:
+    """Refuse a file that is not as it was written."""
+    total, held = 0, b""
+    length = len(_checksum(0))
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                held += block
+                total, held = zlib.crc32(held[:-length], total), held[-length:]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if held != _checksum(total):
+        raise DataError(
+            f"{path}: not an index that faiss can read (its checksum is wrong, or it is of an older orpheus)"
+        )
 
 
 def _probing(lists: int) -> Any:

@@ -82,7 +82,7 @@ class SongIndex:
             raise DataError(f"{folder}: no such index; make one with python -m orpheus.retrieve index")
         self._store = SongStore(self.folder / STORE)
         self.about = self._store.about()
-        self.dimension = int(self.about["dimension"])
+        self.dimension = self._store.dimension
         self._run = Path(run).expanduser() if run is not None else Path(self.about["run"])
         self._retriever: Retriever | None = None
         self._whole: Path | None = None  # the file of vectors that is known to be good

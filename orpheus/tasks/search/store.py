@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from orpheus.base import files, schema, sqlite
 from orpheus.errors import DataError
 
 VERSION = 1
@@ -28,6 +30,19 @@ CREATE INDEX of_hash ON songs (hash);
 CREATE INDEX of_path ON songs (path);
 CREATE TABLE tags (name TEXT PRIMARY KEY, vector BLOB NOT NULL);
 """
+
+
+_TABLES = {  # column → type and whether it is the key, as SQLite has them
+    "about": {"key": ("TEXT", 1), "value": ("TEXT", 0)},
+    "songs": {
+        "number": ("INTEGER", 1), "vector": ("BLOB", 0),
+        **dict.fromkeys(("id", "source", "path", "hash", "stat", "tags"), ("TEXT", 0)),
+    },
+    "tags": {"name": ("TEXT", 1), "vector": ("BLOB", 0)},
+}  # fmt: skip
+_LARGEST = 1 << 16  # dimensions
+_NAMES = TypeAdapter(list[str])
+_CURE = "index the songs again into a new folder"
 
 
 @dataclass(frozen=True)
@@ -88,10 +103,11 @@ class SongStore:
                 self._db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
                 self._db.execute("COMMIT")
             version = self.about().get("version")
-        except sqlite3.DatabaseError as error:
+        except sqlite.ERRORS as error:
             raise DataError(f"{self.path}: not an index of songs ({error})") from None
         if version != str(VERSION):
             raise DataError(f"{self.path}: version {version}, this orpheus reads {VERSION}; index the songs again")
+        self.dimension = self._check()
 
     def close(self) -> None:
         """Close the file; what was put is kept."""
@@ -99,15 +115,16 @@ class SongStore:
 
     def about(self) -> dict[str, str]:
         """What the store says of itself."""
-        return dict(self._db.execute("SELECT key, value FROM about"))
+        return dict(self._ask("SELECT key, value FROM about"))
 
     @property
     def revision(self) -> int:
         """Rises with every change of vectors."""
-        return int(self._db.execute("SELECT value FROM about WHERE key = 'revision'").fetchone()[0])
+        ((value,),) = self._ask("SELECT value FROM about WHERE key = 'revision'")
+        return int(value)
 
     def __len__(self) -> int:
-        return self._db.execute("SELECT COUNT(*) FROM songs").fetchone()[0]
+        return next(self._ask("SELECT COUNT(*) FROM songs"))[0]
 
     def put(self, songs: Iterable[Song]) -> None:
         """Add songs, or replace those with their ids: all of them or, where it fails, none."""
@@ -155,13 +172,13 @@ class SongStore:
         if folder is not None:
             below = folder.rstrip(os.sep) + os.sep
             where, values = f"{where} AND path >= ? AND path < ?", [source, below, below[:-1] + chr(ord(os.sep) + 1)]
-        rows = self._db.execute(f"SELECT id, path, hash, stat FROM songs WHERE {where} ORDER BY number", values)
+        rows = self._ask(f"SELECT id, path, hash, stat FROM songs WHERE {where} ORDER BY number", values)
         return {song: Known(*rest) for song, *rest in rows}
 
     def vector_of_content(self, digest: str) -> np.ndarray | None:
         """The vector of any song with this content."""
-        row = self._db.execute("SELECT vector FROM songs WHERE hash = ? LIMIT 1", (digest,)).fetchone()
-        return _vector(row[0]) if row else None
+        rows = self._ask("SELECT id, vector FROM songs WHERE hash = ? LIMIT 1", (digest,))
+        return next((self._vector(*row) for row in rows), None)
 
     def find(self, id_or_path: str) -> Song | None:
         """The song with this id, or else the first whose audio is at this path."""
@@ -173,7 +190,7 @@ class SongStore:
 
     def numbers(self) -> np.ndarray:
         """The numbers of all songs, int64, rising."""
-        rows = self._db.execute("SELECT number FROM songs ORDER BY number")
+        rows = self._ask("SELECT number FROM songs ORDER BY number")
         return np.fromiter((row[0] for row in rows), np.int64)
 
     def songs(self, numbers: Sequence[int]) -> list[Song]:
@@ -189,21 +206,19 @@ class SongStore:
         result = np.empty((len(numbers), dimension), np.float32)
         if len(numbers):
             wanted = set(numbers.tolist())
-            query = "SELECT number, vector FROM songs WHERE number BETWEEN ? AND ? ORDER BY number"
-            rows = self._db.execute(query, (int(numbers[0]), int(numbers[-1])))
-            for place, blob in enumerate(vector for number, vector in rows if number in wanted):
-                result[place] = _vector(blob)
+            query = "SELECT number, id, vector FROM songs WHERE number BETWEEN ? AND ? ORDER BY number"
+            rows = self._ask(query, (int(numbers[0]), int(numbers[-1])))
+            for place, (song, blob) in enumerate(rest for number, *rest in rows if number in wanted):
+                result[place] = self._vector(song, blob)
         return result
 
     def ids(self, limit: int) -> list[str]:
         """The first ids by number."""
-        return [row[0] for row in self._db.execute("SELECT id FROM songs ORDER BY number LIMIT ?", (limit,))]
+        return [row[0] for row in self._ask("SELECT id FROM songs ORDER BY number LIMIT ?", (limit,))]
 
     def tag_counts(self) -> dict[str, int]:
         """Tag → songs that have it."""
-        rows = self._db.execute(
-            "SELECT value, COUNT(*) FROM songs, json_each(songs.tags) GROUP BY value ORDER BY value"
-        )
+        rows = self._ask("SELECT value, COUNT(*) FROM songs, json_each(songs.tags) GROUP BY value ORDER BY value")
         return dict(rows)
 
     def put_tags(self, names: Sequence[str], vectors: np.ndarray) -> None:
@@ -214,12 +229,73 @@ class SongStore:
 
     def tag_vectors(self) -> dict[str, np.ndarray]:
         """Tag → its vector, in the order of their names."""
-        return {name: _vector(blob) for name, blob in self._db.execute("SELECT name, vector FROM tags ORDER BY name")}
+        rows = self._ask("SELECT name, vector FROM tags ORDER BY name")
+        return {name: self._vector(name, blob) for name, blob in rows}
 
     def _songs(self, where: str, values: Sequence) -> Iterator[Song]:
         columns = "id, vector, tags, source, path, hash, stat, number"
-        for song, blob, tags, *rest in self._db.execute(f"SELECT {columns} FROM songs {where}", values):
-            yield Song(song, _vector(blob), tuple(json.loads(tags)), *rest)
+        for song, blob, tags, *rest in self._ask(f"SELECT {columns} FROM songs {where}", values):
+            yield Song(song, self._vector(song, blob), self._tags(song, tags), *rest)
+
+    def _ask(self, statement: str, values: Sequence = ()) -> Iterator[tuple]:
+        """Rows of a SELECT.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            yield from self._db.execute(statement, values)
+        except sqlite.ERRORS as error:
+            raise DataError(f"{self.path}: not an index of songs, or damaged ({error}); {_CURE}") from None
+
+    def _check(self) -> int:
+        """Refuse a file whose tables or description are not those of an index; returns the dimension of its vectors."""
+        for table, columns in _TABLES.items():
+            kinds = [kind for (kind,) in self._ask("SELECT type FROM sqlite_master WHERE name = ?", (table,))]
+            found = {row[1]: (row[2], row[5]) for row in self._ask(f"PRAGMA table_info({table})")}
+            if kinds != ["table"] or any(found.get(name) != kind for name, kind in columns.items()):
+                raise DataError(f"{self.path}: its table {table} is not an index's; {_CURE}")
+        about = self.about()
+        wrong = [key for key in ("run", "identity", "input_type") if not isinstance(about.get(key), str)]
+        for key in ("revision", "dimension"):
+            if not (
+                isinstance(about.get(key), str)
+                and about[key].isascii()
+                and about[key].isdigit()
+                and len(about[key]) < 19
+            ):
+                wrong.append(key)
+        if wrong or not 0 < int(about["dimension"]) <= _LARGEST:
+            key = wrong[0] if wrong else "dimension"
+            raise DataError(f"{self.path}: says {key}={about.get(key)!r} of itself; {_CURE}")
+        self._tags("training_tags", about.get("training_tags"))
+        return int(about["dimension"])
+
+    def _vector(self, name: str, blob: object) -> np.ndarray:
+        """The vector of a row.
+
+        Raises:
+            DataError: it has another length, or a number of it is not finite.
+        """
+        if not isinstance(name, str) or not isinstance(blob, bytes) or len(blob) != 4 * self.dimension:
+            size = len(blob) if isinstance(blob, bytes) else repr(blob)
+            raise DataError(f"{self.path}: {name!r} has a vector of {size} bytes, not {4 * self.dimension}; {_CURE}")
+        vector = np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
+        if not np.isfinite(vector).all():
+            raise DataError(f"{self.path}: a number of the vector of {name!r} is not finite; {_CURE}")
+        return vector
+
+    def _tags(self, name: str, text: object) -> tuple[str, ...]:
+        """The tags of a row.
+
+        Raises:
+            DataError: they are no list of text.
+        """
+        source = f"{self.path}: tags of {name!r}"
+        if not isinstance(text, str):
+            raise DataError(f"{source} are {text!r}; {_CURE}")
+        names: list[str] = schema.check(_NAMES, files.parse_json(text, source), source)
+        return tuple(names)
 
     def _revise(self) -> None:
         self._db.execute("UPDATE about SET value = value + 1 WHERE key = 'revision'")
@@ -240,16 +316,14 @@ class _Transaction:
         except sqlite3.OperationalError as error:
             raise DataError(f"{self._path}: cannot be written ({error}); is another process indexing?") from None
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def __exit__(self, kind: type | None, error: object, _: object) -> None:
         self._db.execute("ROLLBACK" if kind else "COMMIT")
+        if kind is not None and issubclass(kind, sqlite.ERRORS):
+            raise DataError(f"{self._path}: cannot be changed ({error}); {_CURE}") from None
 
 
 def _bytes(vector: np.ndarray) -> bytes:
     return np.ascontiguousarray(vector, "<f4").tobytes()
-
-
-def _vector(blob: bytes) -> np.ndarray:
-    return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
 
 
 def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -151,3 +151,15 @@ def test_bad_input(tmp_path):
         Nearest.load(tmp_path / "bad.faiss", 4)
     with pytest.raises(DataError, match="no such file"):
         Nearest.load(tmp_path / "none.faiss", 4)
+
+
+def test_a_changed_byte_is_found_before_faiss_reads(tmp_path):
+    index = Nearest(4)
+    index.add([1, 2, 3], np.eye(4, dtype=np.float32)[:3])
+    index.save(tmp_path / "x.faiss")
+    assert len(Nearest.load(tmp_path / "x.faiss", 4)) == 3
+    content = (tmp_path / "x.faiss").read_bytes()
+    for spoilt in (content[:-1], content[:40] + b"\xff" + content[41:], content + b"x", content[:-18], b""):
+        (tmp_path / "x.faiss").write_bytes(spoilt)
+        with pytest.raises(DataError, match="its checksum is wrong"):
+            Nearest.load(tmp_path / "x.faiss", 4)
