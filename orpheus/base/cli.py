@@ -19,6 +19,8 @@ from orpheus.errors import ConfigError, DataError
 
 # "I0000 00:00:1795613859.600840   26152 port.cc:153] …", and what absl says before its first such line.
 _LIBRARY_LOG = re.compile(rb"[IWE]\d{4} \d\d:\d\d:[\d.]+ |WARNING: All log messages before absl::InitializeLog")
+# Each makes one line of an error of a library below that a user can do something about, or None of others.
+EXPLAINERS: list[Callable[[BaseException], DataError | None]] = []
 EXIT_OK, EXIT_PARTIAL, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -108,6 +110,11 @@ def _run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv
         return _fail(
             command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; free some space or write elsewhere"
         )
+    except Exception as error:
+        explained = next((found for explain in EXPLAINERS if (found := explain(error)) is not None), None)
+        if explained is None:
+            raise
+        return _fail(command, str(explained))
     except KeyboardInterrupt:
         print(f"{command.prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orpheus.data.records import damage
 from orpheus.data.records.format import Catalogue
 from orpheus.data.tags.targets import TagTargets
 
@@ -16,6 +17,9 @@ class Part:
     shards: tuple[str, ...]
     targets: TagTargets
     database: int = 0
+
+    def __post_init__(self):
+        damage.watch(self.catalogue)
 
     def kept(self) -> list[list[bool]]:
         """Per shard and record: whether the track has a tag of any class."""

@@ -19,7 +19,6 @@ from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
 
 AUTOTUNE = tf.data.AUTOTUNE
-_HEAD, _FOOT = 12, 4  # bytes around a record: its length and that length's checksum; the record's checksum
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Song:
     """A record and where it lies."""
 
     row: Row
-    offset: int  # of its first byte in the shard
-    after: int  # bytes of the shard behind it
+    offset: int  # of its first byte in the shard, which is that of its length
 
 
 def locate(catalogue: Catalogue) -> dict[str, Song]:
@@ -48,13 +46,12 @@ def locate(catalogue: Catalogue) -> dict[str, Song]:
         path = catalogue.paths([shard])[0]
         if problem := format.wrong_size(path, rows):
             raise DataError(f"{path}: {problem}; copy it again")
-        begin, total = 0, format.shard_bytes(row.bytes for row in rows)
+        begin = 0
         for row in rows:
             if row.track_id in songs:
                 raise DataError(f"{catalogue.folder}: track id {row.track_id!r} comes twice; ids must be unique")
-            end = begin + _HEAD + row.bytes + _FOOT
-            songs[row.track_id] = Song(row, begin + _HEAD, total - end + _FOOT)
-            begin = end
+            songs[row.track_id] = Song(row, begin)
+            begin += format.shard_bytes([row.bytes])
     return songs
 
 
@@ -75,16 +72,19 @@ class Audio:
         self._folder = catalogue.folder
         paths = [path for song in songs for path in catalogue.paths([song.row.shard])]
         self._paths = tf.constant(paths, tf.string, shape=(len(paths),))
-        places = [(song.offset, song.row.bytes, song.after) for song in songs]
-        self._places = tf.constant(np.array(places, np.int64).reshape(-1, 3))
+        self._offsets = tf.constant([song.offset for song in songs], tf.int64, shape=(len(songs),))
 
     def record(self, song: tf.Tensor) -> tf.Tensor:
-        """The serialised record of one song."""
-        offset, size, after = tf.unstack(tf.gather(self._places, song))
+        """The serialised record of one song; its checksums are compared, as in reading a shard from its start."""
+        offset = tf.gather(self._offsets, song)
         path = storage.tensorflow_path_in_graph(tf.gather(self._paths, song), self._folder)
-        # Of its one record this data set reads just the bytes; a buffer would read ahead.
-        found = tf.data.FixedLengthRecordDataset(path, size, header_bytes=offset, footer_bytes=after, buffer_size=0)
-        return found.get_single_element()
+        # tf.data has no public way to begin within a file. A buffer would read ahead of the one record that is wanted.
+        shard = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[path], compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=[offset]
+        )
+        one = {"output_types": [tf.string], "output_shapes": [[]]}
+        first = tf.raw_ops.TakeDataset(input_dataset=shard, count=tf.constant(1, tf.int64), **one)
+        return tf.raw_ops.DatasetToSingleElement(dataset=first, **one)[0]
 
     def random(self, batches: tf.data.Dataset, shape: tuple[int, int]) -> tf.data.Dataset:
         """Windows at random places: batches of ((batch, songs) numbers, seed) → (batch, songs, …) windows."""
