@@ -23,7 +23,7 @@ class _SplitFile(schema.Schema):
     train: list[str]
     valid: list[str]
     test: list[str]
-    tags: dict[str, list[int]] | None = None
+    tags: dict[str, list[int]] | list[str] | None = None
 
 
 @dataclass(frozen=True)
