@@ -12,6 +12,7 @@ import tensorflow as tf
 from orpheus import models
 from orpheus.errors import ConfigError
 from orpheus.models import FRONTENDS, towers
+from tests.conftest import ROOT
 
 # The others take the battery with the slow tests, in CI.
 QUICK = ("log-mel-spectrogram", "fcn", "crnn", "short-chunk", "sample-level")
@@ -133,6 +134,67 @@ def test_mixed_precision_trains_and_stays_close(name, policy):
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=128)
     assert np.isfinite(train_step(model, optimizer, audio, np.ones((2, 7), "float32")))
     assert np.isfinite(model(audio, training=False)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_xla_gives_the_same_gradients(name):
+    """Within a share of the whole gradient: sums run in another order, and near ties of a maximum may fall otherwise.
+
+    An untrained network of Pons' waveforms is chaotic: without XLA, its gradient moves by 2 % when the input does by 1e-5.
+    """
+    model, audio = small(name, dropout=0.0), stored(name, batch=6)
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x, training=True)))
+        return tape.gradient(loss, model.trainable_variables)
+
+    compiled, plain = tf.function(gradients, jit_compile=True)(audio), gradients(audio)
+    bound = 0.1 if name == "waveform" else 0.02
+    total = np.sqrt(sum(np.sum(np.square(one)) for one in plain))
+    difference = np.sqrt(sum(np.sum(np.square(a - b)) for a, b in zip(compiled, plain, strict=True)))
+    assert difference <= bound * total and total > 1e-4
+
+
+REPLICAS = """
+import sys, keras, numpy as np, tensorflow as tf
+from orpheus import models
+from tests.models.test_networks import small, stored
+
+cpu, one = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [one, one])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+def gradients(model, audio, tags):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(keras.ops.binary_crossentropy(tags, model(audio, training=True))) / 28
+    return tape.gradient(loss, model.trainable_variables)
+
+for name in sys.argv[1:]:
+    audio = stored(name).astype("float32")
+    tags = np.random.default_rng(1).integers(0, 2, (4, 7)).astype("float32")
+    expected = gradients(small(name, dropout=0.0), audio, tags)
+    with strategy.scope():
+        model = small(name, dropout=0.0, synchronized=True)
+    def both(audio, tags):
+        return tf.distribute.get_replica_context().all_reduce("sum", gradients(model, audio, tags))
+    halves = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices((audio, tags)).batch(4))
+    found = tf.function(lambda audio, tags: strategy.run(both, (audio, tags)))(*next(iter(halves)))
+    found = [strategy.experimental_local_results(value)[0] for value in found]
+    difference = np.sqrt(sum(np.sum(np.square(a - b)) for a, b in zip(found, expected)))
+    size = np.sqrt(sum(np.sum(np.square(b)) for b in expected))
+    assert difference < 5e-3 * size, (name, difference, size)
+    print(name)
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_have_the_gradients_of_one():
+    """With synchronised statistics; in a process of its own, whose processor is split in two."""
+    names = ["crnn", "self-attention", "harmonic"]
+    done = subprocess.run([sys.executable, "-c", REPLICAS, *names], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == names, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("name", NAMES)
