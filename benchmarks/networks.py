@@ -13,6 +13,7 @@ import json
 import resource
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class Measured:
         multiply_adds: Of one window's forward pass.
         steps: Windows per second of training, one value a round.
         inference: Windows per second without training, one value a round.
+        core_seconds: Processor time of one window's training and of its inference, on all cores together (on a CPU),
+            which says more than the wall clock where others use the machine.
         memory: Peak of the process in bytes, TensorFlow's own 0.5 GB included.
     """
 
@@ -43,6 +46,7 @@ class Measured:
     multiply_adds: int
     steps: list[float]
     inference: list[float]
+    core_seconds: tuple[float, float]
     memory: int
 
 
@@ -100,17 +104,18 @@ def chosen(names: list[str] | None) -> list[str]:
 def table(found: dict[str, Measured]) -> str:
     """All measurements as a markdown table: medians, least and most in brackets."""
     lines = [
-        "| network | window | parameters | multiply-adds | training | inference | memory |",
-        "|---|---|---|---|---|---|---|",
+        "| network | window | parameters | multiply-adds | training | inference | core-seconds a minute of audio, training / inference | memory |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, one in found.items():
         speeds = []
         for values in (one.steps, one.inference):
             audio = statistics.median(values) * one.seconds
             speeds.append(f"{common.spread(values)} windows/s, {audio:,.0f} s of audio/s")
+        costs = [f"{seconds * 60 / one.seconds:.3g}" for seconds in one.core_seconds]
         lines.append(
             f"| {name} | {one.seconds:.3g} s | {one.parameters / 1e6:.2f} M | {one.multiply_adds / 1e9:.3g} G | "
-            f"{' | '.join(speeds)} | {one.memory / 1e9:.1f} GB |"
+            f"{' | '.join(speeds)} | {' / '.join(costs)} | {one.memory / 1e9:.1f} GB |"
         )
     return "\n".join(lines)
 
@@ -146,20 +151,25 @@ def measured(name: str, batch_size: int, repeats: int, seconds: float | None) ->
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
-    inference = _rates(lambda: float(infer()), batch_size, repeats)
-    steps = _rates(lambda: float(step()), batch_size, repeats)
+    inference, inference_cost = _rates(lambda: float(infer()), batch_size, repeats)
+    steps, cost = _rates(lambda: float(step()), batch_size, repeats)
     return Measured(
         spec.seconds(shape[0]),
         sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         multiply_adds(model),
         steps,
         inference,
+        (cost, inference_cost),
         1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )
 
 
-def _rates(step: Callable[[], Any], amount: int, repeats: int) -> list[float]:
-    return common.interleaved({"": common.Candidate(step, amount, repeats)})[""]
+def _rates(step: Callable[[], Any], amount: int, repeats: int) -> tuple[list[float], float]:
+    """Work per second in every round, and processor seconds per unit of work over all of them."""
+    step()  # traces the graph
+    began = time.process_time()
+    rates = common.interleaved({"": common.Candidate(step, amount, repeats)})[""]
+    return rates, (time.process_time() - began) / (amount * (repeats + 1))
 
 
 def multiply_adds(model) -> int:
