@@ -42,8 +42,7 @@ class Table:
             rows = self.matrix.shape[0]
             raise DataError(f"{self.name}: {rows} rows, but its index has {len(self.ids)} ids; write both again")
         if len(self._row) != len(self.ids):
-            seen: set[str] = set()
-            twice = next(item for item in self.ids if item in seen or seen.add(item))
+            twice = next(item for number, item in enumerate(self.ids) if self._row[item] != number)
             raise DataError(f"{self.name}: id {twice!r} comes twice; ids must be unique")
 
     def __len__(self) -> int:

@@ -61,7 +61,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.others, self.monitor, self.writes = run, list(others), monitor, writes
         self.sign = 1.0 if mode == "max" else -1.0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, float | None]] = []
         self.best, self.best_epoch = -math.inf, None
         self.restored: dict | None = None
 
@@ -89,13 +89,14 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.run is None or not self.writes:
             return
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        values = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        values = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         self.history.append({"epoch": epoch + 1, **values})
         score = values.get(self.monitor)
-        better = score is not None and self.sign * score > self.best
+        gain = -math.inf if score is None else self.sign * score
+        better = gain > self.best
         if better:
-            self.best, self.best_epoch = self.sign * score, epoch + 1
+            self.best, self.best_epoch = gain, epoch + 1
         path = self.run.start_checkpoint()
         self.model.save_weights(path / WEIGHTS)
         files.write_json(path / "state.json", self._state())

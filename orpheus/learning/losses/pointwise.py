@@ -93,11 +93,11 @@ class EmbeddingAwareCrossentropy(keras.losses.Loss):
         """1 − the cosine with the nearest true label, ``(batch, classes)``; 0 for true labels and where undefined."""
         usable = ops.logical_and(y_true > 0, ops.convert_to_tensor(self._known))
         bias = ops.where(usable, 0.0, ops.cast(_NONE, "float32"))  # (batch, classes)
-        nearest = None
+        nearest = ops.full_like(bias, 2 * _NONE)
         for start in range(0, len(self.similarity), _BLOCK):
             part = slice(start, start + _BLOCK)
             block = ops.max(bias[:, None, part] + self._cosines[None, :, part], axis=-1)
-            nearest = block if nearest is None else ops.maximum(nearest, block)
+            nearest = ops.maximum(nearest, block)
         defined = ops.logical_and(nearest > _NONE / 2, ops.convert_to_tensor(self._known))
         extra = ops.where(ops.logical_and(defined, y_true <= 0), 1 - nearest, 0.0)
         return ops.cast(ops.stop_gradient(extra), self.dtype)
