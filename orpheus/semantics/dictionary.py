@@ -102,11 +102,6 @@ class Dictionary:
             for name, cluster in zip(names, self.clusters, strict=True)
         )
 
-    @property
-    def top_tags(self) -> tuple[str, ...]:
-        """The most frequent tag of each column."""
-        return tuple(tags[0] for tags in self.clusters.values())
-
     def keep_clusters_with(self, tags: Iterable[str]) -> "Dictionary":
         """Only the clusters that hold at least one of `tags`.
 

@@ -23,7 +23,6 @@ def test_columns_are_positions_in_the_sorted_list_of_clusters(example):
     assert list(example.clusters) == [3, 7, 58, 90]
     assert example.mapping == {"jazz": 0, "rock": 2, "Rock": 2, "lone": 3, "日本語": 1, "Trip Hop": 1, "indie, rock": 2}
     assert example.names == ("jazz", "日本語, Trip Hop", "rock, Rock, indie, rock", "lone")
-    assert example.top_tags == ("jazz", "日本語", "rock", "lone")
 
 
 def test_names_of_columns_differ_even_where_tags_hold_commas():

@@ -124,14 +124,6 @@ def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dat
     return windows_of_tracks.batch(batch_size).prefetch(AUTOTUNE)
 
 
-def window_starts(length: int, window: int) -> list[int]:
-    """First frames of the windows of a track of `length` frames: consecutive, the last one ending with the track."""
-    if length <= window:
-        return [0]
-    starts = list(range(0, length - window + 1, window))
-    return starts if starts[-1] + window == length else [*starts, length - window]
-
-
 def _mixed_seed(seed: int, epoch: tf.Tensor, stream: int) -> tf.Tensor:
     """One int64 out of (seed, epoch, stream), for ops that take a single seed."""
     key = tf.stack([tf.constant(seed, tf.int64) * 4 + stream, epoch])

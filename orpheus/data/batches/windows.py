@@ -64,7 +64,7 @@ class Cutter:
         return self._slice(audio, first, length, start), self.columns.multi_hot(tags)
 
     def consecutive(self, record: tf.Tensor) -> tf.Tensor:
-        """All windows of one record, (windows, …), as `window_starts` places them."""
+        """All windows of one record, (windows, …): consecutive, the last one ending with the track."""
         length = self._parse(record[tf.newaxis])[2][0]
         count = tf.maximum((length + self.window - 1) // self.window, 1)
         return self._at(record, tf.maximum(tf.minimum(tf.range(count) * self.window, length - self.window), 0))

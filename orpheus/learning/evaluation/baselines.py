@@ -34,7 +34,11 @@ def expected_listeners(
 ) -> np.ndarray:
     """Mean number of listeners of the `k` training items most like each test item, weighted by cosine, float32 (items,).
 
-    Arguments as in `nearest_neighbours`.
+    Args:
+        train_features: As of `neighbours`.
+        test_features: As of `neighbours`.
+        train_counts: (training items, users); above zero is heard.
+        k: As of `neighbours`.
     """
     listeners = np.diff(scipy.sparse.csr_matrix(train_counts).indptr).astype(np.float32)
     weights = neighbours(train_features, test_features, len(listeners), k)
@@ -42,46 +46,11 @@ def expected_listeners(
     return np.divide(weights @ listeners, total, out=np.zeros(len(total), np.float32), where=total > 0)
 
 
-def nearest_neighbours(
-    train_features, test_features, train_counts: scipy.sparse.spmatrix, *, k: int = 100, block: int = 1024
-) -> np.ndarray:
-    """Score of a user and an unheard item: Σ of cosine similarities of the `k` most similar items, as far as heard.
-
-    Args:
-        train_features: (training items, features), dense or sparse.
-        test_features: (test items, features).
-        train_counts: (training items, users); above zero is heard.
-        k: Neighbours of each test item; at most all training items are taken.
-        block: Test items compared at a time; memory is block × training items × 4 bytes.
-
-    Returns:
-        (test items, users). Neighbours of negative similarity count as 0.
-
-    Raises:
-        DataError: sizes do not fit.
-    """
-    heard = scipy.sparse.csr_matrix(train_counts, dtype=np.float32, copy=True)
-    heard.data[:] = heard.data > 0
-    weights = neighbours(train_features, test_features, heard.shape[0], k, block)
-    return np.asarray((weights @ heard).todense(), dtype=np.float32)
-
-
-def factor_scores(items: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """Item factors · user factors. With factors of a factorisation that has seen the items: the upper bound.
-
-    Args:
-        items: (items, dim).
-        users: (users, dim).
-    """
-    if items.shape[1] != users.shape[1]:
-        raise DataError(f"item factors have {items.shape[1]} columns, user factors {users.shape[1]}")
-    return np.asarray(items, np.float32) @ np.asarray(users, np.float32).T
-
-
 def neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sparse.csr_matrix:
     """Cosine similarities of each test item to its k nearest training items, CSR (test items, training items).
 
-    For scores of a block of users: ``neighbours(…) @ heard[:, block]``. Negative similarities count as 0.
+    The score of a user and an unheard item is the sum of these over what the user has heard: ``neighbours(…) @ heard``,
+    heard (training items, users) of 0 and 1. Negative similarities count as 0.
 
     Args:
         train: (training items, features), dense or sparse.
@@ -91,7 +60,7 @@ def neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sp
         block: Test items compared at a time; memory is block × training items × 4 bytes.
 
     Raises:
-        DataError: sizes do not fit.
+        ConfigError: k below 1. DataError: sizes do not fit.
     """
     if k < 1:
         raise ConfigError(f"k={k}: expected at least 1")
