@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+ORACLE = SHARED.with_name("oracle")
 
 
 def pytest_addoption(parser):
@@ -31,13 +32,36 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data; a missing one fails in CI and skips loudly elsewhere."""
-    if not SHARED.is_dir():
-        message = f"REAL DATA MISSING: {SHARED} is not there; tests on real data did not run"
+    return _beside(SHARED, "REAL DATA MISSING", "tests on real data did not run")
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    """The folder of values that the published taggers' original graphs gave; like `shared`."""
+    return _beside(ORACLE, "REFERENCE VALUES MISSING", "the published taggers were not compared")
+
+
+def _beside(folder: Path, what: str, consequence: str) -> Path:
+    if not folder.is_dir():
+        message = f"{what}: {folder} is not there; {consequence}"
         if os.environ.get("CI"):
             pytest.fail(message)
         print(f"\n*** {message} ***", file=sys.stderr)
         pytest.skip(message)
-    return SHARED
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    """The wheel of the published taggers, downloaded once per machine; skips loudly where it cannot be had."""
+    from orpheus.errors import DataError
+    from orpheus.runs import published
+
+    try:
+        return published.fetch()
+    except DataError as error:
+        print(f"\n*** NO WEIGHTS: {error} ***", file=sys.stderr)
+        pytest.skip(f"NO WEIGHTS: {error}")
 
 
 @pytest.fixture

@@ -59,6 +59,28 @@ class StandardiseExample(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("orpheus")
+class LogCompression(keras.layers.Layer):
+    """Decibels as stored to log10(10,000 p + 1) of the power p, the input of musicnn (Pons & Serra 2019).
+
+    Stored are d = 10 log10(p) + 100, so the result is log10(10^(d/10 − 6) + 1): 4e-7 where d is 0, which is silence or
+    padding. Always computes in float32, whatever the mixed-precision policy.
+
+    Input and output: any shape; the output is float32.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs):
+        power = ops.exp((ops.cast(inputs, "float32") / 10 - 6) * np.float32(np.log(10)))  # times 10,000
+        return ops.log1p(power) / np.float32(np.log(10))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("orpheus")
 class FrequencySlices(keras.layers.Layer):
     """Every slice of `height` neighbouring frequency bins, as channels.
 
@@ -151,18 +173,26 @@ def initializer(seed: int, name: str) -> keras.initializers.Initializer:
 
 
 def convolve(
-    x, filters: int, length: int, name: str, *, seed: int, synchronized: bool, strides: int = 1, padding: str = "same"
+    x,
+    filters: int,
+    size: int | tuple[int, int],
+    name: str,
+    *,
+    seed: int,
+    synchronized: bool,
+    strides: int = 1,
+    padding: str = "same",
 ):
-    """Convolution over time with bias, ReLU, then batch normalisation (in this order).
+    """Convolution with bias, ReLU, then batch normalisation (in this order).
 
     Args:
-        x: (batch, time, channels), or (batch, time, slices, channels), which convolves every slice alike.
+        x: (batch, time, channels), or (batch, time, bands, channels).
         filters: Number of filters.
-        length: Time steps of a filter.
+        size: Time steps of a filter, or (time steps, bands); a number alone convolves every band alike.
         name: Layer name; the normalisation is called ``NAME_norm``.
         seed: The model's seed.
         synchronized: Whether batch statistics are shared across replicas.
-        strides: Time steps between outputs.
+        strides: Steps between outputs.
         padding: ``"same"`` (zeros) or ``"valid"``.
     """
     options = {
@@ -173,7 +203,7 @@ def convolve(
         "name": name,
     }
     if len(x.shape) == 4:
-        x = keras.layers.Conv2D(filters, (length, 1), **options)(x)
+        x = keras.layers.Conv2D(filters, size if isinstance(size, tuple) else (size, 1), **options)(x)
     else:
-        x = keras.layers.Conv1D(filters, length, **options)(x)
+        x = keras.layers.Conv1D(filters, size, **options)(x)
     return ChannelNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
