@@ -55,6 +55,15 @@ def parser() -> cli.Parser:
     stored.add_argument(
         "--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given"
     )
+    stored.add_argument(
+        "--mel-norm", choices=("slaney", "none"), default="slaney", help="of the mel filters: equal area, or height 1"
+    )
+    stored.add_argument(
+        "--top-db",
+        type=float,
+        metavar="DB",
+        help="clip decibels so far below each clip's largest (log-mel); not at all if not given",
+    )
     stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
     stored.add_argument(
         "--damaged", choices=("keep", "skip"), default="keep",
@@ -110,6 +119,8 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
         hop_length=arguments.hop_length,
         n_mels=arguments.mels,
         dtype=arguments.dtype or "",
+        mel_norm=arguments.mel_norm,
+        top_db=arguments.top_db,
     )
     tracks = _tracks(arguments)
     plan = writing.deal(

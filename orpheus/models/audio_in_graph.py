@@ -25,6 +25,7 @@ def decibels(
     hop_length: int,
     floor: float,
     dtype: str = "float16",
+    top_db: float | None = None,
     convolution: bool = False,
 ):
     """Samples in [-1, 1] to a log-mel spectrogram in decibels above the floor, of centred frames.
@@ -36,6 +37,7 @@ def decibels(
         hop_length: Samples from frame to frame.
         floor: Decibels that become zero, for example −100.
         dtype: Of the records: ``"float16"`` rounds to its steps.
+        top_db: Clips so far below the largest value of each example; None: not at all.
         convolution: The Fourier transform as a convolution with sines, ten times as slow, for formats that have no
             transform (ONNX), or none of this length (TFLite: powers of two only).
 
@@ -45,6 +47,8 @@ def decibels(
     power = power_spectrogram(audio, n_fft=n_fft, hop_length=hop_length, convolution=convolution)
     mel = tf.maximum(tf.matmul(power, filters), 10 ** (floor / 10))
     result = tf.maximum(tf.math.log(mel) * np.float32(10 / np.log(10)) - floor, 0.0)
+    if top_db is not None:
+        result = tf.maximum(result, tf.reduce_max(result, axis=[1, 2], keepdims=True) - top_db)
     if dtype == "float16":
         # Veltkamp's splitting, which leaves float16's 11 bits: ONNX Runtime would remove a cast there and back.
         scaled = result * 8193.0

@@ -46,6 +46,13 @@ def test_decibels_are_what_preprocessing_stores(clip, n_fft, hop, convolution):
     assert (found[-10:] == 0).all(), "silence is zero"
 
 
+def test_decibels_clipped_below_each_clips_largest(clip):
+    spec = AudioSpec("log-mel-spectrogram", RATE, 512, 128, 32, dtype="float32", top_db=40.0)
+    expected = spectrogram.convert(clip, spec)
+    np.testing.assert_allclose(in_graph(clip, spec, top_db=spec.top_db), expected, atol=2e-3)
+    assert np.abs(in_graph(clip, spec) - expected).max() > 20  # dB
+
+
 def test_decibels_are_librosas(clip):
     spec = AudioSpec("log-mel-spectrogram", RATE, 512, 128, 32, dtype="float32")
     power = librosa.feature.melspectrogram(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from orpheus.errors import ConfigError, DataError
-from orpheus.models import layers, pretrained, tagger as taggers
+from orpheus.models import layers, pretrained
+from orpheus.models import tagger as taggers
 from orpheus.models.networks.musicnn import musicnn
 from orpheus.models.networks.vgg import vgg
 from orpheus.runs import published

@@ -47,7 +47,10 @@ def stored_blocks(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.
     if spec.format == WAVEFORM:
         yield from (_store_waveform(block, spec) for block in blocks)
     else:
-        yield from (_store_decibels(power, spec) for power in _mel_power(blocks, spec))
+        decibels = (_decibels(power) for power in _mel_power(blocks, spec))
+        if spec.top_db is not None:
+            decibels = _clipped(decibels, spec.top_db)
+        yield from (block.astype(spec.dtype) for block in decibels)
 
 
 @functools.lru_cache(maxsize=4)
@@ -70,7 +73,9 @@ def mel_filterbank(spec: AudioSpec) -> np.ndarray:
     frequencies = np.arange(spec.n_fft // 2 + 1)[:, None] * (spec.sample_rate / spec.n_fft)
     rising = (frequencies - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - frequencies) / np.diff(edges)[1:]
-    filters = np.maximum(np.minimum(rising, falling), 0) * 2 / (edges[2:] - edges[:-2])
+    filters = np.maximum(np.minimum(rising, falling), 0)
+    if spec.mel_norm == "slaney":  # every filter has the same area
+        filters *= 2 / (edges[2:] - edges[:-2])
     if not (filters.max(axis=0) > 0).all():
         raise ConfigError(
             f"n_mels={spec.n_mels}: some bands hold no frequency at sample_rate={spec.sample_rate} and "
@@ -133,7 +138,14 @@ def _store_waveform(samples: np.ndarray, spec: AudioSpec) -> np.ndarray:
     return samples.astype(spec.dtype)
 
 
-def _store_decibels(power: np.ndarray, spec: AudioSpec) -> np.ndarray:
+def _decibels(power: np.ndarray) -> np.ndarray:
     """Power to decibels above the floor of −100 dB."""
     decibels = 10.0 * np.log10(np.maximum(power, 10 ** (DECIBEL_FLOOR / 10))) - DECIBEL_FLOOR
-    return np.maximum(decibels, 0.0).astype(spec.dtype)
+    return np.maximum(decibels, 0.0)
+
+
+def _clipped(blocks: Iterator[np.ndarray], top_db: float) -> Iterator[np.ndarray]:
+    """Blocks of a clip, none of whose values lies more than `top_db` below the clip's largest."""
+    held = list(blocks)
+    lowest = max((block.max() for block in held), default=0.0) - top_db
+    yield from (np.maximum(block, lowest) for block in held)

@@ -26,6 +26,7 @@ from orpheus.errors import ConfigError, DataError
 SPEC, MANIFEST, FAILURES, SUFFIX = "spec.json", "manifest.jsonl", "failures.jsonl", ".tfrecord"
 VERSION = 1
 _LOUDEST_SAMPLE = 8.0  # of older records; decoded mp3s exceed 1 by little
+_OLDER_TOP_DB = 80.0  # librosa.power_to_db's, which the reference left as it is
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,8 @@ def _scan_older(
     layout, values = _layout_of(first, path, tag_names)
     _check_name(path, format)
     asked = {key: wanted[key] for key in ("sample_rate", "n_fft", "hop_length", "n_mels") if wanted.get(key)}
-    spec = AudioSpec(format, dtype="float32", **asked)
+    clipped = wanted.get("top_db", _OLDER_TOP_DB) if format == LOG_MEL else None
+    spec = AudioSpec(format, dtype="float32", top_db=clipped, **asked)
     if values % spec.width:
         raise DataError(
             f"{folder}: {values} audio values are no multiple of n_mels={spec.width}: other format or tfrecords.n_mels"

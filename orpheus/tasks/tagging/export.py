@@ -15,7 +15,6 @@ import orpheus
 from orpheus.data.audio import reading, spectrogram
 from orpheus.data.audio.spec import DECIBEL_FLOOR, LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.batches import epochs
-from orpheus.data.batches.windows import Windows
 from orpheus.data.demo import synth
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
@@ -133,7 +132,10 @@ def graph(tagger: Tagger, kind: str) -> export_formats.Graph:
         whole = store(samples[None])[0]
         whole = tf.pad(whole, [[0, tf.maximum(frames - tf.shape(whole)[0], 0)], *[[0, 0]] * (whole.shape.rank - 1)])
         last = tf.shape(whole)[0] - frames
-        starts = tf.concat([tf.range(0, last, frames), [last]], axis=0)
+        if tagger.windows.whole:
+            starts = tf.range(0, last + 1, frames)
+        else:
+            starts = tf.concat([tf.range(0, last, frames), [last]], axis=0)
 
         def scores(start):
             return model(whole[None, start : start + frames], training=False)[0]
@@ -158,6 +160,7 @@ def storing(spec: AudioSpec, kind: str) -> Callable:
         hop_length=spec.hop_length,
         floor=DECIBEL_FLOOR,
         dtype=spec.dtype,
+        top_db=spec.top_db,
         convolution=kind == "onnx" or (kind == "tflite" and not power_of_two),
     )
 
@@ -274,7 +277,7 @@ def _thresholds(
         return usual, "0.5: no validation split at hand"
     if not len(truth):
         return usual, "0.5: no validation track has any of the classes"
-    batches = epochs.all_windows(part, Windows(tagger.window_seconds), batch_size=32)
+    batches = epochs.all_windows(part, tagger.windows, batch_size=32)
     scores, _, _ = inference.by_track(tagger.model, batches, len(truth), progress=progress)
     best, _ = classification.best_thresholds(truth, scores)
     return np.where(

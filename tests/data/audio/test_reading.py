@@ -64,6 +64,22 @@ def test_log_mel_of_a_recording_is_librosas(shared):
     np.testing.assert_allclose(stored.astype(np.float32), expected, atol=0.02, rtol=2**-11)
 
 
+@pytest.mark.parametrize("values", [{"top_db": 80.0}, {"top_db": 30.0, "mel_norm": "none"}, {"mel_norm": "none"}])
+def test_variants_of_the_spectrogram_are_librosas(tmp_path, values):
+    samples = noise(25.013)
+    samples[len(samples) // 2 :] *= 1e-5  # the loudest is in the first block of ten seconds, the quietest in the last
+    spec = AudioSpec(LOG_MEL, sample_rate=RATE, dtype="float32", **values)
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=RATE, n_fft=2048, hop_length=512, n_mels=96, pad_mode="constant",
+        norm=None if spec.mel_norm == "none" else "slaney",
+    )  # fmt: skip
+    expected = librosa.power_to_db(power, top_db=spec.top_db).T + 100
+    path = float_wav(tmp_path / "x.wav", samples)
+    np.testing.assert_allclose(reading.load(path, spec), expected, atol=0.002)
+    plain = reading.load(path, AudioSpec(LOG_MEL, sample_rate=RATE, dtype="float32"))
+    assert np.abs(plain - expected).max() > 10  # dB
+
+
 @pytest.mark.parametrize("block_seconds", [1, 3])
 @pytest.mark.parametrize("rate", [RATE, 11025])
 def test_the_result_does_not_depend_on_the_block_size(tmp_path, monkeypatch, block_seconds, rate):
@@ -251,6 +267,8 @@ def test_other_formats_go_through_ffmpeg(tmp_path, monkeypatch):
         ({"format": WAVEFORM, "dtype": "float16"}, "stored as int16 or float32"),
         ({"format": LOG_MEL, "dtype": "int16"}, "stored as float16 or float32"),
         ({"format": WAVEFORM, "sample_rate": 0}, "sample_rate=0"),
+        ({"format": LOG_MEL, "mel_norm": "htk"}, "mel_norm='htk': choose one of slaney, none"),
+        ({"format": LOG_MEL, "top_db": 0}, "top_db=0: must be a number above 0"),
         ({"format": LOG_MEL, "n_fft": 511}, "n_fft=511: must be even"),
         ({"format": LOG_MEL, "n_fft": 512, "hop_length": 600}, "hop_length=600: above n_fft=512"),
     ],
@@ -275,6 +293,10 @@ def test_spec_converts_and_round_trips():
         AudioSpec.from_json({k: v for k, v in spec.to_json().items() if k != "n_mels"}, "spec.json")
     with pytest.raises(DataError, match=r"spec\.json: sample_rate=-1"):
         AudioSpec.from_json({**spec.to_json(), "sample_rate": -1}, "spec.json")
+    older = {k: v for k, v in spec.to_json().items() if k not in ("mel_norm", "top_db")}
+    assert AudioSpec.from_json(older, "x") == spec
+    clipped = AudioSpec(LOG_MEL, top_db=80.0)
+    assert clipped.differences(spec.to_json()) == [("top_db", 80.0, None)] and clipped.differences(older) == []
     wanted = {"sample_rate": 16000, "n_mels": 128, "n_fft": None, "n_tags": 50}
     assert spec.differences(wanted) == [("n_mels", 96, 128)] and AudioSpec(WAVEFORM).differences(wanted) == []
 

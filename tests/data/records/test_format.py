@@ -206,7 +206,7 @@ def test_a_write_error_at_closing_is_not_lost(tmp_path, monkeypatch, message, nu
     assert list(tmp_path.iterdir()) == []
 
 
-OLDER_MEL = AudioSpec(**{**MEL.to_json(), "dtype": "float32"})
+OLDER_MEL = AudioSpec(**{**MEL.to_json(), "dtype": "float32", "top_db": 80.0})  # as the reference made them
 OLDER_WAVEFORM = AudioSpec(WAVEFORM, sample_rate=1000, dtype="float32")
 WANTED = {"sample_rate": 1000, "n_fft": 64, "hop_length": 10, "n_mels": 4}
 
@@ -228,6 +228,12 @@ def test_older_layouts(tmp_path, spec, several, positions):
     assert [list(row.tags[0]) for row in rows] == tags
     assert not several or {row.tags[1] for row in rows} == {("pop",)}
     assert [row.seconds for row in rows] == pytest.approx([spec.seconds(n) for n in (30, 7, 12)])
+
+
+def test_a_run_of_before_clipping_was_known_keeps_its_older_records(tmp_path):
+    write_older(tmp_path, [clips([30], [["b"]], OLDER_MEL)], OLDER_MEL)
+    old = AudioSpec.from_json({k: v for k, v in OLDER_MEL.to_json().items() if k not in ("top_db", "mel_norm")}, "run")
+    assert format.open_folder(tmp_path, format=LOG_MEL, wanted=old.to_json()).spec == old != OLDER_MEL
 
 
 def test_one_hot_positions_without_names(tmp_path):
