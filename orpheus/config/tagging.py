@@ -35,6 +35,10 @@ class ModelTraining(Training):
     )
     window_length: Annotated[float, Field(gt=0)] = Field(15, description="seconds")
     window_random: bool = True
+    whole_windows: bool = Field(
+        False,
+        description="predict and evaluate on whole windows side by side only; false: one more ends with the track",
+    )
 
     @model_validator(mode="after")
     def _split_has_training(self):

@@ -106,7 +106,7 @@ def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Data
 
 
 def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
-    """Every window of every kept track: consecutive ones, and a last one that ends with the track.
+    """Every window of every kept track: consecutive ones, and, if not `windows.whole`, a last one that ends with it.
 
     Returns:
         Batches of (audio, index of the track in `Part.rows`), the last one ragged.

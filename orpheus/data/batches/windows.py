@@ -20,11 +20,13 @@ class Windows:
         seconds: Length of a window.
         random: A random place (training); otherwise the centre.
         augmentation: Keys of the config's section augmentation; empty for none.
+        whole: Of all windows of a track: whole ones side by side only, without a last one that ends with the track.
     """
 
     seconds: float
     random: bool = False
     augmentation: dict = field(default_factory=dict)
+    whole: bool = False
 
 
 class Cutter:
@@ -34,7 +36,7 @@ class Cutter:
         self.spec, self.layout = part.catalogue.spec, part.catalogue.layout
         self.window = self.spec.frames(windows.seconds)
         self.shape = self.spec.window_shape(windows.seconds)
-        self.random, self.augmentation = windows.random, windows.augmentation
+        self.random, self.augmentation, self.whole = windows.random, windows.augmentation, windows.whole
         self.tag_field = self.layout.tag_fields[part.database]
         self.n_classes = len(part.targets.classes)
         self.columns = _Columns(part)
@@ -66,7 +68,7 @@ class Cutter:
     def consecutive(self, record: tf.Tensor) -> tf.Tensor:
         """All windows of one record, (windows, …): consecutive, the last one ending with the track."""
         length = self._parse(record[tf.newaxis])[2][0]
-        count = tf.maximum((length + self.window - 1) // self.window, 1)
+        count = tf.maximum((length + (0 if self.whole else self.window - 1)) // self.window, 1)
         return self._at(record, tf.maximum(tf.minimum(tf.range(count) * self.window, length - self.window), 0))
 
     def spread(self, record: tf.Tensor, count: int) -> tf.Tensor:

@@ -62,16 +62,19 @@ def ahead(items: Iterable[T], count: int) -> Iterator[T]:
             yield item  # type: ignore[misc]
 
 
-def sliding(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
+def sliding(
+    blocks: Iterable[np.ndarray], window: int, hop: int, *, whole: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
     """Windows over a stream of frames, holding no more than a window and a block.
 
     Args:
         blocks: Consecutive arrays of frames, (frames, …).
         window: Frames per window; a shorter stream is padded with zeros, which is silence.
         hop: Frames from window to window, 1 to `window`.
+        whole: Leave out what remains after the last whole window (of a stream that has one).
 
     Yields:
-        (first frame, (window, …) array): every `hop` frames, and one that ends with the stream.
+        (first frame, (window, …) array): every `hop` frames, and, if not `whole`, one that ends with the stream.
     """
     buffer: np.ndarray | None = None
     offset, start, last = 0, 0, -1
@@ -89,5 +92,5 @@ def sliding(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator[tup
     end = offset + len(buffer)
     if last < 0:
         yield 0, np.concatenate([buffer, np.zeros((window - len(buffer), *buffer.shape[1:]), buffer.dtype)])
-    elif last + window < end:
+    elif last + window < end and not whole:
         yield end - window, buffer[end - window - offset :]

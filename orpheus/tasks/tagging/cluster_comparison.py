@@ -9,7 +9,6 @@ import numpy as np
 
 from orpheus.data.batches import epochs
 from orpheus.data.batches.part import Part
-from orpheus.data.batches.windows import Windows
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.learning.evaluation import bootstrap
@@ -17,7 +16,7 @@ from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.tagging import evaluation
-from orpheus.tasks.tagging.data import Data, load_config, reopen_data
+from orpheus.tasks.tagging.data import Data, load_config, reopen_data, windows
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +125,7 @@ def track_scores(
     run: Run, part: Part, *, batch_size: int = 32, progress: Callable[[Iterable], Iterable] = lambda items: items
 ) -> np.ndarray:
     """(tracks, classes of the run) float32 mean scores over all windows of each of `part.rows()`."""
-    windows = Windows(load_config(run).training.window_length)
-    batches = epochs.all_windows(part, windows, batch_size=batch_size)
+    batches = epochs.all_windows(part, windows(load_config(run)), batch_size=batch_size)
     return inference.by_track(load_model(run), batches, len(part.rows()), progress=progress)[0]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orpheus.base import storage
 from orpheus.config.tagging import Config
 from orpheus.data.batches.part import Part
+from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
 from orpheus.data.tags.database import TagDatabase
@@ -153,11 +154,17 @@ def load_config(run: Run) -> Config:
     return config.load(run.folder / "config.json")
 
 
+<<<<<<< HEAD
 def save(run: Run, data: Data, config: Config) -> None:
     """Write what a run keeps besides run.json: config, classes, spec."""
     run.write("config", config.to_json())
     run.write("classes", data.targets.to_json())
     run.write("spec", data.catalogue.spec.to_json())
+=======
+def windows(config: Config) -> Windows:
+    """The windows on which a tagger of this config is evaluated."""
+    return Windows(config.training.window_length, whole=config.training.whole_windows)
+>>>>>>> 08b413f (model-training.whole_windows: no last window that ends with the track)
 
 
 def describe(data: Data, config: Config, frontend: str, **more) -> dict:

@@ -11,14 +11,13 @@ import numpy as np
 from orpheus.base import csv_files, files
 from orpheus.base.text_table import bounded
 from orpheus.data.batches import epochs
-from orpheus.data.batches.windows import Windows
 from orpheus.errors import DataError
 from orpheus.learning.engine import inference
 from orpheus.learning.evaluation import areas, bootstrap
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
-from orpheus.tasks.tagging.data import Data, load_config
+from orpheus.tasks.tagging.data import Data, load_config, windows
 from orpheus.tasks.tagging.scores import Scores
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,7 @@ def score(
     rows, truth = part.rows(), part.truth()
     if not len(truth):
         raise DataError(f"{data.catalogue.folder}: no {split} track has any of the {len(data.targets.classes)} classes")
-    windows = Windows(load_config(run).training.window_length)
-    batches = epochs.all_windows(part, windows, batch_size=batch_size)
+    batches = epochs.all_windows(part, windows(load_config(run)), batch_size=batch_size)
     mean, single, owner = inference.by_track(load_model(run), batches, len(truth), progress=progress)
     ids = tuple(row.track_id for row in rows)
     # A track of nobody stands alone. Where every group is one track, that is what is drawn.

@@ -49,6 +49,8 @@ class Tagger:
         run: Its folder.
         classes: Names of the output columns.
         spec: What the audio is turned into.
+        windows: What of it is heard at a time.
+        window_seconds: Their length.
         model: The Keras model, stored-type windows in.
     """
 
@@ -56,7 +58,8 @@ class Tagger:
         self.run = run
         self.spec = run.spec()
         self.classes = run.classes().classes
-        self.window_seconds = data.load_config(run).training.window_length
+        self.windows = data.windows(data.load_config(run))
+        self.window_seconds = self.windows.seconds
         self.model = load_model(run)
         self._forward = inference.forward(self.model)
 
@@ -128,7 +131,9 @@ class Tagger:
         for path in paths:
             error = None
             try:
-                for start, frames in inference.sliding(reading.stream(path, self.spec), window, hop):
+                for start, frames in inference.sliding(
+                    reading.stream(path, self.spec), window, hop, whole=self.windows.whole
+                ):
                     starts.append(start)
                     windows.append(frames)
                     if len(windows) == batch_size:

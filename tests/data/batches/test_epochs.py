@@ -1,5 +1,6 @@
 """orpheus.data.batches.epochs: windows against plain NumPy slices, order against what (seed, epoch) promises."""
 
+import dataclasses
 import itertools
 import shutil
 import uuid
@@ -126,21 +127,26 @@ def test_validation_is_the_centre_of_every_kept_clip_in_order(made):
     assert targets.dtype == np.float32
 
 
-def window_starts(length: int, window: int) -> list[int]:
-    """First frames of the windows of a track of `length` frames: consecutive, the last one ending with the track."""
+def window_starts(length: int, window: int, *, whole: bool = False) -> list[int]:
+    """First frames of the windows of a track of `length` frames: consecutive, the last one ending with the track.
+
+    If `whole`, that last one is left out where it would begin within the one before it.
+    """
     if length <= window:
         return [0]
     starts = list(range(0, length - window + 1, window))
-    return starts if starts[-1] + window == length else [*starts, length - window]
+    return starts if whole or starts[-1] + window == length else [*starts, length - window]
 
 
-def test_all_windows_are_where_window_starts_says(made):
-    batches = arrays(batch_epochs.all_windows(made.part, made.windows, batch_size=7))
+@pytest.mark.parametrize("whole", [False, True])
+def test_all_windows_are_where_window_starts_says(made, whole):
+    windows = dataclasses.replace(made.windows, whole=whole)
+    batches = arrays(batch_epochs.all_windows(made.part, windows, batch_size=7))
     audio, index = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     expected = [
         (padded(clip.audio, start), number)
         for number, clip in enumerate(made.ordered)
-        for start in window_starts(len(clip.audio), WINDOW)
+        for start in window_starts(len(clip.audio), WINDOW, whole=whole)
     ]
     np.testing.assert_array_equal(index, [number for _, number in expected])
     np.testing.assert_array_equal(audio, np.stack([window for window, _ in expected]))
@@ -162,6 +168,7 @@ def test_all_windows_are_where_window_starts_says(made):
 )
 def test_window_starts(length, starts):
     assert window_starts(length, 20) == starts
+    assert window_starts(length, 20, whole=True) == [start for start in starts if start % 20 == 0]
 
 
 def epochs(made, *, count=2, first=0, batch_size=3, seed=5, **options):

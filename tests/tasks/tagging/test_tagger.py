@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from orpheus.data.audio import reading
 from orpheus.data.audio.spec import LOG_MEL, AudioSpec
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
+from orpheus.tasks.tagging import export
 from orpheus.tasks.tagging.tagger import Tagger
 from tests.untrained import make_run
 
@@ -60,8 +62,6 @@ def test_batches_go_across_files(tagger, songs, monkeypatch):
 
 
 def test_a_file_that_breaks_behind_its_first_windows_spoils_no_other(tagger, songs, monkeypatch):
-    from orpheus.data.audio import reading
-
     stream = reading.stream
 
     def breaking(path, spec):
@@ -115,3 +115,19 @@ def test_an_error_comes_in_its_place():
     stopped = inference.ahead(iter(range(1000)), 2)
     assert next(stopped) == 0
     stopped.close()
+
+
+def test_whole_windows_only(tmp_path, songs):
+    run = make_run(tmp_path, SPEC, seconds=1.0)
+    cut = Tagger(run).predict(songs[0])
+    settings = run.read("config")
+    settings["model-training"]["whole_windows"] = True
+    run.write("config", settings)
+    whole = Tagger(run)
+    frame = SPEC.seconds(1)
+    assert cut.starts == pytest.approx([0, 1, 1.5], abs=1.5 * frame)
+    assert whole.predict(songs[0]).starts == pytest.approx([0, 1], abs=frame)
+    assert whole.predict(songs[1]).starts == [0]  # shorter than a window
+    samples = reading.load(songs[0], AudioSpec("waveform", 8000, dtype="float32"))
+    exported = export.graph(whole, "savedmodel").track(samples)
+    np.testing.assert_allclose(exported["scores"], whole.predict(songs[0]).scores, atol=1e-3)
