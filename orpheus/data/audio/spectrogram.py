@@ -47,7 +47,7 @@ def stored_blocks(blocks: Iterator[np.ndarray], spec: AudioSpec) -> Iterator[np.
     if spec.format == WAVEFORM:
         yield from (_store_waveform(block, spec) for block in blocks)
     else:
-        decibels = (_decibels(power) for power in _mel_power(blocks, spec))
+        decibels: Iterator[np.ndarray] = (_decibels(power) for power in _mel_power(blocks, spec))
         if spec.top_db is not None:
             decibels = _clipped(decibels, spec.top_db)
         yield from (block.astype(spec.dtype) for block in decibels)
