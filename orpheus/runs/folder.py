@@ -65,6 +65,11 @@ class Run:
             except FileExistsError:  # another process was quicker
                 continue
 
+    @classmethod
+    def begin(cls, folder: str | os.PathLike, *, command: Sequence[str]) -> "Run":
+        """Begin a run in a folder that is there and empty."""
+        return cls(folder)._begin(command)
+
     def _begin(self, command: Sequence[str]) -> "Run":
         with files.atomic(self.folder / "command.txt") as file:
             file.write(" ".join(command) + "\n")
