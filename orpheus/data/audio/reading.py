@@ -7,11 +7,13 @@ preprocessing and prediction take the same path and give the same numbers.
 import itertools
 import logging
 import os
+import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from orpheus.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
+Source: TypeAlias = "str | os.PathLike | np.ndarray | bytes | bytearray | memoryview | IO[bytes]"
 AUDIO_SUFFIXES = decoders.SUFFIXES | {".npz"}
 KEEP, SKIP = DAMAGED = ("keep", "skip")
 
@@ -110,29 +113,56 @@ def reason(path: str | os.PathLike, error: Exception) -> str:
 
 
 def stream(
-    path: str | os.PathLike, spec: AudioSpec, *, damaged: str = KEEP, account: Account | None = None
+    source: Source,
+    spec: AudioSpec,
+    *,
+    sample_rate: int | None = None,
+    damaged: str = KEEP,
+    account: Account | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield a file's stored frames in order, some ten seconds at a time; arguments and errors as in `load`.
+    """Yield stored frames in order, some ten seconds at a time; errors, and arguments that are not named, as in `load`.
+
+    Args:
+        source: A path as of `load`; an array of samples, floats from -1 to 1 or integers, (samples,) or with an axis of
+            channels; an audio file's bytes; or a binary file that is open for reading.
+        spec: What to make of it.
+        sample_rate: Of an array, Hz; None for anything else.
+        damaged: As in `load`.
+        account: As in `load`.
+
+    Raises:
+        ConfigError: an array without sample rate, or a sample rate for something that knows its own.
 
     A recording whose channels cancel each other (one is the other's opposite) would be silent as their mean: of such the
     loudest channel is taken.
     """
     if damaged not in DAMAGED:
         raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
-    kept = account or Account()
-    yield from stored_blocks(_checked(path, _resampled(_mixed(blocks(path, kept)), spec.sample_rate)), spec)
+    kept, name = account or Account(), name_of(source)
+    found = _resampled(_mixed(blocks(source, kept, sample_rate=sample_rate)), spec.sample_rate)
+    yield from stored_blocks(_checked(name, found), spec)
     if kept.damage and damaged == SKIP:
-        raise DataError(f"{path}: damaged: {kept}")
+        raise DataError(f"{name}: damaged: {kept}")
     if kept.damage and account is None:
-        log.warning("%s: damaged: %s; the rest is used", path, kept)
+        log.warning("%s: damaged: %s; the rest is used", name, kept)
 
 
-def blocks(path: str | os.PathLike, account: Account | None = None) -> Blocks:
-    """Decode a file: the one way in which scanning, preprocessing, prediction and indexing do.
+def name_of(source: Source) -> str:
+    """What messages call a source."""
+    if isinstance(source, np.ndarray):
+        return "array"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "bytes"
+    return str(getattr(source, "name", "open file") if hasattr(source, "read") else source)
+
+
+def blocks(source: Source, account: Account | None = None, *, sample_rate: int | None = None) -> Blocks:
+    """Decode a source: the one way in which scanning, preprocessing, prediction and indexing do.
 
     Args:
-        path: As in `load`.
+        source: As in `stream`.
         account: Receives rate, channels, seconds and damage.
+        sample_rate: As in `stream`.
 
     Yields:
         ((frames, channels) float32, sample rate), at most ten seconds at a time.
@@ -140,7 +170,40 @@ def blocks(path: str | os.PathLike, account: Account | None = None) -> Blocks:
     Raises:
         DataError: no file, empty, or nothing of it can be decoded; the message starts with the path.
     """
-    path, account = Path(path), account or Account()
+    account, array = account or Account(), isinstance(source, np.ndarray)
+    if array != (sample_rate is not None):
+        cure = "an array needs it" if array else "only an array needs it, a file knows its own; leave it out"
+        raise ConfigError(f"sample_rate={sample_rate}: {cure}")
+    if isinstance(source, np.ndarray):
+        try:
+            yield from _array(source, int(sample_rate or 0), account)
+        except DataError as error:
+            raise DataError(f"array: {error}") from None
+    elif isinstance(source, (bytes, bytearray, memoryview)) or hasattr(source, "read"):
+        yield from _content(source, account)
+    else:
+        yield from _file(Path(source), account)
+
+
+def _content(source: Any, account: Account) -> Blocks:
+    """Bytes or an open file: in a file of its own, since decoders want one to seek in, and ffmpeg a path."""
+    name = name_of(source)
+    with tempfile.NamedTemporaryFile() as file:
+        if hasattr(source, "read"):
+            try:
+                shutil.copyfileobj(source, file)
+            except TypeError:
+                raise DataError(f"{name}: gives text; open it with mode 'rb'") from None
+        else:
+            file.write(source)
+        file.flush()
+        try:
+            yield from _file(Path(file.name), account)
+        except DataError as error:
+            raise DataError(str(error).replace(file.name, name)) from None
+
+
+def _file(path: Path, account: Account) -> Blocks:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -161,6 +224,10 @@ def _npz(path: Path, account: Account) -> Blocks:
             array, rate = np.asarray(archive["array"]), int(archive["sr"])
     except (*_NOT_NPZ, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"not an audio .npz with 'array' and 'sr' ({error or type(error).__name__})") from None
+    yield from _array(array, rate, account)
+
+
+def _array(array: np.ndarray, rate: int, account: Account) -> Blocks:
     if rate <= 0 or array.ndim not in (1, 2) or array.dtype.kind not in "if":
         raise DataError(f"array of shape {array.shape} and type {array.dtype} at sr={rate} is no audio")
     if not array.size:

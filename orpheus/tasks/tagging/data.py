@@ -119,10 +119,10 @@ def _say_ignored(config: Config) -> None:
 
 
 def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> Data:
-    """The records of an existing run, with its classes and its split.
+    """The records of an existing run, with its classes and its split; of a published tagger all are its test split.
 
     Args:
-        run: Made by `orpheus.train`.
+        run: Made by `orpheus.train` or `tools.pretrained`.
         tfrecords_dir: Where its records are now; None for where they were.
 
     Raises:
@@ -132,6 +132,8 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     config = load_config(run)
     spec = run.spec()
     folder = tfrecords_dir or settings["tfrecords_dir"]
+    if folder is None:
+        raise DataError(f"{run.folder}: a published tagger, which knows no records; give some with --tfrecords-dir")
     wanted = {
         **config.tfrecords.model_dump(),
         **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
@@ -139,6 +141,8 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     catalogue = format.open_folder(folder, format=spec.format, wanted=wanted, tag_names=settings["tag_names"])
     targets = run.classes()
     split = {name: tuple(shards) for name, shards in settings["split"].items()}
+    if "pretrained" in settings:
+        split["test"] = tuple(catalogue.shards)
     for shard in sum(split.values(), ()):
         if shard not in catalogue.shards:
             raise DataError(
@@ -154,17 +158,16 @@ def load_config(run: Run) -> Config:
     return config.load(run.folder / "config.json")
 
 
-<<<<<<< HEAD
 def save(run: Run, data: Data, config: Config) -> None:
     """Write what a run keeps besides run.json: config, classes, spec."""
     run.write("config", config.to_json())
     run.write("classes", data.targets.to_json())
     run.write("spec", data.catalogue.spec.to_json())
-=======
+
+
 def windows(config: Config) -> Windows:
     """The windows on which a tagger of this config is evaluated."""
     return Windows(config.training.window_length, whole=config.training.whole_windows)
->>>>>>> 08b413f (model-training.whole_windows: no last window that ends with the track)
 
 
 def describe(data: Data, config: Config, frontend: str, **more) -> dict:

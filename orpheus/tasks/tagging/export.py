@@ -20,7 +20,7 @@ from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.learning.evaluation import classification
-from orpheus.models import audio_in_graph
+from orpheus.models import audio_in_graph, layers
 from orpheus.runs.folder import Run
 from orpheus.tasks.tagging import data as tagging_data
 from orpheus.tasks.tagging import export_formats
@@ -29,6 +29,12 @@ from orpheus.tasks.tagging.tagger import Tagger
 log = logging.getLogger(__name__)
 TOLERANCE = 1e-3
 FORMATS = tuple(export_formats.WRITERS)
+_FIRST_LAYERS = {
+    layers.StandardiseExample: "each window to mean 0 and variance 1 over what is not silence",
+    layers.LogCompression: "decibels to log10(10,000 power + 1)",
+    keras.layers.Rescaling: "samples to amplitudes from -1 to 1",
+    keras.layers.BatchNormalization: "batch normalisation with the statistics of the training",
+}
 _SYNTHETIC = 4  # clips of synthetic music where there are no others
 _FROM_RECORDS = 8
 
@@ -201,12 +207,30 @@ def describe(tagger: Tagger, kind: str, thresholds: np.ndarray, chosen: str) -> 
         "classes": list(tagger.classes),
         "thresholds": [float(f"{value:.6g}") for value in thresholds],
         "thresholds_chosen": chosen,
-        "normalisation": "inside: each window to mean 0 and variance 1 over what is not silence",
+        "normalisation": f"inside: {first_layers(tagger.model)}",
         "stored": spec.to_json(),
     }
     if spec.format == LOG_MEL:
-        made["spectrogram"] = "inside: Hann window, centred frames, Slaney mel filters of the power, dB above -100"
+        height = "equal area" if spec.mel_norm == "slaney" else "height 1"
+        made["spectrogram"] = (
+            f"inside: Hann window, centred frames, Slaney mel filters of {height} on the power, dB above -100"
+        )
+        if spec.top_db is not None:
+            made["spectrogram"] += f", clipped {spec.top_db:g} dB below the loudest of what is given"
     return made
+
+
+def first_layers(model: keras.Model) -> str:
+    """What a network does to stored audio before its first filter, in words."""
+    found = []
+    for layer in model.layers[1:]:
+        if isinstance(layer, keras.layers.Reshape):
+            continue
+        words = next((words for kind, words in _FIRST_LAYERS.items() if isinstance(layer, kind)), None)
+        if words is None:
+            break
+        found.append(words)
+    return ", then ".join(found) or "none"
 
 
 def _clips(tagger: Tagger, paths: Sequence[str | os.PathLike], folder: str | os.PathLike | None):

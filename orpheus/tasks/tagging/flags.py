@@ -158,6 +158,23 @@ FLAGS: Flags = {
                 help="the audio inside that page instead of a relative link to it",
             ),
         ],
+        "what a hidden layer says": [
+            flag(
+                "-l",
+                "--layer",
+                metavar="LAYER",
+                help="of a tagger: name of the layer (pooled, embedding, …), the means of whose output over a file's windows "
+                "go to --out; of an experiment: index or name, and its output becomes the features RUN-pred_LAYER, a setting "
+                "of the next experiment",
+            ),
+            flag(
+                "-o",
+                "--out",
+                metavar="FILE",
+                help="a row per file: .npz with ids and matrix, or .npy with its ids in a .tsv beside it; ids are the files' "
+                "names without folder and ending where these are unique, else their paths",
+            ),
+        ],
         "how": [
             flag("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given"),
             flag("--batch-size", type=int, default=16, metavar="N", help="windows per pass"),
@@ -202,5 +219,11 @@ def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
         raise ConfigError("--top and --batch-size must be at least 1")
     if arguments.embed_audio and not arguments.timeline:
         raise ConfigError("--embed-audio: goes with --timeline")
+    if arguments.layer or arguments.out:
+        if not arguments.out or not arguments.out.endswith((".npz", ".npy")):
+            raise ConfigError(f"-o {arguments.out}: -l needs a file .npz or .npy for what the layer says")
+        for option in ("csv", "json", "taggram", "timeline"):
+            if getattr(arguments, option):
+                raise ConfigError(f"--{option}: shows tags, and -l asks for a hidden layer; call twice")
     if run is not None and not arguments.inputs:
         raise ConfigError(f"{run.folder}: a tagger takes audio files; give some, or folders of them")

@@ -12,7 +12,7 @@ from orpheus.base import cli, csv_files, files
 from orpheus.data.audio.finding import audio_files, printable
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
-from orpheus.tasks.tagging import timeline
+from orpheus.tasks.tagging import feature_table, timeline
 from orpheus.tasks.tagging.tagger import Tagger
 from orpheus.tasks.tagging.taggram import taggram
 
@@ -23,6 +23,8 @@ def predict(run: Run, arguments: argparse.Namespace) -> int:
     """See `orpheus.tasks.plan.Task`: exit code 1 where some files could not be read."""
     paths = audio_files(arguments.inputs)
     tagger = Tagger(run)
+    if arguments.out:
+        return _ended(feature_table.write(tagger, paths, arguments), len(paths))
     predictions, failures = {}, {}
     found = tagger.predict_files(paths, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
     for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
@@ -45,8 +47,13 @@ def predict(run: Run, arguments: argparse.Namespace) -> int:
     if arguments.timeline:
         for target, name, prediction in _targets(Path(arguments.timeline), predictions):
             timeline.write(target, prediction, name, top=arguments.top, embed=arguments.embed_audio)
+    return _ended(len(failures), len(paths))
+
+
+def _ended(failures: int, files_: int) -> int:
+    """The exit code; says how many files could not be read."""
     if failures:
-        print(f"{len(failures)} of {len(paths)} files could not be read", file=sys.stderr)
+        print(f"{failures} of {files_} files could not be read", file=sys.stderr)
     return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
 
 

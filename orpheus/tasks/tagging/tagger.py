@@ -1,12 +1,14 @@
 """A trained tagger on new audio: windows over the whole file, decoded and standardised as in training."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
 
 from orpheus.data.audio import reading
+from orpheus.data.audio.reading import Source
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.runs.folder import Run
@@ -63,77 +65,161 @@ class Tagger:
         self.model = load_model(run)
         self._forward = inference.forward(self.model)
 
-    def predict(self, path: str | os.PathLike, *, hop_seconds: float | None = None, batch_size: int = 16) -> Prediction:
-        """Tag a file, in memory that does not grow with its length (but for the scores).
+    def predict(
+        self,
+        source: Source,
+        *,
+        sample_rate: int | None = None,
+        hop_seconds: float | None = None,
+        batch_size: int = 16,
+    ) -> Prediction:
+        """Tag a file or samples in memory; beyond them, memory does not grow with their length (but for the scores).
 
         Args:
-            path: Anything `orpheus.data.audio.reading` decodes.
+            source: Anything that `orpheus.data.audio.reading.stream` takes: a path; an array of samples; the bytes of an
+                audio file; a binary file that is open for reading.
+            sample_rate: Of an array, Hz.
             hop_seconds: From window to window, above 0 and at most a window; None for a window.
             batch_size: Windows per pass.
 
         Raises:
             DataError: the file cannot be used; the message starts with its path.
-            ConfigError: hop_seconds out of range.
+            ConfigError: hop_seconds out of range, an array without its rate.
 
         Example:
             >>> orpheus.load("runs/…").predict("song.mp3").top(3)  # doctest: +SKIP
             [('guitar', 0.93), ('loud', 0.71), ('fast', 0.40)]
+            >>> orpheus.load("runs/…").predict(samples, sample_rate=44100).top(1)  # doctest: +SKIP
+            [('guitar', 0.93)]
         """
-        ((_, result),) = self.predict_files([path], hop_seconds=hop_seconds, batch_size=batch_size)
-        if isinstance(result, DataError):
-            raise result
-        return result
+        options: dict[str, Any] = {"sample_rate": sample_rate, "hop_seconds": hop_seconds, "batch_size": batch_size}
+        return _only(self.predict_files([source], **options))
 
     def predict_files(
-        self, paths: Iterable[str | os.PathLike], *, hop_seconds: float | None = None, batch_size: int = 16
-    ) -> Iterator[tuple[str | os.PathLike, Prediction | DataError]]:
+        self,
+        sources: Iterable[Source],
+        *,
+        sample_rate: int | None = None,
+        hop_seconds: float | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[tuple[Source, Prediction | DataError]]:
         """Tag files: batches go across them, and the next ones are decoded while the model is at work.
 
         Args:
-            paths: As of `predict`, like the other arguments.
+            sources: As of `predict`, like the other arguments.
 
         Yields:
-            (path, its prediction or why there is none), in order, each as soon as its last window has been scored.
+            (source, its prediction or why there is none), in order, each as soon as its last window has been scored.
 
         Raises:
-            ConfigError: hop_seconds out of range.
+            ConfigError: as of `predict`.
         """
+        window, hop = self._window_and_hop(hop_seconds)
+        seconds = self.spec.seconds(window)
+        for source, starts, result in self._outputs(self._forward, sources, sample_rate, window, hop, batch_size):
+            if isinstance(result, DataError):
+                yield source, result
+            else:
+                yield (
+                    source,
+                    Prediction(self.classes, np.array([self.spec.seconds(s) for s in starts]), seconds, result),
+                )
+
+    def features(
+        self,
+        source: Source,
+        *,
+        layer: str | None = None,
+        sample_rate: int | None = None,
+        hop_seconds: float | None = None,
+        batch_size: int = 16,
+    ) -> np.ndarray:
+        """What a hidden layer says of every window.
+
+        Args:
+            source: As of `predict`, like the other arguments.
+            layer: Its name; None for ``pooled``, or ``embedding`` where the network has no such layer.
+
+        Returns:
+            (windows, …) float32: the layer's output.
+
+        Raises:
+            DataError, ConfigError: as of `predict`; no such layer.
+
+        Example:
+            >>> orpheus.load("runs/msd-musicnn").features("song.mp3").mean(axis=0).shape  # doctest: +SKIP
+            (1506,)
+        """
+        options: dict[str, Any] = {"sample_rate": sample_rate, "hop_seconds": hop_seconds, "batch_size": batch_size}
+        return _only(self.features_of_files([source], layer=layer, **options))
+
+    def features_of_files(
+        self,
+        sources: Iterable[Source],
+        *,
+        layer: str | None = None,
+        sample_rate: int | None = None,
+        hop_seconds: float | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[tuple[Source, np.ndarray | DataError]]:
+        """`features` of many, in the way of `predict_files`."""
+        window, hop = self._window_and_hop(hop_seconds)
+        inner = keras.Model(self.model.input, self.layer(layer).output)
+        found = self._outputs(inference.forward(inner), sources, sample_rate, window, hop, batch_size)
+        yield from ((source, result) for source, _, result in found)
+
+    def layer(self, name: str | None = None) -> keras.Layer:
+        """A layer of the network by name; None as of `features`.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        layers = {layer.name: layer for layer in self.model.layers}
+        if name is None:
+            name = "pooled" if "pooled" in layers else "embedding"
+        if name not in layers:
+            vectors = [layer.name for layer in self.model.layers if len(layer.output.shape) == 2]
+            raise ConfigError(f"layer={name}: {self.run.folder} has no such layer; vectors give {', '.join(vectors)}")
+        return layers[name]
+
+    def _window_and_hop(self, hop_seconds: float | None) -> tuple[int, int]:
+        """Frames of a window, and from window to window."""
         window, hop = self.spec.frames(self.window_seconds), self.spec.frames(hop_seconds or self.window_seconds)
         if (hop_seconds is not None and hop_seconds <= 0) or hop > window:
             raise ConfigError(
                 f"hop_seconds={hop_seconds}: must be above 0 and at most a window, {self.window_seconds:g} s"
             )
-        seconds = self.spec.seconds(window)
+        return window, hop
+
+    def _outputs(
+        self, forward, sources: Iterable[Source], sample_rate: int | None, window: int, hop: int, batch_size: int
+    ) -> Iterator[tuple[Source, list[int], np.ndarray | DataError]]:
+        """(source, first frame of each window, the network's output for each or why there is none), in order."""
         starts: list[int] = []  # of the file at hand
-        scores: list[np.ndarray] = []
-        for batch in inference.ahead(self._batches(paths, window, hop, batch_size), 2):
-            rows = self._forward(batch.windows).numpy() if batch.windows is not None else np.zeros((0, 0))
-            for count, path, error in batch.ends:
-                scores.append(rows[:count])
+        outputs: list[np.ndarray] = []
+        for batch in inference.ahead(self._batches(sources, sample_rate, window, hop, batch_size), 2):
+            rows = forward(batch.windows).numpy() if batch.windows is not None else np.zeros((0, 0))
+            for count, source, error in batch.ends:
+                outputs.append(rows[:count])
                 starts, rows = starts + batch.starts[:count], rows[count:]
                 del batch.starts[:count]
-                if error is None:
-                    places = np.array([self.spec.seconds(start) for start in starts])
-                    yield path, Prediction(self.classes, places, seconds, np.concatenate([s for s in scores if len(s)]))
-                else:
-                    yield path, error
-                starts, scores = [], []
+                yield source, starts, error or np.concatenate([part for part in outputs if len(part)])
+                starts, outputs = [], []
             starts += batch.starts
-            scores.append(rows)
+            outputs.append(rows)
 
     def _batches(
-        self, paths: Iterable[str | os.PathLike], window: int, hop: int, batch_size: int
+        self, sources: Iterable[Source], sample_rate: int | None, window: int, hop: int, batch_size: int
     ) -> Iterator["_Batch"]:
         starts: list[int] = []
         windows: list[np.ndarray] = []
-        ends: list[tuple[int, str | os.PathLike, DataError | None]] = []
+        ends: list[tuple[int, Source, DataError | None]] = []
         ended = 0  # windows of this batch whose file has ended
-        for path in paths:
+        for source in sources:
             error = None
             try:
-                for start, frames in inference.sliding(
-                    reading.stream(path, self.spec), window, hop, whole=self.windows.whole
-                ):
+                stored = reading.stream(source, self.spec, sample_rate=sample_rate)
+                for start, frames in inference.sliding(stored, window, hop, whole=self.windows.whole):
                     starts.append(start)
                     windows.append(frames)
                     if len(windows) == batch_size:
@@ -141,10 +227,18 @@ class Tagger:
                         starts, windows, ends, ended = [], [], [], 0
             except DataError as found:
                 error = found
-            ends.append((len(starts) - ended, path, error))
+            ends.append((len(starts) - ended, source, error))
             ended = len(starts)
         if windows or ends:
             yield _Batch(starts, np.stack(windows) if windows else None, ends)
+
+
+def _only(results: Iterator[tuple[Source, Any]]) -> Any:
+    """The one result; raises what it may be."""
+    ((_, result),) = results
+    if isinstance(result, DataError):
+        raise result
+    return result
 
 
 @dataclass(frozen=True)
@@ -154,9 +248,9 @@ class _Batch:
     Attributes:
         starts: First frame of each window in its file.
         windows: (windows, …); None where there is none.
-        ends: Of every file that ends in this batch: how many of the windows are its, path, why it cannot be used.
+        ends: Of every file that ends in this batch: how many of the windows are its, source, why it cannot be used.
     """
 
     starts: list[int]
     windows: np.ndarray | None
-    ends: list[tuple[int, str | os.PathLike, DataError | None]]
+    ends: list[tuple[int, Source, DataError | None]]

@@ -64,8 +64,8 @@ def test_batches_go_across_files(tagger, songs, monkeypatch):
 def test_a_file_that_breaks_behind_its_first_windows_spoils_no_other(tagger, songs, monkeypatch):
     stream = reading.stream
 
-    def breaking(path, spec):
-        for number, block in enumerate(stream(path, spec)):
+    def breaking(path, spec, **options):
+        for number, block in enumerate(stream(path, spec, **options)):
             yield block
             if path == songs[3] and number == 0:
                 raise DataError(f"{path}: broken in the middle")
@@ -117,6 +117,7 @@ def test_an_error_comes_in_its_place():
     stopped.close()
 
 
+@pytest.mark.slow
 def test_whole_windows_only(tmp_path, songs):
     run = make_run(tmp_path, SPEC, seconds=1.0)
     cut = Tagger(run).predict(songs[0])
@@ -131,3 +132,93 @@ def test_whole_windows_only(tmp_path, songs):
     samples = reading.load(songs[0], AudioSpec("waveform", 8000, dtype="float32"))
     exported = export.graph(whole, "savedmodel").track(samples)
     np.testing.assert_allclose(exported["scores"], whole.predict(songs[0]).scores, atol=1e-3)
+
+
+def test_from_memory_as_from_the_file(tagger, songs):
+    expected = tagger.predict(songs[0])
+    samples, rate = soundfile.read(songs[0], dtype="int16")
+    stereo = np.stack([samples, samples], axis=1)
+    with open(songs[0], "rb") as file:
+        found = [
+            tagger.predict(samples, sample_rate=rate),
+            tagger.predict(stereo.T / np.float32(32768), sample_rate=rate),
+            tagger.predict(songs[0].read_bytes()),
+            tagger.predict(file),
+        ]
+    for one in found:
+        np.testing.assert_array_equal(one.starts, expected.starts)
+        np.testing.assert_allclose(one.scores, expected.scores, atol=1e-5)
+    assert np.abs(tagger.predict(samples, sample_rate=2 * rate).mean - expected.mean).max() > 1e-3
+
+
+def test_what_cannot_be_heard_in_memory(tagger, songs, tmp_path):
+    samples = np.zeros(8000, np.float32)
+    with pytest.raises(ConfigError, match="sample_rate=None: an array needs it"):
+        tagger.predict(samples)
+    with pytest.raises(ConfigError, match="sample_rate=8000: only an array needs it"):
+        tagger.predict(songs[0], sample_rate=8000)
+    for source, options, said in (
+        (samples, {"sample_rate": 8000}, "array: silent"),
+        (samples[:0], {"sample_rate": 8000}, "array: no audio in it"),
+        (np.full(8000, np.nan), {"sample_rate": 8000}, "array: a sample is not finite"),
+        (b"", {}, "bytes: empty file"),
+        (b"no audio" * 100, {}, "bytes: not decodable"),
+    ):
+        with pytest.raises(DataError, match=said):
+            tagger.predict(source, **options)
+    text = tmp_path / "x.txt"
+    text.write_text("words")
+    with open(text) as file, pytest.raises(DataError, match=r"x\.txt: gives text; open it with mode 'rb'"):
+        tagger.predict(file)
+
+
+@pytest.mark.parametrize("layer", [None, "pooled", "embedding"])
+def test_features_are_the_layers_output(tagger, songs, layer):
+    import keras
+
+    windows = np.stack([frames for _, frames in inference.sliding(reading.stream(songs[3], SPEC), 16, 16)])
+    inner = keras.Model(tagger.model.input, tagger.model.get_layer(layer or "pooled").output)
+    assert SPEC.frames(1.0) == 16 and len(windows) > 8
+    found = tagger.features(songs[3], layer=layer, batch_size=3)
+    np.testing.assert_allclose(found, inner(windows.astype(np.float32), training=False), atol=1e-5)
+    assert found.shape == (len(windows), 1024 if layer in (None, "pooled") else 8) and np.ptp(found) > 0.1
+    for path, result in tagger.features_of_files(songs, layer=layer):
+        assert isinstance(result, DataError) == (path in (songs[2], songs[-1]))
+
+
+def test_a_layer_that_is_not_there(tagger, songs):
+    with pytest.raises(ConfigError, match=r"layer=poled: .* has no such layer; vectors give .*pooled.*tags"):
+        tagger.features(songs[0], layer="poled")
+
+
+@pytest.mark.parametrize("name", ["features.npz", "features.npy"])
+def test_features_as_a_table(tagger, songs, tmp_path, name, capsys):
+    from orpheus import predict
+    from orpheus.data.items import tables
+
+    call = [str(tagger.run.folder), *map(str, songs), "-l", "embedding", "-o", str(tmp_path / name)]
+    assert predict.main(call) == 1  # two files cannot be read
+    table = tables.read(tmp_path / name)
+    assert table.ids == ("0", "1", "3", "4", "5") and table.dim == 8
+    np.testing.assert_allclose(
+        table.dense(["3"])[0], tagger.features(songs[3], layer="embedding").mean(axis=0), atol=1e-5
+    )
+    captured = capsys.readouterr()
+    assert "5 files, 8 values each" in captured.out and "2 of 7 files could not be read" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-l", "pooled"], "-l needs a file .npz or .npy"),
+        (["-l", "pooled", "-o", "x.csv"], "-l needs a file .npz or .npy"),
+        (["-l", "pooled", "-o", "x.npz", "--csv", "y"], "--csv: shows tags"),
+        (["-l", "features", "-o", "x.npz"], "no vector"),
+        (["-p"], "takes audio files, and no -p"),
+    ],
+)
+def test_options_that_do_not_go_together(tagger, songs, options, said, capsys):
+    from orpheus import predict
+
+    assert predict.main([str(tagger.run.folder), str(songs[0]), *options]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""What a hidden layer of a tagger says of audio files, as a table: a row per file."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from orpheus.base import cli
+from orpheus.data.items import layout, tables
+from orpheus.errors import ConfigError, DataError
+from orpheus.tasks.tagging.tagger import Tagger
+
+log = logging.getLogger(__name__)
+
+
+def write(tagger: Tagger, paths: list[str], arguments: argparse.Namespace) -> int:
+    """Write the means over windows of a layer's output.
+
+    Args:
+        tagger: Whose layer.
+        paths: Audio files.
+        arguments: Of orpheus.predict: layer, out, hop_seconds, batch_size.
+
+    Returns:
+        How many files could not be read; these are logged.
+
+    Raises:
+        ConfigError: there is no such layer, or its output is no vector.
+        DataError: no file could be read.
+    """
+    if len(shape := tagger.layer(arguments.layer).output.shape) != 2:
+        raise ConfigError(f"-l {arguments.layer}: gives {shape[1:]} a window, no vector; pooled and embedding give one")
+    rows: dict[str, np.ndarray] = {}
+    found = tagger.features_of_files(
+        paths, layer=arguments.layer, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size
+    )
+    for path, result in cli.progress(found, desc="features", unit="file", total=len(paths)):
+        if isinstance(result, DataError):
+            log.error("%s", result)
+        else:
+            rows[path] = result.mean(axis=0)
+    if not rows:
+        raise DataError(f"none of {len(paths)} files could be read; {arguments.out} was not written")
+    names = [Path(path).stem for path in rows]
+    ids = names if len(set(names)) == len(names) else list(rows)
+    table = tables.Table(arguments.out, tuple(ids), np.stack(list(rows.values())))
+    out = Path(arguments.out).expanduser()
+    if out.suffix == ".npz":
+        tables.write(out, table)
+    else:
+        layout.write_ids(out.with_suffix(".tsv"), table.ids)
+        tables.save_matrix(out, table.matrix)
+    print(f"{arguments.out}: {len(ids)} files, {table.dim} values each")
+    return len(paths) - len(rows)
