@@ -64,6 +64,15 @@ def wheel() -> Path:
         pytest.skip(f"NO WEIGHTS: {error}")
 
 
+@pytest.fixture(scope="session")
+def published_run(wheel, tmp_path_factory) -> Path:
+    """The run folder of MSD_musicnn."""
+    from orpheus.runs import published
+    from tools import pretrained
+
+    return pretrained.make(published.find("MSD_musicnn"), tmp_path_factory.mktemp("published") / "run", wheel=wheel)
+
+
 @pytest.fixture
 def command():
     """Run ``python -m MODULE ARGUMENTS…`` in a process of its own; returns the completed process (text)."""
