@@ -93,6 +93,37 @@ def test_without_vectors_new_classes_start_fresh(origin, new, caplog):
     assert "3 classes start fresh (no word vectors given" in caplog.text
 
 
+def test_rows_by_name_only_where_they_are_asked_for(origin, new, caplog):
+    config, data = new
+    caplog.set_level("INFO", "orpheus")
+    assert fine_tuning.start(origin.folder, data, config, by_name=False).rows["loud"] == []
+    assert "not taken over (--init-rows by-name does): loud" in caplog.text
+    about = origin.read("run")
+    origin.write("run", {**about, "pretrained": {"name": "X"}})
+    try:
+        assert fine_tuning.start(origin.folder, data, config).rows["loud"] == []
+        assert fine_tuning.start(origin.folder, data, config, by_name=True).rows["loud"] == ["loud"]
+    finally:
+        origin.write("run", about)
+
+
+def test_a_frozen_network_learns_the_tags_only(origin, new):
+    config, data = new
+    job = fine_tuning.frozen(
+        fine_tuning.start(origin.folder, data, config).job(tagging_job.job(data, config, epochs=1))
+    )
+    model, old = job.build(), load_model(origin)
+    assert [weight.path for weight in model.trainable_weights] == ["tags/kernel", "tags/bias"]
+    model.compile(loss=job.loss, optimizer="sgd")
+    before = [weight.copy() for weight in model.get_layer("tags").get_weights()]
+    audio, targets = next(iter(job.train(0)))
+    model.train_on_batch(audio, targets)
+    for layer in model.layers:
+        same = [np.array_equal(a, b) for a, b in zip(layer.get_weights(), old.get_layer(layer.name).get_weights(), strict=True)] if layer.name != "tags" else []  # fmt: skip
+        assert all(same), f"{layer.name} has changed"
+    assert not any(np.array_equal(a, b) for a, b in zip(before, model.get_layer("tags").get_weights(), strict=True))
+
+
 def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
     config, data = new
 
@@ -125,6 +156,8 @@ def test_options_that_do_not_go_together(place, capsys):
     assert "--init-from with --resume" in capsys.readouterr().err
     assert train.main(["waveform", "--config", str(place), "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
     assert "--init-embeddings-path: says how" in capsys.readouterr().err
+    assert train.main(["waveform", "--config", "c", "--tfrecords-dir", "d", "--freeze"]) == 2
+    assert "--freeze: says what becomes" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ def start(
     config: Config,
     *,
     embeddings: str | os.PathLike | None = None,
+    by_name: bool | None = None,
     progress: Callable[..., Iterable] | None = None,
 ) -> Start:
     """Plan a model's first weights.
@@ -89,6 +90,8 @@ def start(
         config: Of the new run.
         embeddings: Word vectors, anything that `words.load` takes: a new class starts from the mean of the rows of the
             `NEIGHBOURS` old classes nearest to it. None, or no vector: from a fresh row.
+        by_name: Whether a class that both know starts from its own old row. None: not that of a published tagger, whose
+            words may mean another thing (``piano`` is an instrument there and may be a dynamic here).
         progress: As for `words.load`.
 
     Raises:
@@ -100,10 +103,25 @@ def start(
     _check_fits(run, run.spec(), tagging_data.load_config(run), data.catalogue.spec, config)
     old = run.classes()
     near, source = _nearest(old, data.targets, embeddings, progress) if embeddings else ({}, "")
-    rows = {name: [name] if name in old.classes else near.get(name, []) for name in data.targets.classes}
+    if by_name is None:
+        by_name = "pretrained" not in run.read("run")
+    kept = set(old.classes) if by_name else set()
+    rows = {name: [name] if name in kept else near.get(name, []) for name in data.targets.classes}
     planned = _read(run, old.classes, rows, source)
     _say(planned)
     return planned
+
+
+def frozen(job: Job) -> Job:
+    """The same job, of a model that learns the tags' layer only; the others' batch statistics stay too."""
+
+    def build() -> keras.Model:
+        model = job.build()
+        for layer in model.layers:
+            layer.trainable = layer.name == HEAD
+        return model
+
+    return replace(job, build=build)
 
 
 def reopen(run: Run) -> Start | None:
@@ -161,8 +179,11 @@ def _nearest(
 
 def _say(planned: Start) -> None:
     kept = [name for name, sources in planned.rows.items() if sources == [name]]
+    same = [name for name in planned.rows if name in planned.classes and name not in kept]
     fresh = [name for name, sources in planned.rows.items() if not sources]
     log.info("weights of %s; %d of %d classes are its own", planned.run, len(kept), len(planned.rows))
+    if same:
+        log.info("known to both by name, and not taken over (--init-rows by-name does): %s", "; ".join(same))
     for name, sources in planned.rows.items():
         if sources and sources != [name]:
             log.info("%s starts from %s", name, ", ".join(sources))

@@ -73,7 +73,8 @@ FLAGS: Flags = {
                 "--init-from",
                 kept=True,
                 metavar="RUN",
-                help="start from a trained tagger: its network and the output rows of classes that both know",
+                help="start from a trained tagger: its network and, see --init-rows, the output rows of classes that both "
+                "know",
             ),
             flag(
                 "--init-embeddings-path",
@@ -81,6 +82,19 @@ FLAGS: Flags = {
                 metavar="PATH",
                 help="word vectors for --init-from: a new class starts from the mean of the rows of the 3 classes nearest "
                 "to it; those of --custom-loss-embeddings-path if not given, and fresh without any",
+            ),
+            flag(
+                "--init-rows",
+                kept=True,
+                choices=("by-name", "fresh"),
+                help="whether classes that both know by name start from the old output rows; by-name, and fresh of a "
+                "published tagger, whose words may mean another thing, if not given",
+            ),
+            flag(
+                "--freeze",
+                kept=True,
+                action="store_true",
+                help="with --init-from: train the tags' layer only, the rest stays as it is",
             ),
         ],
         "output": [
@@ -208,6 +222,9 @@ def _check_train(arguments: argparse.Namespace, run: "Run | None") -> None:
             raise ConfigError(f"--gamma {arguments.gamma}: needs word vectors, --custom-loss-embeddings-path")
     if arguments.init_embeddings_path and not arguments.init_from:
         raise ConfigError("--init-embeddings-path: says how new classes of --init-from start; give it too")
+    for option, value in (("--init-rows", arguments.init_rows), ("--freeze", arguments.freeze)):
+        if value and not arguments.init_from:
+            raise ConfigError(f"{option}: says what becomes of the network of --init-from; give it too")
     if arguments.genre_path and not arguments.dictionary_dir:
         raise ConfigError("--genre-path: chooses clusters of a dictionary; give --dictionary-dir too")
 

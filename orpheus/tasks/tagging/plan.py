@@ -31,8 +31,11 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
     loss, start, more = None, None, {}
     if arguments.init_from:
         vectors = arguments.init_embeddings_path or arguments.custom_loss_embeddings_path
-        start = fine_tuning.start(arguments.init_from, opened, config, embeddings=vectors, progress=cli.progress)
-        more["init_from"] = start.to_json()
+        by_name = None if arguments.init_rows is None else arguments.init_rows == "by-name"
+        start = fine_tuning.start(
+            arguments.init_from, opened, config, embeddings=vectors, by_name=by_name, progress=cli.progress
+        )
+        more["init_from"], more["freeze"] = start.to_json(), arguments.freeze
     if arguments.dictionary_dir:
         more["dictionary"] = clusters.provenance(arguments.dictionary_dir, arguments.genre_path)
     if arguments.custom_loss_embeddings_path:
@@ -63,7 +66,7 @@ def reopen(run, arguments: argparse.Namespace) -> Plan:
 
 def _plan(arguments: argparse.Namespace, opened, config, settings: dict[str, Any], loss, start) -> Plan:
     from orpheus.runs import remote
-    from orpheus.tasks.tagging import clusters, data, job, similarity_loss
+    from orpheus.tasks.tagging import clusters, data, fine_tuning, job, similarity_loss
 
     def make(synchronized: bool):
         made = job.job(
@@ -78,7 +81,8 @@ def _plan(arguments: argparse.Namespace, opened, config, settings: dict[str, Any
             loss=loss,
             readers=settings.get("readers", 1),
         )
-        return start.job(made) if start is not None else made
+        made = start.job(made) if start is not None else made
+        return fine_tuning.frozen(made) if settings.get("freeze") else made
 
     def save(run) -> None:
         data.save(run, opened, config)
