@@ -74,7 +74,7 @@ class LogCompression(keras.layers.Layer):
 
     def call(self, inputs):
         power = ops.exp((ops.cast(inputs, "float32") / 10 - 6) * np.float32(np.log(10)))  # times 10,000
-        return ops.log1p(power) / np.float32(np.log(10))
+        return ops.log(power + 1.0) / np.float32(np.log(10))  # ONNX has no log1p
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,15 +1,16 @@
 """tools.pretrained: published taggers as run folders, equal to the original from song to tags, and usable as any run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import orpheus
-from orpheus import predict
+from orpheus import evaluate, predict, report, train
 from orpheus.data.audio import reading
 from orpheus.runs import published
-from tools import pretrained
+from tools import preprocess, pretrained
 
 SONGS = ("Kevin_MacLeod_-_Vibe_Ace", "admiralbob77_-_Choice_-_Drum-bass", "sorohanro_-_solo-trumpet-06")
 
@@ -107,3 +108,57 @@ def test_what_is_refused(call, said, capsys, tmp_path, monkeypatch):
     assert pretrained.main(call) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def records(shared, tmp_path_factory):
+    """The three songs, tagged with two of the tagger's words and one that it does not know."""
+    folder = tmp_path_factory.mktemp("records")
+    tags = ("electronic; lounge", "electronic; rock", "jazz")
+    rows = [f"{song[:4]},{shared}/librosa-audio/{song}.ogg,{words}" for song, words in zip(SONGS, tags, strict=True)]
+    (folder / "tracks.csv").write_text("\n".join(["track_id,audio_path,tags", *rows]) + "\n")
+    options = ["--n-fft", "512", "--hop-length", "256", "--dtype", "float32", "-n", "2", "--workers", "1"]
+    call = ["log-mel-spectrogram", str(folder / "mel"), "--csv-path", str(folder / "tracks.csv"), *options]
+    assert preprocess.main(call) == 0
+    return folder / "mel"
+
+
+def test_records_with_matching_tags_are_all_its_test_split(tmp_path, published_run, records, oracle, capsys):
+    run = shutil.copytree(published_run, tmp_path / "run")
+    assert evaluate.main([str(run)]) == 2
+    assert "knows no records; give some with --tfrecords-dir" in capsys.readouterr().err
+    assert evaluate.main([str(run), "--tfrecords-dir", str(records), "--bootstrap", "0"]) == 0
+    result = json.loads((run / "metrics.json").read_text())["test"]
+    assert result["tracks"] == 3
+    means = [values(oracle, "MSD_musicnn", song)["mean_tags"] for song in SONGS]
+    labels = values(oracle, "MSD_musicnn", SONGS[0])["labels"].tolist()
+    jazz = [mean[labels.index("jazz")] for mean in means]
+    assert jazz[2] == max(jazz)  # the one track of that tag is above both others: an area of 1
+    assert result["mean_of_windows"]["per_class"]["jazz"]["roc_auc"] == 1
+    assert evaluate.main([str(run), "--tfrecords-dir", str(records), "--split", "valid"]) == 2
+    assert report.main([str(run), "-o", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "MSD_musicnn of musicnn==0.1.0" in page and "ROC-AUC 0.8802" in page
+
+
+@pytest.mark.slow
+def test_a_new_head_on_the_frozen_network(tmp_path, published_run, records):
+    config = json.loads((published_run / "config.json").read_text())
+    settings = {**config["model-training"], "batch_size": 2, "split": [50, 50], "log_dir": str(tmp_path / "runs")}
+    values_ = {**config, "model-training": settings, "tags": {"with": ["jazz", "lounge"], "top": 1}}
+    (tmp_path / "config.json").write_text(json.dumps(values_))
+    call = ["log-mel-spectrogram", "--config", str(tmp_path / "config.json"), "--tfrecords-dir", str(records)]
+    assert train.main([*call, "--init-from", str(published_run), "--freeze", "--epochs", "1"]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    new, old = orpheus.load(run).model, orpheus.load(published_run).model
+    for layer in old.layers[:-1]:
+        for mine, theirs in zip(new.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert new.output_shape == (None, 3) or new.output_shape == (None, 2)
+    assert json.loads((run / "run.json").read_text())["init_from"]["rows"]["jazz"] == []
+    assert train.main(["--resume", str(run), "--epochs", "2"]) == 0  # the network stays frozen
+    for layer in old.layers[:-1]:
+        for mine, theirs in zip(
+            orpheus.load(run).model.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)

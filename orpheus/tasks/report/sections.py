@@ -20,6 +20,7 @@ def summary(material: Sequence[Material], split: str) -> Html:
     for index, one in enumerate(material):
         rows = {
             "task": " ".join(filter(None, [one.about.get("task"), one.about.get("network") or one.about.get("frontend") or one.about.get("experiment")])),
+            "weights": _published(one.about.get("pretrained")),
             "classes": len(one.classes) or None,
             "epochs": _epochs(one),
             "parameters": f"{one.about['parameters']:,}" if one.about.get("parameters") else None,
@@ -32,6 +33,14 @@ def summary(material: Sequence[Material], split: str) -> Html:
         head = f"<strong>{swatch}{escape(one.name)}</strong>" if len(material) > 1 else ""
         cards.append(f'<div class="card">{head}<dl>{listed}</dl></div>')
     return Html(f'<div class="row">{"".join(cards)}</div>')
+
+
+def _published(facts: Mapping[str, Any] | None) -> str | None:
+    """Where ready weights come from, and what their author measured; these figures are of other tracks than ours."""
+    if not facts:
+        return None
+    areas = ", ".join(f"{name} {value:.4f}" for name, value in facts["published"].items())
+    return f"{facts['name']} of {facts['package']}, trained on {facts['trained_on']}; published there: {areas}"
 
 
 def _epochs(one: Material) -> str | None:

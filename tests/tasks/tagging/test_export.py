@@ -50,6 +50,25 @@ def samples_of(path) -> np.ndarray:
     return reading.load(path, AudioSpec("waveform", RATE, dtype="float32"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", export.FORMATS)
+def test_a_published_tagger(published_run, shared, oracle, tmp_path, kind):
+    needs(kind)
+    song = shared / "librosa-audio" / "sorohanro_-_solo-trumpet-06.ogg"
+    out = tmp_path / f"tagger.{kind}"
+    assert export.export(Run.open(published_run), out, kind, check=[song], threshold=0.5).difference < 1e-4
+    run, about = export_formats.read(out)
+    assert about["normalisation"] == (
+        "inside: decibels to log10(10,000 power + 1), then batch normalisation with the statistics of the training"
+    )
+    assert "Slaney mel filters of equal area" in about["spectrogram"] and about["stored"]["dtype"] == "float32"
+    samples = reading.load(song, AudioSpec("waveform", 16000, dtype="float32"))
+    truth = np.load(oracle / "MSD_musicnn_sorohanro_-_solo-trumpet-06.npz")
+    assert about["classes"] == truth["labels"].tolist()
+    # The file goes on behind the window, where a window by itself has the padding of its end.
+    np.testing.assert_allclose(run(samples[None, : about["samples"]])[0], truth["taggram_f32"][0], atol=0.02)
+
+
 def test_the_graph_tags_as_predict_does(mel_run, song):
     tagger, samples = orpheus.load(mel_run.folder), samples_of(song)
     graph = export.graph(tagger, "savedmodel")
