@@ -63,10 +63,15 @@ def table(rows: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _call(module: str, *arguments: object) -> str:
+def call(module: str, *arguments: object, codes: Sequence[int] = (0,)) -> str:
+    """The last line that a command prints.
+
+    Raises:
+        DataError: it ended with none of the exit codes.
+    """
     words = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
+    if done.returncode not in codes:
         raise DataError(f"python -m {module} ended with exit code {done.returncode}")
     return done.stdout.strip().splitlines()[-1]
 
@@ -74,12 +79,12 @@ def _call(module: str, *arguments: object) -> str:
 def records(frontend: str, data: Path, out: Path) -> Path:
     """Records of the clips in a format, made if they are not there."""
     folder = out / frontend
-    _call("tools.preprocess", frontend, folder, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--seed", SEED)  # fmt: skip
+    call("tools.preprocess", frontend, folder, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--seed", SEED)  # fmt: skip
     return folder
 
 
 def trained(
-    format: str, config: str, folder: Path, note: Path, *, epochs: int, overrides: Sequence[str] = ()
+    format: str, config: str, folder: Path, note: Path, *, epochs: int, seed: int = SEED, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Metrics of a model on the test pitches; trained if it is not there.
 
@@ -89,6 +94,7 @@ def trained(
         folder: The records.
         note: JSON file that keeps the result; the run's folder is beside it.
         epochs: To train.
+        seed: Of the training.
         overrides: ``section.key=value`` over the config.
     """
     if note.exists():
@@ -97,9 +103,9 @@ def trained(
         word for one in [f"model-training.log_dir={note.parent / 'runs'}", *overrides] for word in ("--set", one)
     ]
     started = time.monotonic()
-    run = _call("orpheus.train", format, "--config", config, "--tfrecords-dir", folder, "--epochs", epochs, "--multi-tag", "--seed", SEED, *changes)  # fmt: skip
+    run = call("orpheus.train", format, "--config", config, "--tfrecords-dir", folder, "--epochs", epochs, "--multi-tag", "--seed", seed, *changes)  # fmt: skip
     minutes = (time.monotonic() - started) / 60
-    _call("orpheus.evaluate", run)
+    call("orpheus.evaluate", run)
     summary = json.loads((Path(run) / "metrics.json").read_text())["test"]["mean_of_windows"]
     row = {
         "macro": summary["macro"],
@@ -113,6 +119,22 @@ def trained(
     return row
 
 
+def band_statistics(data, side: str):
+    """(clips, 3 · bands) float32: mean, deviation and mean step of each log-mel band, for the clips of a side."""
+    import numpy as np
+
+    from orpheus.data.records import format
+
+    spec, rows = data.catalogue.spec, []
+    for path in data.catalogue.paths(data.split[side]):
+        for record in format.read_shard(path):
+            frames = np.frombuffer(format.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
+            frames = frames.astype(np.float32)
+            steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(spec.n_mels)
+            rows.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps]))
+    return np.array(rows, np.float32)
+
+
 def _baselines(out: Path) -> dict[str, dict]:
     """Trees and logistic regression on the same tracks and split, from the log-mel records."""
     import numpy as np
@@ -122,26 +144,13 @@ def _baselines(out: Path) -> dict[str, dict]:
     from sklearn.preprocessing import StandardScaler
 
     from orpheus import config
-    from orpheus.data.records import format
     from orpheus.learning.evaluation import areas
     from orpheus.tasks.tagging.data import Choices, open_data
 
     frontend = "log-mel-spectrogram"
     loaded = config.load(f"configs/{FORMATS[frontend]}")
     data = open_data(frontend, loaded, Choices(str(out / frontend)))
-    spec = data.catalogue.spec
-
-    def features(side: str) -> np.ndarray:
-        rows = []
-        for path in data.catalogue.paths(data.split[side]):
-            for record in format.read_shard(path):
-                frames = np.frombuffer(format.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
-                frames = frames.astype(np.float32)
-                steps = np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else np.zeros(spec.n_mels)
-                rows.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), steps]))
-        return np.array(rows)
-
-    train, test = features("train"), features("test")
+    train, test = (band_statistics(data, side) for side in ("train", "test"))
     truth = {side: data.part(side).truth() for side in ("train", "test")}
     makers = {
         "gradient-boosted trees": lambda: HistGradientBoostingClassifier(random_state=0),
