@@ -5,7 +5,6 @@ import pytest
 
 from benchmarks import pretrained
 
-
 pytestmark = pytest.mark.slow
 
 
