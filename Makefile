@@ -9,9 +9,10 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup tagger demo test lint clean
 
 help:
+	@echo "make tagger a published tagger as runs/msd-musicnn, to tag files with at once (29 MB from PyPI)"
 	@echo "make demo   train a small tagger on synthetic music and tag a held-out file (5 minutes)"
 	@echo "make test   the test suite (SLOW=1: the slow tests too; PYTHON=python3.13: there, with its TensorFlow; TESTS='-k cut': these)"
 	@echo "make lint   ruff and mypy"
@@ -24,6 +25,11 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 setup: $(READY)
+
+tagger: runs/msd-musicnn
+
+runs/msd-musicnn: | $(READY)
+	$(BIN)/python -m tools.pretrained MSD_musicnn -o $@
 
 demo: $(READY)
 	$(BIN)/python -m tools.demo
