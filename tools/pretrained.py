@@ -91,9 +91,8 @@ def _network(model, wheel: Path, classes: int):
     from orpheus.models import pretrained
     from orpheus.runs import published
 
-    sizes = published.config(model)["model"]
     shape = (published.FRAMES, published.MELS)
-    network = models.build(model.network, shape, classes, **sizes)
+    network = models.build(input_shape=shape, n_classes=classes, **published.config(model)["model"])
     with tempfile.TemporaryDirectory() as folder:
         pretrained.load(network, model.network, published.extract(wheel, model, folder))
     scores = np.asarray(network(published.example()[None], training=False))[0]

@@ -29,8 +29,8 @@ LICENCE = "musicnn-0.1.0.dist-info/LICENSE.md"
 FRAMES, MELS = 187, 96
 WINDOW_SECONDS = 2.992  # 187 frames; 3.0 s would be 188
 _SIZES = {
-    "musicnn": {"n_filters": 64, "n_dense_units": 200, "dropout": 0.5},
-    "vgg": {"n_filters": 128, "n_dense_units": 256, "dropout": 0.5},
+    "musicnn": {"frontend": "musicnn", "n_filters": 64, "n_dense_units": 200, "dropout": 0.5},
+    "vgg": {"frontend": "vgg", "n_filters": 128, "n_dense_units": 256, "dropout": 0.5},
 }
 
 
@@ -86,7 +86,7 @@ def example() -> np.ndarray:
 
 
 def config(model: Published) -> dict:
-    """What config.json of its run says."""
+    """What config.json of its run says; its section model has the arguments of `orpheus.models.build`."""
     return {
         "model": _SIZES[model.network],
         "model-training": {"window_length": WINDOW_SECONDS, "whole_windows": True},
@@ -104,7 +104,7 @@ def about(model: Published) -> dict:
     return {
         "version": 1,
         "task": "tagging",
-        "frontend": model.network,
+        "frontend": LOG_MEL,
         "tfrecords_dir": None,
         "database": 0,
         "tag_names": [],

@@ -66,7 +66,7 @@ def test_what_is_in_the_folder(published_run):
     }
     assert "Music Technology Group, Universitat Pompeu Fabra" in (published_run / "LICENCE.txt").read_text()
     about = json.loads((published_run / "run.json").read_text())
-    assert about["pretrained"]["sha256"] == published.SHA256 and about["frontend"] == "musicnn"
+    assert about["pretrained"]["sha256"] == published.SHA256 and about["task"] == "tagging"
     assert orpheus.load(published_run).model.input_shape == (None, 187, 96)
 
 

@@ -15,11 +15,13 @@ from orpheus.models.networks import (
     crnn,
     fcn,
     harmonic,
+    musicnn,
     pons,
     sample_level,
     self_attention,
     short_chunk,
     spectrogram_transformer,
+    vgg,
 )
 
 WAVEFORM, LOG_MEL = "waveform", "log-mel-spectrogram"
@@ -61,6 +63,13 @@ FRONTENDS: dict[str, Frontend] = {
     "log-mel-spectrogram": Frontend(
         LOG_MEL, pons.log_mel, "Pons et al. 2018, arXiv 1711.02520", 16, 500, hears_level=False,
         shortest=backend.MINIMUM_STEPS, fewest_mels=frontends.MINIMUM_MELS,
+    ),
+    "musicnn": Frontend(
+        LOG_MEL, musicnn.musicnn, "Pons & Serra 2019, arXiv 1909.06654", 64, 200, fewest_mels=musicnn.FEWEST_MELS
+    ),
+    "vgg": Frontend(
+        LOG_MEL, vgg.vgg, "Pons & Serra 2019, arXiv 1909.06654", 128, 256,
+        shortest=vgg.SHORTEST_FRAMES, longest=vgg.LONGEST_FRAMES, fewest_mels=vgg.FEWEST_MELS,
     ),
     "fcn": Frontend(LOG_MEL, fcn.fcn, "Choi et al. 2016, arXiv 1606.00298", 64, 64),
     "crnn": Frontend(LOG_MEL, crnn.crnn, "Choi et al. 2017, arXiv 1609.04243", 64, 32),

@@ -10,6 +10,7 @@ TIMBRAL_SHARES = (0.4, 0.7)  # height of the filters as a share of the mel bands
 TIMBRAL_FRAMES = 7
 TEMPORAL_FRAMES = (128, 64, 32)
 MID_FRAMES = 7
+FEWEST_MELS = 3  # the lower filters are int(0.4 · mels) high
 
 
 def musicnn(audio, *, n_filters: int, n_dense_units: int, dropout: float, seed: int, synchronized: bool):

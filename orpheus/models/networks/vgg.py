@@ -5,6 +5,7 @@ import keras
 from orpheus.models.layers import LogCompression, convolve, layer_seed
 
 POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))  # size, stride
+FEWEST_MELS = 64  # that leave one band
 SHORTEST_FRAMES, LONGEST_FRAMES = 130, 193  # that leave two steps, as the published weights need
 
 
