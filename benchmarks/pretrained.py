@@ -77,8 +77,7 @@ def _trained(data: Path, out: Path, epochs: int, seeds: int) -> list[str]:
 
 def _layers() -> list[tuple[str, str]]:
     """(model, layer) of all features."""
-    found = [(model, layer) for model in MUSICNN for layer in ("pooled", "embedding", "tags")]
-    return [*found, *((model, "embedding") for model in MODELS[2:])]
+    return [*((model, "pooled") for model in MUSICNN), *((model, "embedding") for model in MODELS[2:])]
 
 
 def _features(model: str, layer: str, data: Path, out: Path, wheel: str | None) -> dict[str, np.ndarray]:
