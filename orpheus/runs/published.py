@@ -105,6 +105,7 @@ def about(model: Published) -> dict:
         "version": 1,
         "task": "tagging",
         "frontend": LOG_MEL,
+        "network": model.network,
         "tfrecords_dir": None,
         "database": 0,
         "tag_names": [],
