@@ -13,7 +13,7 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.retrieve",
         "Find music by a trained retrieval run: make an index of songs, then search it by any tags or words, by a song, "
-        "or ask for the tags of a song.",
+        "or ask for the tags of a song. By a tagger's run, too: its words are its classes.",
         example="python -m orpheus.retrieve index runs/retrieval_260101-120000 ~/Music -o music.index\n"
         '  python -m orpheus.retrieve search music.index "sad piano" -vocals -k 10',
     )
@@ -26,7 +26,9 @@ def parser() -> cli.Parser:
         "what is gone is removed. Files that cannot be used are reported, the rest goes on, and the exit code is 1.",
         example="python -m orpheus.retrieve index RUN ~/Music -o music.index",
     )
-    index.add_argument("run", metavar="RUN", help="retrieval run that embeds them; always the same for an index")
+    index.add_argument(
+        "run", metavar="RUN", help="retrieval run, or a tagger's, that embeds them; always the same for an index"
+    )
     index.add_argument(
         "songs", metavar="SONGS", nargs="*", help="audio files, folders of them, a csv of tracks (track_id, audio_path), "
         "folders of records, or tables of factors",

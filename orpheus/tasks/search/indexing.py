@@ -21,6 +21,7 @@ from orpheus.tasks.search.store import Known, Song, SongStore
 
 if TYPE_CHECKING:
     from orpheus.tasks.retrieval.retriever import Retriever
+    from orpheus.tasks.search.tagger_space import TaggerSpace
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,9 @@ class Options:
     progress: Progress = lambda items, **_: items
 
 
-def add(store: SongStore, retriever: "Retriever", given: Iterable[str | os.PathLike], options: Options) -> Report:
+def add(
+    store: SongStore, retriever: "Retriever | TaggerSpace", given: Iterable[str | os.PathLike], options: Options
+) -> Report:
     """Bring a store up to date with songs; what is embedded is written down at once, also where this is interrupted.
 
     Args:
@@ -123,7 +126,7 @@ class _Adding:
     def __init__(
         self,
         store: SongStore,
-        retriever: "Retriever",
+        retriever: "Retriever | TaggerSpace",
         options: Options,
         report: Report,
         source: str,

@@ -17,10 +17,11 @@ from orpheus.semantics.words import tokens
 from orpheus.tasks.search import query
 from orpheus.tasks.search.store import SongStore
 
-if TYPE_CHECKING:  # both load TensorFlow, which a search for known tags does not need
+if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
     from orpheus.data.items.tables import Table
     from orpheus.tasks.retrieval.retriever import Retriever
     from orpheus.tasks.search import indexing
+    from orpheus.tasks.search.tagger_space import TaggerSpace
 
 log = logging.getLogger(__name__)
 
@@ -84,25 +85,25 @@ class SongIndex:
         self.about = self._store.about()
         self.dimension = self._store.dimension
         self._run = Path(run).expanduser() if run is not None else Path(self.about["run"])
-        self._retriever: Retriever | None = None
+        self._retriever: Retriever | TaggerSpace | None = None
         self._whole: Path | None = None  # the file of vectors that is known to be good
         self._nearest = self._load()
 
     @classmethod
-    def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Retriever") -> "SongIndex":
+    def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Retriever | TaggerSpace") -> "SongIndex":
         """Open an index to add to it, or make an empty one.
 
         Args:
             folder: Made where it is not there; an existing one must be an index made with the same run, or empty.
-            run: A retrieval run, or its `Retriever`.
+            run: A retrieval run, its `Retriever`, or a tagger's run.
 
         Raises:
-            DataError: not a retrieval run; the folder holds something else, or an index made with another run.
+            DataError: neither a retrieval nor a tagger's run; the folder holds something else, or an index made with another run.
         """
         if isinstance(run, (str, os.PathLike)):
-            from orpheus.tasks.retrieval.retriever import Retriever
+            from orpheus.tasks.search import tagger_space
 
-            retriever: Retriever = Retriever.load(run)
+            retriever: Retriever | TaggerSpace = tagger_space.load(run)
             where = os.path.abspath(Path(run).expanduser())
         else:
             retriever = run
@@ -127,16 +128,16 @@ class SongIndex:
         return len(self._nearest)
 
     @property
-    def retriever(self) -> "Retriever":
+    def retriever(self) -> "Retriever | TaggerSpace":
         """The run that the index was made with, loaded when it is needed.
 
         Raises:
             DataError: it is not there, or another one is.
         """
         if self._retriever is None:
-            from orpheus.tasks.retrieval.retriever import Retriever
+            from orpheus.tasks.search import tagger_space
 
-            retriever = Retriever.load(self._run)
+            retriever = tagger_space.load(self._run)
             self._check(retriever)
             self._retriever = retriever
         return self._retriever
@@ -240,7 +241,7 @@ class SongIndex:
         """Tags that training has seen."""
         return tuple(json.loads(self.about["training_tags"]))
 
-    def _check(self, retriever: "Retriever") -> None:
+    def _check(self, retriever: "Retriever | TaggerSpace") -> None:
         if retriever.identity != self.about["identity"]:
             raise DataError(
                 f"{self.folder}: was made with another run ({self.about['run']}, weights {self.about['identity'][:8]}) than "

@@ -1,0 +1,152 @@
+"""A tagger's space of songs: what its network hears, beside how sure it is of each class. Songs are found by both."""
+
+import difflib
+import hashlib
+import itertools
+import os
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from orpheus.data.audio import reading
+from orpheus.data.items.tables import Table
+from orpheus.data.records import format
+from orpheus.errors import ConfigError, DataError
+from orpheus.learning.engine import inference
+from orpheus.runs.folder import Run
+from orpheus.semantics.words import tokens
+from orpheus.tasks.retrieval.retriever import Retriever
+from orpheus.tasks.tagging.tagger import Tagger
+
+_WINDOWS = 16  # per pass
+_HEARD = (
+    "pooled_norm",
+    "pooled",
+    "embedding",
+)  # the first that a network has; the first is standardised by its training
+
+
+def load(run: str | os.PathLike) -> "Retriever | TaggerSpace":
+    """What embeds songs by a run: of retrieval, or a tagger.
+
+    Raises:
+        DataError: no run, a run of another task, or one that is not finished.
+    """
+    opened = Run.open(run)
+    return TaggerSpace(opened) if opened.read("run").get("task") == "tagging" else Retriever(opened)
+
+
+class TaggerSpace:
+    """A tagger with the methods of `orpheus.tasks.retrieval.retriever.Retriever`, for `SongIndex`.
+
+    A song's vector has two halves of equal length: the mean over windows of what the network pools, and the mean scores of the
+    classes. Songs are near each other by both. A class is an axis of the second half, so a song's cosine with it is the share
+    of that class in all that the tagger says of the song, at most 0.71.
+
+    Attributes:
+        run: Its folder.
+        identity: Hash of the run's weights.
+        dimension: Of the vectors.
+        input_type: ``"spec"``.
+        training_tags: Its classes.
+    """
+
+    input_type = "spec"
+
+    def __init__(self, run: Run):
+        self.run, self._tagger = run, Tagger(run)
+        self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
+        self.training_tags = self._tagger.classes
+        model = self._tagger.model
+        names = {layer.name for layer in model.layers}
+        heard = model.get_layer(next(name for name in _HEARD if name in names)).output
+        self.dimension = int(heard.shape[-1]) + len(self.training_tags)
+        both = keras.layers.Concatenate(dtype="float32")([heard, model.output])
+        self._forward = inference.forward(keras.Model(model.input, both))
+        self._column = {tokens(name): column for column, name in enumerate(self.training_tags)}
+
+    def knows(self, name: str) -> bool:
+        """Whether it is a class."""
+        return tokens(name) in self._column
+
+    def tags(self, names: Sequence[str]) -> np.ndarray:
+        """Vectors of classes, (len(names), dimension) float32.
+
+        Raises:
+            DataError: some are none; names them and the nearest classes.
+        """
+        unknown = [name for name in names if not self.knows(name)]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0].lower(), map(str.lower, self.training_tags), n=3, cutoff=0.5)
+            classes = f" (nearest: {', '.join(near)})" if near else f"; it has {', '.join(self.training_tags[:10])}, …"
+            raise DataError(
+                f"{self.run.folder}: a tagger is searched by its classes, and {unknown[0]!r} is none{classes}"
+            )
+        rows = np.zeros((len(names), self.dimension), np.float32)
+        offset = self.dimension - len(self.training_tags)
+        for row, name in zip(rows, names, strict=True):
+            row[offset + self._column[tokens(name)]] = 1
+        return rows
+
+    def word_vectors(self, names: Sequence[str]) -> np.ndarray:
+        """None: a tagger has no word vectors.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{self.run.folder}: a tagger knows no word vectors; give a retrieval run")
+
+    def files(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+        """Path and unit vector of audio files, or the error of one that cannot be used."""
+        for path in map(Path, paths):
+            try:
+                yield path, self._embed(reading.stream(path, self._tagger.spec))
+            except DataError as error:
+                yield path, error
+
+    def records(
+        self, folder: str | os.PathLike, *, only: Container[str] | None = None, factors: Table | None = None
+    ) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
+        """Id, tags and unit vector of the records of a folder, made as the tagger's are.
+
+        Raises:
+            ConfigError, DataError: factors are given, or the records were made otherwise.
+        """
+        if factors is not None:
+            self.factors(factors)
+        spec = self._tagger.spec
+        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
+        catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
+        if catalogue.layout.audio != "bytes":
+            raise DataError(f"{folder}: records of the reference's layout; re-run tools.preprocess to index them")
+        stored = catalogue.spec
+        for shard, rows in catalogue.shards.items():
+            (path,) = catalogue.paths([shard])
+            for row, record in zip(rows, format.read_shard(path), strict=True):
+                if only is None or row.track_id in only:
+                    audio = np.frombuffer(format.decode(record)["audio"][0], stored.dtype)
+                    frames = audio.reshape(-1, stored.width) if stored.width > 1 else audio
+                    yield row.track_id, tuple(tag for tags in row.tags for tag in tags), self._embed([frames])
+
+    def factors(self, table: Table) -> tuple[list[str], np.ndarray]:
+        """None: a tagger takes audio.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{self.run.folder}: a tagger takes audio and does not use {table.name}")
+
+    def _embed(self, stored: Iterable[np.ndarray]) -> np.ndarray:
+        """(dimension,) unit vector of stored frames."""
+        frames = self._tagger.spec.frames(self._tagger.window_seconds)
+        windows = (window for _, window in inference.sliding(stored, frames, frames, whole=self._tagger.windows.whole))
+        outputs = []
+        while batch := list(itertools.islice(windows, _WINDOWS)):
+            outputs.append(self._forward(np.stack(batch)).numpy())
+        mean = np.concatenate(outputs).mean(axis=0)
+        halves = np.split(mean, [self.dimension - len(self.training_tags)])
+        return np.concatenate([half / max(float(np.linalg.norm(half)), 1e-9) for half in halves]) / np.float32(
+            np.sqrt(2)
+        )
