@@ -12,6 +12,7 @@ from orpheus import retrieve, train
 from orpheus.base import files
 from orpheus.semantics.words import tokens
 from orpheus.tasks.retrieval import retriever as real
+from orpheus.tasks.search import tagger_space
 from tests.retriever import FakeRetriever
 
 
@@ -19,6 +20,7 @@ from tests.retriever import FakeRetriever
 def run(tmp_path, monkeypatch):
     """A run folder whose retriever is the one without a model."""
     monkeypatch.setattr(real.Retriever, "load", classmethod(lambda cls, run: FakeRetriever(run)))
+    monkeypatch.setattr(tagger_space, "load", FakeRetriever)
     return tmp_path / "run"
 
 
@@ -134,7 +136,7 @@ def test_nothing_is_made_where_songs_are_missing(run, tmp_path, capsys):
 
 
 def test_an_index_made_by_another_run(index, run, capsys, monkeypatch):
-    monkeypatch.setattr(real.Retriever, "load", classmethod(lambda cls, run: FakeRetriever(run, "b" * 64)))
+    monkeypatch.setattr(tagger_space, "load", lambda run: FakeRetriever(run, "b" * 64))
     for arguments in (["index", run, index.parent / "music", "-o", index], ["search", index, "guitar"]):
         assert retrieve.main(list(map(str, arguments))) == 2
         (line,) = capsys.readouterr().err.splitlines()
