@@ -156,7 +156,7 @@ def test_options_that_do_not_go_together(place, capsys):
     assert "--init-from with --resume" in capsys.readouterr().err
     assert train.main(["waveform", "--config", str(place), "--tfrecords-dir", "d", "--init-embeddings-path", "v"]) == 2
     assert "--init-embeddings-path: says how" in capsys.readouterr().err
-    assert train.main(["waveform", "--config", "c", "--tfrecords-dir", "d", "--freeze"]) == 2
+    assert train.main(["waveform", "--config", str(place), "--tfrecords-dir", "d", "--freeze"]) == 2
     assert "--freeze: says what becomes" in capsys.readouterr().err
 
 

@@ -214,7 +214,7 @@ def test_features_as_a_table(tagger, songs, tmp_path, name, capsys):
         (["-l", "pooled", "-o", "x.csv"], "-l needs a file .npz or .npy"),
         (["-l", "pooled", "-o", "x.npz", "--csv", "y"], "--csv: shows tags"),
         (["-l", "features", "-o", "x.npz"], "no vector"),
-        (["-p"], "takes audio files, and no -p"),
+        (["-p"], "--patches: an option of"),
     ],
 )
 def test_options_that_do_not_go_together(tagger, songs, options, said, capsys):
