@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from orpheus.tasks.tagging.tagger import Tagger
 log = logging.getLogger(__name__)
 
 
-def write(tagger: Tagger, paths: list[str], arguments: argparse.Namespace) -> int:
+def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argparse.Namespace) -> int:
     """Write the means over windows of a layer's output.
 
     Args:
@@ -39,7 +41,7 @@ def write(tagger: Tagger, paths: list[str], arguments: argparse.Namespace) -> in
         if isinstance(result, DataError):
             log.error("%s", result)
         else:
-            rows[path] = result.mean(axis=0)
+            rows[os.fspath(path)] = result.mean(axis=0)
     if not rows:
         raise DataError(f"none of {len(paths)} files could be read; {arguments.out} was not written")
     names = [Path(path).stem for path in rows]
