@@ -9,8 +9,10 @@ import importlib.util
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
@@ -21,7 +23,13 @@ from orpheus.errors import ConfigError, DataError
 _LIBRARY_LOG = re.compile(rb"[IWE]\d{4} \d\d:\d\d:[\d.]+ |WARNING: All log messages before absl::InitializeLog")
 # Each makes one line of an error of a library below that a user can do something about, or None of others.
 EXPLAINERS: list[Callable[[BaseException], DataError | None]] = []
-EXIT_OK, EXIT_PARTIAL, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_PARTIAL, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is half written is removed, a training saved."""
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -82,7 +90,8 @@ def run(
         leaves: The process ends with this call; None: where `argv` is None.
 
     Returns:
-        What `body` returns (None counts as 0), 2 for `ConfigError`, `DataError` and a full disk, 130 after Ctrl-C.
+        What `body` returns (None counts as 0), 2 for `ConfigError`, `DataError` and what cannot be written, 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
     code = _run(command, body, argv)
     if leaves or (leaves is None and argv is None):
@@ -101,23 +110,44 @@ def _run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv
     for name in ("orpheus", "tools"):
         logging.getLogger(name).setLevel(level)
     try:
-        return body(arguments) or EXIT_OK
+        with _terminable():
+            return body(arguments) or EXIT_OK
     except (ConfigError, DataError) as error:
         return _fail(command, str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+        if error.errno not in (*_SPACE, *_PLACE):
             raise
-        return _fail(
-            command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; free some space or write elsewhere"
-        )
+        cure = "free some space or write elsewhere" if error.errno in _SPACE else "write elsewhere"
+        return _fail(command, f"{error.filename or 'output'}: {os.strerror(error.errno)}; {cure}")
     except Exception as error:
         explained = next((found for explain in EXPLAINERS if (found := explain(error)) is not None), None)
         if explained is None:
             raise
         return _fail(command, str(explained))
+    except Terminated:
+        print(f"{command.prog}: terminated", file=sys.stderr)
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         print(f"{command.prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as an exception, once: the block's own cleaning up is not interrupted by the next."""
+
+    def end(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # nobody else may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(command: Parser, message: str) -> int:

@@ -6,6 +6,9 @@ import itertools
 import json
 import math
 import os
+import platform
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
@@ -14,6 +17,7 @@ from orpheus.errors import DataError
 
 LARGEST_JSON = 256 << 20  # characters; the largest list of tracks in one file has some 30 MB
 DEEPEST = 64  # levels of lists and objects; a config has five, a network of Keras some twenty
+_LONGEST = 255  # bytes of a file's name, of nearly all file systems
 
 
 @contextlib.contextmanager
@@ -27,19 +31,84 @@ def atomic(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     Yields:
         The open temporary file; it is renamed on success and removed on any error.
     """
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with whole(path) as temporary, open(temporary, mode, **text) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
+    """`atomic` for what a library writes by itself: a file, or a folder with all that is in it.
+
+    Args:
+        path: Final name; an empty folder may be there for a folder, or a file for a file. Its folder is created when
+            missing.
+        suffix: End of the temporary name, where the library looks at that.
+
+    Yields:
+        A name beside `path` where nothing is. What is there when the block ends is renamed, and removed on any error.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    temporary = temporary_name(path, suffix)
+    remove(temporary)  # of a killed process that had this number
     try:
-        with open(temporary, mode, **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _to_disk(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        remove(temporary)
+
+
+def temporary_name(path: Path, suffix: str = "") -> Path:
+    """A hidden name beside `path`, of this process alone and no longer than file systems allow."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST - 60:
+        start = os.fsencode(name)[: _LONGEST - 80].decode("utf-8", "ignore")
+        name = f"{start}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return path.with_name(f".{name}.{_host()}-{os.getpid()}.tmp{suffix}")
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes of this machine were writing in a folder and below it, which nobody will finish."""
+    mine = re.compile(rf"\..*\.{_host()}-(\d+)\.tmp(\.\w+)?")
+    for parent, folders, names in os.walk(os.fspath(folder)):
+        for name in (*folders, *names):
+            if (found := mine.fullmatch(name)) and not is_alive(int(found[1])):
+                remove(os.path.join(parent, name))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Remove a file, or a folder with all that is in it; neither need be there."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or every file of a folder, is on the disk and not only on its way there."""
+    for one in [path] if path.is_file() else path.rglob("*"):
+        if one.is_file():
+            with open(one, "rb") as file:
+                os.fsync(file.fileno())
+
+
+def _host() -> str:
+    """This machine in the names of temporary files: process numbers mean nothing on another one."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def write_json(

@@ -91,15 +91,8 @@ def writable(path: str | os.PathLike) -> Iterator[str]:
             with _written(path) as door:
                 door.send(local, path)
         return
-    temporary = Path(path).with_name(f".{os.path.basename(path)}.{os.getpid()}.tmp")
-    try:
-        with _failing_at(path):
-            yield str(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.whole(path) as temporary, _failing_at(path):
+        yield str(temporary)
 
 
 @contextlib.contextmanager

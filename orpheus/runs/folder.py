@@ -3,10 +3,11 @@
 LOG_DIR/FRONTEND_YYMMDD-HHMMSS/
     config.json classes.json spec.json run.json command.txt versions.json
     train/ validation/      TensorBoard
-    checkpoints/epoch-0007/ weights, optimizer and state of callbacks, per epoch (the last ones), and best/
+    checkpoints/epoch-0007/ weights, optimizer and state of callbacks, per epoch: the last ones and the best one
     history.json model.keras metrics.json
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -17,12 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orpheus.base import files
+from orpheus.base import files, locks
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
 from orpheus.runs import schemas
 
+CHECKPOINTS, STATE = "checkpoints", "state.json"
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-io", "soundfile", "soxr", "librosa")
 
 
@@ -91,6 +93,10 @@ class Run:
         if not (run.folder / "run.json").is_file():
             raise DataError(f"{folder}: not a run (no run.json); give a folder that orpheus.train made")
         return run
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from training the run meanwhile (`locks.lock`)."""
+        return locks.lock(self.folder)
 
     def write(self, name: str, value: Any) -> None:
         """Write NAME.json."""
@@ -175,35 +181,71 @@ class Run:
     def checkpoints(self) -> list[tuple[int, Path]]:
         """(epochs completed, folder) of every complete checkpoint, oldest first."""
         found = []
-        for path in sorted(self.folder.glob("checkpoints/epoch-*")):
+        for path in self.folder.glob(f"{CHECKPOINTS}/epoch-*"):
             number = path.name.removeprefix("epoch-")
-            if number.isdigit() and (path / "state.json").is_file():
+            if number.isdigit() and (path / STATE).is_file():
                 found.append((int(number), path))
-        return found
+        return sorted(found)
+
+    def checkpoint(self, name: str) -> Path:
+        """The folder of a checkpoint by its name."""
+        return self.folder / CHECKPOINTS / name
+
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint that the newest one's state names as the best; None without checkpoints or a best one."""
+        complete = self.checkpoints()
+        if not complete:
+            return None
+        state = files.read_json(complete[-1][1] / STATE)
+        name = self.best_name(state)
+        return self.checkpoint(name) if name else None
+
+    def best_name(self, state: dict[str, Any]) -> str | None:
+        """The name of the best checkpoint by the state of a newer one or of itself; None where there is none yet.
+
+        Runs of older versions kept a copy called ``best``, which can be of an epoch before the one that the state names.
+        """
+        if "best_checkpoint" in state or not state.get("best_epoch"):
+            return state.get("best_checkpoint")
+        name = checkpoint_name(state["best_epoch"])
+        return name if (self.checkpoint(name) / STATE).is_file() else "best"
 
     def start_checkpoint(self) -> Path:
         """An empty folder to write the next checkpoint to; `finish_checkpoint` gives it its name."""
-        path = self.folder / "checkpoints" / ".unfinished"
+        path = self.checkpoint(".unfinished")
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         return path
 
-    def finish_checkpoint(self, name: str, *, keep: int = 2) -> Path:
-        """Rename the started checkpoint to `name` and remove all but the last `keep` epochs'."""
-        unfinished, path = self.folder / "checkpoints" / ".unfinished", self.folder / "checkpoints" / name
+    def finish_checkpoint(self, name: str) -> Path:
+        """Rename the started checkpoint, whole and with its state in it, to `name`: the one step that counts."""
+        path = self.checkpoint(name)
         if path.exists():
-            # A folder cannot replace a folder in one step; between the two, the other checkpoints are there.
-            old = path.with_name(f".old-{name}")
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(path, old)
-            os.rename(unfinished, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(unfinished, path)
-        if name != "best":
-            for _, old in self.checkpoints()[:-keep]:
-                shutil.rmtree(old)
+            self._discard(path)  # a folder cannot replace a folder; the epoch before is there
+        os.rename(self.checkpoint(".unfinished"), path)
         return path
+
+    def prune_checkpoints(self, *, keep: int = 2) -> None:
+        """Remove all but the last `keep` and the best checkpoint, and what a killed process left."""
+        complete = self.checkpoints()
+        kept = {path for _, path in complete[-keep:]} | {self.best_checkpoint()}
+        for path in self.folder.glob(f"{CHECKPOINTS}/*"):
+            if path.name.startswith("."):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path not in kept and (path.name == "best" or path.name.startswith("epoch-")):
+                self._discard(path)
+
+    def _discard(self, path: Path) -> None:
+        """Remove a checkpoint so that half of it is never taken for one."""
+        old = path.with_name(f".old-{path.name}")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+        shutil.rmtree(old)
+
+
+def checkpoint_name(epochs: int) -> str:
+    """The name of the checkpoint after so many epochs."""
+    return f"epoch-{epochs:04d}"
 
 
 def new_name(name: str, taken: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import signal
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -65,7 +64,6 @@ def train(
         bar=cli.progress,
     )
     fit.check(job, config.training, options, strategy)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's notice ends like Ctrl-C
     if me.index > 0:
         log.info("worker %d of %d: %s writes", me.index + 1, me.workers, me.addresses[0])
         fit.train(job, run, config.training, options, strategy)
@@ -76,12 +74,13 @@ def train(
     if run is None:
         run = plan.create(command)
         plan.save(run)
-    run.write("run", settings)
-    log.info("run: %s", run.place)
-    options = dataclasses.replace(options, array_paths=plan.arrays(run))
     try:
-        model = fit.train(job, run, config.training, options, strategy)
-        run.write("run", {**settings, "parameters": model.count_params()})
+        with run.locked():
+            run.write("run", settings)
+            log.info("run: %s", run.place)
+            options = dataclasses.replace(options, array_paths=plan.arrays(run))
+            model = fit.train(job, run, config.training, options, strategy)
+            run.write("run", {**settings, "parameters": model.count_params()})
     except KeyboardInterrupt:
         log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.place)
         raise

@@ -26,6 +26,7 @@ def checkpoint(run: Run, epoch: int, text: str) -> None:
     (path / "model.weights.h5").write_text(text)
     (path / "state.json").write_text("{}")
     run.finish_checkpoint(f"epoch-{epoch:04d}")
+    run.prune_checkpoints()
 
 
 def walked(url) -> list[str]:  # noqa: F811

@@ -8,11 +8,11 @@ mark that it is complete, and `tidy` collects them.
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from orpheus.base import files, storage
+from orpheus.base import files, locks, storage
 from orpheus.data.records import format
 from orpheus.data.records.tracks import Track
 from orpheus.errors import DataError
@@ -128,18 +128,6 @@ def _lines(rows: Iterable[dict]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
+def _locked(folder: str) -> contextlib.AbstractContextManager:
     """Keep other runs of this machine from the folder's lists meanwhile; object storage knows no locks."""
-    import fcntl
-
-    if storage.is_url(folder):
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems know no locks: there, one run at a time
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return contextlib.nullcontext() if storage.is_url(folder) else locks.guarded(folder)

@@ -1,8 +1,8 @@
 """Keras callbacks that both loops share: reseeding, checkpoints and their restoring, TensorBoard, arrays, progress."""
 
 import contextlib
+import io
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from orpheus.base import files
 from orpheus.learning.engine.loop import not_finite
 from orpheus.runs import schemas
-from orpheus.runs.folder import Run
+from orpheus.runs.folder import STATE, Run, checkpoint_name
 from orpheus.runs.models import load_weights
 
 WEIGHTS = "model.weights.h5"
@@ -42,7 +42,8 @@ def layers(model: keras.Model) -> list[keras.layers.Layer]:
 class Checkpoint(keras.callbacks.Callback):
     """Save weights, optimizer, history and the other callbacks' state after every epoch; restore them at the start.
 
-    A checkpoint is a folder that gets its name when complete. `best` is a copy of the best epoch's.
+    A checkpoint is a folder that gets its name when complete, and its state names the checkpoint of the best epoch, which
+    is kept: so one rename moves the run on, and wherever it is killed the two fit.
     Put it last, so that what it saves and restores is what the others have made of the epoch.
     Without `writes` it only restores: of several workers, one saves.
     """
@@ -63,19 +64,23 @@ class Checkpoint(keras.callbacks.Callback):
         self.sign = 1.0 if mode == "max" else -1.0
         self.history: list[dict[str, float | None]] = []
         self.best, self.best_epoch = -math.inf, None
+        self.best_checkpoint: str | None = None
         self.restored: dict | None = None
 
     def load(self) -> int:
         """Load the last complete checkpoint into the model; returns the number of epochs it has completed (0: none)."""
         checkpoints = self.run.checkpoints() if self.run else []
-        if not checkpoints:
+        if self.run is None or not checkpoints:
             return 0
         epochs, path = checkpoints[-1]
         load_weights(self.model, path / WEIGHTS)
-        self.restored = schemas.checked("state", files.read_json(path / "state.json"), str(path / "state.json"))
+        self.restored = schemas.checked("state", files.read_json(path / STATE), str(path / STATE))
         self.history = self.restored["history"]
         self.best_epoch = self.restored["best_epoch"]
+        self.best_checkpoint = self.run.best_name(self.restored)
         self.best = self.restored["best"] if self.best_epoch else -math.inf
+        if self.writes:
+            self._follow(self.run)  # where the process ended between the checkpoint and what follows it
         return epochs
 
     def on_train_begin(self, logs=None):
@@ -97,14 +102,17 @@ class Checkpoint(keras.callbacks.Callback):
         better = gain > self.best
         if better:
             self.best, self.best_epoch = gain, epoch + 1
+            self.best_checkpoint = checkpoint_name(epoch + 1)
         path = self.run.start_checkpoint()
-        self.model.save_weights(path / WEIGHTS)
-        files.write_json(path / "state.json", self._state())
-        complete = self.run.finish_checkpoint(f"epoch-{epoch + 1:04d}")
-        if better:
-            shutil.copytree(complete, self.run.start_checkpoint(), dirs_exist_ok=True)
-            self.run.finish_checkpoint("best")
-        self.run.write("history", self.history)
+        save_weights(self.model, path / WEIGHTS)
+        files.write_json(path / STATE, self._state())
+        self.run.finish_checkpoint(checkpoint_name(epoch + 1))
+        self._follow(self.run)
+
+    def _follow(self, run: Run) -> None:
+        """Bring what is made of the checkpoints up to date."""
+        run.prune_checkpoints()
+        run.write("history", self.history)
 
     def _state(self) -> dict:
         states = []
@@ -115,7 +123,32 @@ class Checkpoint(keras.callbacks.Callback):
                 {n: v for n, v in plain.items() if v is None or (isinstance(v, int | float) and math.isfinite(v))}
             )
         best = self.best if self.best_epoch else None
-        return {"history": self.history, "best": best, "best_epoch": self.best_epoch, "callbacks": states}
+        return {
+            "history": self.history,
+            "best": best,
+            "best_epoch": self.best_epoch,
+            "best_checkpoint": self.best_checkpoint,
+            "callbacks": states,
+        }
+
+
+class _Memory(io.BytesIO):
+    """Weights on their way to a file: Keras looks at the end of the name, and takes a buffer as well as a path."""
+
+    def __str__(self) -> str:
+        return WEIGHTS
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write weights and optimizer through memory: HDF5 that meets a full disk itself takes the process down.
+
+    Raises:
+        OSError: they cannot be written; nothing is left under that name.
+    """
+    buffer = _Memory()
+    model.save_weights(buffer)
+    with files.atomic(path, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 class Validate(keras.callbacks.Callback):

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from orpheus.base import files
 from orpheus.config.sections import Training
 from orpheus.errors import ConfigError
 from orpheus.learning.engine import callbacks, loop, multi_worker
@@ -367,12 +368,10 @@ def _had_stopped(others: Sequence[keras.callbacks.Callback], checkpoint: callbac
 
 def _save(model: keras.Model, run: Run) -> None:
     """Write model.keras: the best epoch's weights, else the last complete epoch's, else those at hand."""
-    best = run.folder / "checkpoints" / "best" / callbacks.WEIGHTS
-    complete = run.checkpoints()
-    if best.is_file():
-        load_weights(model, best)
+    best, complete = run.best_checkpoint(), run.checkpoints()
+    if best is not None:
+        load_weights(model, best / callbacks.WEIGHTS)
     elif complete:
         load_weights(model, complete[-1][1] / callbacks.WEIGHTS)
-    temporary = run.model_path.with_name(".model.keras")
-    model.save(temporary, include_optimizer=False)
-    temporary.replace(run.model_path)
+    with files.whole(run.model_path, suffix=".keras") as temporary:
+        model.save(temporary, include_optimizer=False)

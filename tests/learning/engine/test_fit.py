@@ -77,11 +77,13 @@ def test_early_stopping_stops_and_stays_stopped(tmp_path):
 
 
 def test_best_epoch_is_what_model_keras_holds(tmp_path):
-    _, run = trained(tmp_path, epochs=6, job=engine.job(rate=0.3))
+    _, run = trained(tmp_path, epochs=7, job=engine.job(rate=0.5))
     history = run.read("history")
     best = max(history, key=lambda row: row["val_PR-AUC"])
-    state = json.loads((run.folder / "checkpoints/best/state.json").read_text())
-    assert state["best_epoch"] == best["epoch"]
+    state = json.loads((run.best_checkpoint() / "state.json").read_text())
+    assert state["best_epoch"] == best["epoch"] < 6, "the best epoch must not be of the last two"
+    assert run.best_checkpoint().name == f"epoch-{best['epoch']:04d}"
+    assert len(run.checkpoints()) == 3  # the last two and the best
     model = keras.saving.load_model(run.model_path)
     x, y = engine.data(1, 29)
     loss = keras.losses.BinaryCrossentropy()(y, model(x, training=False))
