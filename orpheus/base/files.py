@@ -56,6 +56,10 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
         yield temporary
         _to_disk(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None or error.filename == str(temporary):  # which nobody has heard of
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         remove(temporary)
 

@@ -1,11 +1,14 @@
 """HDF5 files that may come from anywhere: they can point to other files and claim any size, so both are checked first."""
 
 import contextlib
+import io
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from orpheus.base import files
 from orpheus.errors import DataError
 
 if TYPE_CHECKING:
@@ -107,3 +110,39 @@ def _address(found: Any) -> tuple[int, int]:
 def reason(error: BaseException) -> str:
     """The first line of what a library says, short."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator["h5py.File"]:
+    """A new HDF5 file that appears when it is whole; a full disk is an OSError."""
+    import h5py
+
+    with files.whole(path) as temporary, _PatientFile(temporary, "w+") as raw:
+        try:
+            with h5py.File(raw, "w") as file:
+                yield file
+        finally:
+            if raw.error is not None:
+                raise raw.error
+
+
+class _PatientFile(io.FileIO):
+    """Keeps the first error of writing for later: HDF5 that is told of it can take the process down when it closes."""
+
+    error: OSError | None = None
+
+    def write(self, data) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size=None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0

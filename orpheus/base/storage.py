@@ -184,12 +184,6 @@ def tensorflow_path_in_graph(path: tf.Tensor, folder: str) -> tf.Tensor:
     return tf.ensure_shape(local, [])
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder and those above it; object storage has none and needs none."""
-    if not is_url(folder):
-        os.makedirs(folder, exist_ok=True)
-
-
 def exists(path: str) -> bool:
     """Whether there is such a file or object.
 

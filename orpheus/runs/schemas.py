@@ -74,6 +74,7 @@ class State(Schema):
     history: list[Epoch]
     best: float | None
     best_epoch: Positive | None
+    best_checkpoint: Annotated[str, Field(pattern=r"^(epoch-\d+|best)$")] | None = None
     callbacks: list[dict[str, float | None]]
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from orpheus.base import files, hdf5, parallel, schema
+from orpheus.base import files, hdf5, locks, parallel, schema
 from orpheus.data.audio import reading
 from orpheus.data.audio.account import Account
 from orpheus.data.audio.spec import WAVEFORM, AudioSpec
@@ -170,12 +170,23 @@ def make(
             f"index of audio files: no file of item {missing[0]!r} ({len(missing)} of {len(wanted)} missing)"
         )
     written = {subset: folder.patches_file(subset, spec.count, spec.seconds) for subset in items}
-    if all(_is_made(written[subset], spec, damaged, items[subset]) for subset in items):
-        return Summary(written, 0, [], [])
-
-    folder.patches.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(_made_as(spec, damaged).encode()).hexdigest()[:8]
     cache = folder.patches / f".cache_{folder.dataset}_{digest}"
+    if all(_is_made(written[subset], spec, damaged, items[subset]) for subset in items):
+        shutil.rmtree(cache, ignore_errors=True)  # of a process that was killed in the end
+        return Summary(written, 0, [], [])
+
+    with locks.lock(folder.patches):
+        return _make(folder, items, paths, written, spec, cache, workers, keep_silent, damaged, progress)
+
+
+def _make(
+    folder: layout.DataFolder, items: Mapping[str, Sequence[str]], paths: Mapping[str, Path],
+    written: dict[str, Path], spec: PatchSpec, cache: Path, workers: int, keep_silent: bool, damaged: str,
+    progress: Callable[..., Iterable] | None,
+) -> Summary:  # fmt: skip
+    """`make`, where there is something to do and nobody else does it."""
+    wanted = [item for ids in items.values() for item in ids]
     jobs = {
         item: (item, Path(paths[item]), _cached(cache, item, Path(paths[item])), spec, keep_silent, damaged)
         for item in wanted
@@ -363,11 +374,9 @@ def _moments(paths: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
 def _write(
     path: Path, ids: Sequence[str], cached: Sequence[Path], spec: PatchSpec, damaged: str, mean, deviation
 ) -> None:
-    import h5py
-
     names = np.repeat(np.asarray([item.encode() for item in ids], dtype="S"), spec.count)
     shape = (len(names), 1, spec.frames, spec.width)
-    with files.atomic(path, "wb") as temporary, h5py.File(temporary, "w") as file:
+    with hdf5.written(path) as file:
         file.attrs.update({"spec": json.dumps(asdict(spec)), "mean": mean, "std": deviation})
         if damaged != reading.KEEP:
             file.attrs["damaged"] = damaged

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files, parallel, storage
+from orpheus.base import files, locks, parallel, storage
 from orpheus.data.audio import reading, spectrogram
 from orpheus.data.audio.spec import LOG_MEL, AudioSpec
 from orpheus.data.records import format as records_format
@@ -102,7 +102,7 @@ def make(
         bar: A tqdm-like object (`reset`, `update`, `set_postfix`), or None.
 
     Raises:
-        DataError: the folder holds records made otherwise.
+        DataError: the folder holds records made otherwise, or another process makes the same shards of it.
         ConfigError: an interval outside the plan, mel bands without a frequency, a negative number of workers.
         OSError: the disk is full; complete shards stay, nothing half-written does.
     """
@@ -115,7 +115,16 @@ def make(
     if spec.format == LOG_MEL:
         spectrogram.mel_filterbank(spec)
     folder = storage.location(folder)
-    storage.make_folder(folder)
+    # Object storage knows no locks. Here, others may make other shards of the folder at the same time.
+    with contextlib.nullcontext() if storage.is_url(folder) else locks.lock(folder, part=interval):
+        return _fill(folder, plan, names, spec, seed, workers, min_seconds, damaged, beam, bar)
+
+
+def _fill(
+    folder: str, plan: Mapping[str, Sequence[Track]], names: Sequence[str], spec: AudioSpec, seed: int, workers: int,
+    min_seconds: float, damaged: str, beam: Sequence[str] | None, bar: Any,
+) -> Summary:  # fmt: skip
+    """`make`, where nobody else makes these shards."""
     _write_spec(folder, plan, spec, seed, min_seconds, damaged)
     ledger = Ledger(folder, plan)
     rows, failures = ledger.tidy()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from orpheus.base import locks
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.vectors.nearest import Nearest
 from orpheus.semantics.words import tokens
 from orpheus.tasks.search import query
-from orpheus.tasks.search.store import SongStore
+from orpheus.tasks.search.store import SongStore, is_store
 
 if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
     from orpheus.data.items.tables import Table
@@ -109,16 +110,16 @@ class SongIndex:
             retriever = run
             where = os.path.abspath(retriever.run.folder)
         path = Path(folder).expanduser()
-        if not (path / STORE).is_file():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not is_store(path / STORE):
+            if path.exists() and (not path.is_dir() or any(_is_foreign(inside) for inside in path.iterdir())):
                 raise DataError(f"{folder}: exists and is not an index; give another name")
-            path.mkdir(parents=True, exist_ok=True)
             about = {
                 "run": where, "identity": retriever.identity, "input_type": retriever.input_type,
                 "dimension": str(retriever.dimension),
                 "training_tags": json.dumps(list(retriever.training_tags), ensure_ascii=False),
             }  # fmt: skip
-            SongStore(path / STORE, about=about).close()
+            with locks.lock(path):
+                SongStore(path / STORE, about=about).close()
         index = cls(path, run=where)
         index._check(retriever)
         index._retriever = retriever
@@ -164,14 +165,15 @@ class SongIndex:
             progress: See `indexing.Options`.
 
         Raises:
-            ConfigError, DataError: see `indexing.add`. What was embedded until then is in the index.
+            ConfigError, DataError: see `indexing.add`; another process adds to the index or takes from it. What was embedded until then is in the index.
         """
         from orpheus.tasks.search import indexing
 
         options = indexing.Options(tags=tags, factors=factors, keep=keep, reread=reread, progress=progress)
-        report = indexing.add(self._store, self.retriever, songs, options)
-        self._keep_tags(progress)
-        self._save()
+        with locks.lock(self.folder):
+            report = indexing.add(self._store, self.retriever, songs, options)
+            self._keep_tags(progress)
+            self._save()
         return report
 
     def remove(self, songs: Iterable[str | os.PathLike]) -> list[str]:
@@ -188,8 +190,9 @@ class SongIndex:
             if not ids:
                 raise DataError(f"{self.folder}: {given} is no song, folder or table of this index{self._near(given)}")
             gone += ids
-        self._store.remove(gone)
-        self._save()
+        with locks.lock(self.folder):
+            self._store.remove(gone)
+            self._save()
         return gone
 
     def search(self, text: str, k: int = 20) -> list[Hit]:
@@ -370,6 +373,11 @@ class SongIndex:
         if all(term in rows for term in terms):
             return np.stack([rows[term] for term in terms])
         return self.retriever.tags(terms)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether something in a folder without a store is not what a killed process left of making one."""
+    return not path.name.startswith((".", STORE))
 
 
 def _nearest_tags(vector: np.ndarray, names: Sequence[str], rows: np.ndarray, k: int) -> list[Near]:

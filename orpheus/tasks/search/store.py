@@ -92,16 +92,12 @@ class SongStore:
 
     def __init__(self, path: str | os.PathLike, *, about: Mapping[str, str] | None = None):
         self.path = Path(path)
-        if about is None and not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; make an index with python -m orpheus.retrieve index")
-        fresh = not self.path.is_file()
+        if not is_store(self.path):
+            if about is None:
+                raise DataError(f"{self.path}: no such file; make an index with python -m orpheus.retrieve index")
+            _make(self.path, about)
         self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
-            if fresh and about is not None:
-                values = {"version": str(VERSION), "revision": "0", **about}
-                self._db.executescript("BEGIN;" + _SCHEMA)
-                self._db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
-                self._db.execute("COMMIT")
             version = self.about().get("version")
         except sqlite.ERRORS as error:
             raise DataError(f"{self.path}: not an index of songs ({error})") from None
@@ -302,6 +298,24 @@ class SongStore:
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db, self.path)
+
+
+def is_store(path: Path) -> bool:
+    """Whether there is such a file. One of 0 bytes is what a killed process of an older version left of its first step."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _make(path: Path, about: Mapping[str, str]) -> None:
+    """A store without songs, which appears when it is whole."""
+    with files.whole(path) as temporary:
+        db = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            db.executescript("BEGIN;" + _SCHEMA)
+            values = {"version": str(VERSION), "revision": "0", **about}
+            db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
+            db.execute("COMMIT")
+        finally:
+            db.close()
 
 
 class _Transaction:

@@ -1,6 +1,8 @@
 """Patches: librosa as the reference, standardisation, failures, resuming, and bad files."""
 
+import errno
 import os
+import resource
 import signal
 
 import h5py
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus.base import files
+from orpheus.base import files, locks
 from orpheus.data.items import layout, patches
 from orpheus.errors import ConfigError, DataError
 
@@ -142,6 +144,35 @@ def test_the_number_of_processes_changes_nothing(folder):
     expected = one.read_bytes()
     one.unlink()
     assert patches.make(folder, paths(folder), SPEC, workers=2).written["train"].read_bytes() == expected
+
+
+def test_two_processes_do_not_make_the_same_patches(folder):
+    with locks.lock(folder.patches), pytest.raises(DataError, match="has been writing to it"):
+        patches.make(folder, paths(folder), SPEC)
+    made = patches.make(folder, paths(folder), SPEC)
+    with locks.lock(folder.patches):
+        assert patches.make(folder, paths(folder), SPEC).made == 0  # nothing to be done
+    assert sorted(path.name for path in folder.patches.iterdir()) == sorted(
+        ["damaged_D_2x1.jsonl", "failures_D_2x1.jsonl", *(path.name for path in made.written.values())]
+    )
+
+
+def test_a_full_disk_is_an_error_of_the_disk_and_leaves_nothing(folder):
+    made = patches.make(folder, paths(folder), SPEC).written["train"]
+    before, space = made.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    arrays = [folder.root / f"{item}.npy" for item in "abc"]
+    for path in arrays:
+        np.save(path, np.ones((2, 15, 20), np.float32))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 2000, space[1]))
+    try:
+        with pytest.raises(OSError) as full:
+            patches._write(made, "abc", arrays, SPEC, "keep", np.zeros(20), np.ones(20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, space)
+    assert (full.value.errno, full.value.filename) == (errno.EFBIG, str(made))
+    assert made.read_bytes() == before and not list(folder.patches.glob(".patches*"))
+    patches._write(made, "abc", arrays, SPEC, "keep", np.zeros(20), np.ones(20))
+    assert made.read_bytes() != before
 
 
 def test_bad_input_is_named(folder):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus.base import files, parallel
+from orpheus.base import files, locks, parallel
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.records import format as records_format
@@ -205,6 +205,20 @@ def test_what_a_killed_run_left_is_completed_to_the_same_bytes(tracks, whole, co
     spoil(copy)
     assert writing.make(copy, plan(tracks), MEL, seed=0).made == made
     assert content(copy) == content(whole)
+
+
+def test_two_processes_do_not_make_the_same_shards(tracks, whole, tmp_path):
+    with locks.lock(tmp_path):
+        with pytest.raises(DataError, match="has been writing to it"):
+            writing.make(tmp_path, plan(tracks), MEL, seed=0)
+        with pytest.raises(DataError, match="has been writing to it"):
+            writing.make(tmp_path, plan(tracks), MEL, seed=0, interval=(1, 1))
+    with locks.lock(tmp_path, part=(1, 2)):
+        with pytest.raises(DataError, match="has been writing to it"):
+            writing.make(tmp_path, plan(tracks), MEL, seed=0, interval=(2, 3))
+        assert writing.make(tmp_path, plan(tracks), MEL, seed=0, interval=(3, 3)).made == 1
+    assert writing.make(tmp_path, plan(tracks), MEL, seed=0).made == 2
+    assert content(tmp_path) == content(whole)
 
 
 def test_a_line_cut_within_a_character_is_dropped(tracks, whole, copy):

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from orpheus.base import locks
 from orpheus.data.items import tables
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
@@ -149,6 +150,32 @@ def test_interrupted_indexing_loses_nothing(tmp_path, music):
     assert len(index) == 37 and len(index.search("rock", k=50)) == 37  # can be searched as it is
     report = index.add([music])
     assert len(retriever.embedded) == 44 - 37 and report.unchanged == 37 and len(index) == 44
+
+
+@pytest.mark.parametrize("left", ["songs.db", ".songs.db.0123abcd-1.tmp", "songs.db-journal"])
+def test_a_killed_start_of_an_index_is_no_obstacle(tmp_path, music, retriever, left):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / left).touch()
+    index = SongIndex.create(tmp_path / "index", retriever)
+    assert len(index.add([music]).new) == len(SONGS)
+    assert names(reopened(index, retriever).search("happy", 1)) == ["b.wav"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").touch()
+    with pytest.raises(DataError, match="is not an index"):
+        SongIndex.create(tmp_path / "other", retriever)
+
+
+def test_two_updates_at_once_are_refused(index, music):
+    with locks.lock(index.folder):
+        with pytest.raises(DataError, match="has been writing to it"):
+            index.add([music])
+        assert len(index) == 0
+        assert index.search("happy") == []
+    index.add([music])
+    with locks.lock(index.folder), pytest.raises(DataError, match="has been writing to it"):
+        index.remove([music])
+    assert len(index) == len(SONGS)
+    assert sorted(path.name.split("-")[0] for path in index.folder.iterdir()) == ["songs.db", "vectors"]
 
 
 def test_the_file_of_vectors_is_made_again_where_it_is_lost_or_damaged(index, music, retriever, caplog):
