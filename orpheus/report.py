@@ -19,7 +19,9 @@ def parser() -> cli.Parser:
     result.add_argument(
         "runs", metavar="RUN", nargs="+", help="run folders (also model_1 of an experiment), six at most"
     )
-    result.add_argument("-o", "--out", default="report.html", metavar="HTML", help="page to write")
+    result.add_argument(
+        "-o", "--out", type=cli.output_file(), default="report.html", metavar="HTML", help="page to write"
+    )
     what = result.add_argument_group("what is shown")
     what.add_argument("--split", choices=("train", "valid", "test"), default="test", help="which side's evaluation")
     what.add_argument(

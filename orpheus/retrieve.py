@@ -33,7 +33,14 @@ def parser() -> cli.Parser:
         "songs", metavar="SONGS", nargs="*", help="audio files, folders of them, a csv of tracks (track_id, audio_path), "
         "folders of records, or tables of factors",
     )  # fmt: skip
-    index.add_argument("-o", "--out", metavar="INDEX", required=True, help="folder of the index, made or added to")
+    index.add_argument(
+        "-o",
+        "--out",
+        type=cli.output_folder,
+        metavar="INDEX",
+        required=True,
+        help="folder of the index, made or added to",
+    )
     index.add_argument(
         "--tags", metavar="SOURCE", nargs="+", default=[], type=Path,
         help="tags of the songs by id, shown with hits: any source of tools.tag_stats; by default those of records, and "

@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
         "source", nargs="+", metavar="SOURCE", type=Path,
         help="a tag database, one or several MTG-Jamendo tag files, or a table as this tool writes it",
     )  # fmt: skip
-    result.add_argument("--out", type=Path, required=True, metavar="TSV", help="table to write")
+    result.add_argument("--out", type=cli.output_file(), required=True, metavar="TSV", help="table to write")
     result.add_argument("--force", action="store_true", help="replace TSV where it exists")
     result.add_argument(
         "--categories", type=Path, metavar="FILE", help="tag and category, separated by a tab, for sources without"

@@ -113,7 +113,9 @@ def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--min-clusters", type=int, default=5, metavar="K", help="fewest clusters of a genre")
     sub.add_argument("--max-clusters", type=int, default=20, metavar="K", help="most clusters of a genre")
-    sub.add_argument("--out", type=Path, metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json")
+    sub.add_argument(
+        "--out", type=cli.output_file(), metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json"
+    )
 
 
 def _start_flags(sub: argparse.ArgumentParser) -> None:

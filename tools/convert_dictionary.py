@@ -17,7 +17,7 @@ def parser() -> cli.Parser:
         example="python -m tools.convert_dictionary tags_dict_100.pkl dictionaries/glove/tags_dict_100.json",
     )
     result.add_argument("old", type=Path, metavar="OLD", help="a pickle, or a .tsv or .txt file of clusters")
-    result.add_argument("new", type=Path, metavar="NEW.json", help="the file to write")
+    result.add_argument("new", type=cli.output_file(), metavar="NEW.json", help="the file to write")
     result.add_argument("--lastfm", type=Path, metavar="DB", help="tag database to take the tags' counts from")
     return result
 

@@ -23,7 +23,7 @@ def parser() -> cli.Parser:
     _tracks.add_source(result)
     result.add_argument("--dictionary", type=Path, metavar="JSON", help="count its clusters instead of tags")
     result.add_argument("--top", type=int, metavar="N", help="only the N most frequent tags; by default all")
-    result.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    result.add_argument("--out", type=cli.output_folder, required=True, metavar="DIR", help="folder to write to")
     result.add_argument("--sparse", action="store_true", help=f"write .npz; otherwise only above {LARGE} columns")
     result.add_argument(
         "--shown",

@@ -30,7 +30,7 @@ def parser() -> cli.Parser:
     )  # fmt: skip
     result.add_argument("--split", type=Path, metavar="JSON", help="of tools.split: only its songs and tags")
     result.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="tag_vectors.txt, factors.npz, missing.tsv"
+        "--out", type=cli.output_folder, required=True, metavar="DIR", help="tag_vectors.txt, factors.npz, missing.tsv"
     )
     return result
 

@@ -40,7 +40,7 @@ def parser() -> cli.Parser:
         description="Spellings of one tag become the most frequent one: case, punctuation and a final s are ignored, "
         '"&", "n" and "and" are equal, and so are "80s", "1980s" and "eighties".',
     )
-    clean.add_argument("output", metavar="OUT", help="database to write")
+    clean.add_argument("output", type=cli.output_file(), metavar="OUT", help="database to write")
     clean.add_argument("--force", action="store_true", help="replace OUT where it exists")
     for action in (spellings, clean):
         action.add_argument("--drop", metavar="FILE", help="tags to leave out, in any spelling, one per line")

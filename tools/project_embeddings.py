@@ -32,7 +32,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "--threshold", type=int, default=0, metavar="N", help="of --tags, only tags of more than N tracks"
     )
-    result.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    result.add_argument("--out", type=cli.output_folder, required=True, metavar="DIR", help="folder to write to")
     result.add_argument(
         "--pictures",
         action="store_true",

@@ -20,9 +20,14 @@ def parser() -> cli.Parser:
     )
     result.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
     result.add_argument(
-        "csv", metavar="CSV", help="csv to write; paths in it are relative to its folder where files are below"
+        "csv",
+        type=cli.output_file(),
+        metavar="CSV",
+        help="csv to write; paths in it are relative to its folder where files are below",
     )
-    result.add_argument("--tags-db", metavar="DB", help="write the files' genre fields as tags too")
+    result.add_argument(
+        "--tags-db", type=cli.output_file(), metavar="DB", help="write the files' genre fields as tags too"
+    )
     result.add_argument("--force", action="store_true", help="replace CSV and DB where they exist")
     result.add_argument(
         "--workers",

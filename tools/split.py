@@ -46,7 +46,7 @@ def parser() -> cli.Parser:
     how.add_argument("--seed", type=int, default=0, help="same seed, same split")
     how.add_argument("--starts", type=int, default=5, metavar="N", help="searches for each number tried, at most")
     how.add_argument("--moves", type=int, default=3000, metavar="N", help="artists moved in each search, at most")
-    how.add_argument("--out", type=Path, metavar="JSON", help="split to write")
+    how.add_argument("--out", type=cli.output_file(), metavar="JSON", help="split to write")
     how.add_argument(
         "--items-index", nargs=2, metavar=("DIR", "NAME"),
         help="also write DIR/splits/items_index_{train,val,test}_NAME.tsv, as tools.factorize reads them",
@@ -64,7 +64,7 @@ def parser() -> cli.Parser:
         "--audio-root", type=Path, metavar="DIR", help="where relative paths start; by default at the list"
     )
     look.add_argument(
-        "--audit-json", type=Path, metavar="FILE",
+        "--audit-json", type=cli.output_file(), metavar="FILE",
         help="write all that was found, for orpheus.evaluate --without-leaks",
     )  # fmt: skip
     look.add_argument("--shown", type=int, default=5, metavar="N", help="examples of each kind")

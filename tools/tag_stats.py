@@ -36,7 +36,9 @@ def parser() -> cli.Parser:
         "--dictionary", type=Path, nargs="+", default=[], metavar="JSON", help="dictionaries, or folders that hold one"
     )
     output = result.add_argument_group("output")
-    output.add_argument("--out", type=Path, metavar="DIR", help="folder for the whole tables and the histograms")
+    output.add_argument(
+        "--out", type=cli.output_folder, metavar="DIR", help="folder for the whole tables and the histograms"
+    )
     output.add_argument("--shown", type=int, default=20, metavar="N", help="most popular tags, and clusters, printed")
     return result
 

@@ -24,7 +24,11 @@ def parser() -> cli.Parser:
     source.required = False
     corpus.add_argument("--texts", type=Path, nargs="+", metavar="FILE", help="texts, one document per line")
     result.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="word2vec file: .bin is binary, others text"
+        "--out",
+        type=cli.output_file(),
+        required=True,
+        metavar="FILE",
+        help="word2vec file: .bin is binary, others text",
     )
     vectors.add_argument("--dimension", type=int, default=100, metavar="D", help="length of the vectors")
     vectors.add_argument("--epochs", type=int, default=20, help="passes over the corpus")

@@ -4,6 +4,7 @@ import argparse
 import atexit
 import contextlib
 import errno
+import functools
 import importlib.abc
 import importlib.util
 import logging
@@ -14,9 +15,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from orpheus.base import files
 from orpheus.errors import ConfigError, DataError
 
 # "I0000 00:00:1795613859.600840   26152 port.cc:153] …", and what absl says before its first such line.
@@ -72,6 +75,27 @@ def parser(module: str, description: str, *, example: str = "") -> Parser:
         help="0 errors only, 1 progress, 2 details, 3 TensorFlow's messages too",
     )  # fmt: skip
     return result
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """The type of an option that names a file to write: what cannot be written is refused with the command line.
+
+    Args:
+        suffixes: Ends of the name, as ``".png"``, one of which it must have; none for any.
+    """
+    return functools.partial(_output, suffixes=suffixes, folder=False)
+
+
+def output_folder(path: str) -> Path:
+    """The type of an option that names a folder to write to; see `output_file`."""
+    return _output(path, suffixes=(), folder=True)
+
+
+def _output(path: str, *, suffixes: Sequence[str], folder: bool) -> Path:
+    try:
+        return files.check_output(path, suffixes=suffixes, folder=folder)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(

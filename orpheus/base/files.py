@@ -9,11 +9,11 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
-from orpheus.errors import DataError
+from orpheus.errors import ConfigError, DataError
 
 LARGEST_JSON = 256 << 20  # characters; the largest list of tracks in one file has some 30 MB
 DEEPEST = 64  # levels of lists and objects; a config has five, a network of Keras some twenty
@@ -64,22 +64,76 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
         remove(temporary)
 
 
+def check_output(path: str | os.PathLike, *, suffixes: Sequence[str] = (), folder: bool = False) -> Path:
+    """Refuse a file that cannot be written, before the work whose result it is to hold. Nothing is made.
+
+    What killed processes left of the same file is removed.
+
+    Args:
+        path: A file, or a folder, that may be there or not; its folders too.
+        suffixes: Ends of names, as ``".png"``, one of which it must have; none for any.
+        folder: It is a folder that is written to.
+
+    Returns:
+        The path, ``~`` expanded.
+
+    Raises:
+        ConfigError: a folder in place of a file or a file in place of a folder, a name that is too long or ends
+            otherwise, a place that may not be written to.
+
+    Example:
+        >>> check_output("no/such/folder/yet/tags.csv").name
+        'tags.csv'
+        >>> check_output("tags.cvs", suffixes=[".png", ".svg"])
+        Traceback (most recent call last):
+        orpheus.errors.ConfigError: tags.cvs: ends in .cvs; a name that ends in .png or .svg is needed
+    """
+    path = Path(path).expanduser()
+    if suffixes and path.suffix.lower() not in suffixes:
+        found = f"ends in {path.suffix}" if path.suffix else "has no suffix"
+        raise ConfigError(f"{path}: {found}; a name that ends in {' or '.join(suffixes)} is needed")
+    for part in path.parts:
+        if len(os.fsencode(part)) > _LONGEST:
+            raise ConfigError(
+                f"{str(path)[:80]}…: a name of {len(os.fsencode(part))} bytes; {_LONGEST} are the most, shorten it"
+            )
+    if path.is_dir() and not folder:
+        raise ConfigError(f"{path}: is a folder; name a file in it")
+    place = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    if place.is_file() and (folder or place != path.absolute()):
+        raise ConfigError(f"{path}: {place} is a file, and no folder; write elsewhere")
+    writable = place if place.is_dir() else place.parent
+    if not os.access(writable, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: {writable} may not be written to; write elsewhere")
+    if path.parent.is_dir():
+        _sweep(path.parent, [one.name for one in os.scandir(path.parent) if one.name.startswith(_start(path.name))])
+    return path
+
+
 def temporary_name(path: Path, suffix: str = "") -> Path:
     """A hidden name beside `path`, of this process alone and no longer than file systems allow."""
-    name = path.name
+    return path.with_name(f"{_start(path.name)}{_host()}-{os.getpid()}.tmp{suffix}")
+
+
+def _start(name: str) -> str:
+    """How the temporary names of a file begin."""
     if len(os.fsencode(name)) > _LONGEST - 60:
         start = os.fsencode(name)[: _LONGEST - 80].decode("utf-8", "ignore")
         name = f"{start}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
-    return path.with_name(f".{name}.{_host()}-{os.getpid()}.tmp{suffix}")
+    return f".{name}."
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
     """Remove what killed processes of this machine were writing in a folder and below it, which nobody will finish."""
-    mine = re.compile(rf"\..*\.{_host()}-(\d+)\.tmp(\.\w+)?")
     for parent, folders, names in os.walk(os.fspath(folder)):
-        for name in (*folders, *names):
-            if (found := mine.fullmatch(name)) and not is_alive(int(found[1])):
-                remove(os.path.join(parent, name))
+        _sweep(parent, (*folders, *names))
+
+
+def _sweep(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    mine = re.compile(rf"\..*\.{_host()}-(\d+)\.tmp(\.\w+)?")
+    for name in names:
+        if (found := mine.fullmatch(name)) and not is_alive(int(found[1])):
+            remove(os.path.join(folder, name))
 
 
 def is_alive(process: int) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import orpheus
+from orpheus.base import files, storage
 from orpheus.data.audio import reading, spectrogram
 from orpheus.data.audio.spec import DECIBEL_FLOOR, LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.batches import epochs
@@ -88,17 +88,18 @@ def export(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"threshold={threshold}: must be between 0 and 1")
     run.check_task("tagging", "only runs of taggers can be exported")
-    out = Path(out).expanduser()
-    if out.is_dir() and (kind != "savedmodel" or any(out.iterdir())):
-        raise ConfigError(f"{out}: a folder with something in it, or in place of a file; name another one")
+    out = files.check_output(out, folder=kind == "savedmodel")
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out}: a folder with something in it; name another one")
     tagger = Tagger(run)
     clips, source = _clips(tagger, check, tfrecords_dir)
     thresholds, chosen = _thresholds(run, tagger, threshold, tfrecords_dir, progress)
     about = describe(tagger, kind, thresholds, chosen)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp" + ("" if kind == "savedmodel" else f".{kind}"))
-    try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        export_formats.WRITERS[kind](graph(tagger, kind), temporary, about)
+    with files.whole(out, suffix="" if kind == "savedmodel" else f".{kind}") as temporary:
+        try:
+            export_formats.WRITERS[kind](graph(tagger, kind), temporary, about)
+        except tf.errors.OpError as error:
+            raise storage.os_error(error, out) from None
         scores, read_back = export_formats.READERS[kind](temporary)
         difference = float(np.abs(scores(clips) - reference(tagger, clips)).max())
         if not difference <= TOLERANCE:
@@ -108,11 +109,6 @@ def export(
             )
         if read_back["classes"] != list(tagger.classes):
             raise DataError(f"{out}: not written: the classes inside it are not the run's")
-        if out.is_dir():
-            out.rmdir()
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
     return Exported(out, len(clips), source, difference)
 
 

@@ -123,7 +123,7 @@ def test_what_cannot_be_exported_is_refused(mel_run, tmp_path, song):
     (tmp_path / "full/mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="name another one"):
         export.export(mel_run, tmp_path / "full", "savedmodel")
-    with pytest.raises(ConfigError, match="in place of a file"):
+    with pytest.raises(ConfigError, match="is a folder; name a file"):
         export.export(mel_run, tmp_path / "full", "onnx")
     with pytest.raises(ConfigError, match="between 0 and 1"):
         export.export(mel_run, tmp_path / "out", "savedmodel", threshold=1.5)
