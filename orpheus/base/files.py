@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
@@ -18,6 +18,7 @@ from orpheus.errors import ConfigError, DataError
 LARGEST_JSON = 256 << 20  # characters; the largest list of tracks in one file has some 30 MB
 DEEPEST = 64  # levels of lists and objects; a config has five, a network of Keras some twenty
 _LONGEST = 255  # bytes of a file's name, of nearly all file systems
+_swept: set[Path] = set()  # folders that this process has looked through for what killed ones left
 
 
 @contextlib.contextmanager
@@ -50,6 +51,7 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     temporary = temporary_name(path, suffix)
     remove(temporary)  # of a killed process that had this number
     try:
@@ -66,8 +68,6 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
 
 def check_output(path: str | os.PathLike, *, suffixes: Sequence[str] = (), folder: bool = False) -> Path:
     """Refuse a file that cannot be written, before the work whose result it is to hold. Nothing is made.
-
-    What killed processes left of the same file is removed.
 
     Args:
         path: A file, or a folder, that may be there or not; its folders too.
@@ -105,35 +105,27 @@ def check_output(path: str | os.PathLike, *, suffixes: Sequence[str] = (), folde
     writable = place if place.is_dir() else place.parent
     if not os.access(writable, os.W_OK | os.X_OK):
         raise ConfigError(f"{path}: {writable} may not be written to; write elsewhere")
-    if path.parent.is_dir():
-        _sweep(path.parent, [one.name for one in os.scandir(path.parent) if one.name.startswith(_start(path.name))])
     return path
 
 
 def temporary_name(path: Path, suffix: str = "") -> Path:
     """A hidden name beside `path`, of this process alone and no longer than file systems allow."""
-    return path.with_name(f"{_start(path.name)}{_host()}-{os.getpid()}.tmp{suffix}")
-
-
-def _start(name: str) -> str:
-    """How the temporary names of a file begin."""
+    name = path.name
     if len(os.fsencode(name)) > _LONGEST - 60:
         start = os.fsencode(name)[: _LONGEST - 80].decode("utf-8", "ignore")
         name = f"{start}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
-    return f".{name}."
+    return path.with_name(f".{name}.{_host()}-{os.getpid()}.tmp{suffix}")
 
 
-def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed processes of this machine were writing in a folder and below it, which nobody will finish."""
-    for parent, folders, names in os.walk(os.fspath(folder)):
-        _sweep(parent, (*folders, *names))
-
-
-def _sweep(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine were writing in a folder, when this one first writes there."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
     mine = re.compile(rf"\..*\.{_host()}-(\d+)\.tmp(\.\w+)?")
-    for name in names:
+    for name in os.listdir(folder):
         if (found := mine.fullmatch(name)) and not is_alive(int(found[1])):
-            remove(os.path.join(folder, name))
+            remove(folder / name)
 
 
 def is_alive(process: int) -> bool:

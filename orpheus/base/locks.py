@@ -27,8 +27,6 @@ def lock(folder: str | os.PathLike[str], *, part: tuple[int, int] | None = None)
     it, and is removed at the end; one that a killed process left behind holds nobody up. Where a network file system has
     no locks the file alone counts, if its process is of another machine or still runs on this one.
 
-    What killed processes were writing in the folder is removed.
-
     Args:
         folder: Made where it is missing.
         part: (first, last) of numbered things in the folder: keeps those out alone who want one of them, or all.
@@ -48,7 +46,6 @@ def lock(folder: str | os.PathLike[str], *, part: tuple[int, int] | None = None)
         _try(descriptor)
         os.write(descriptor, json.dumps(_me()).encode())
     try:
-        files.sweep(folder)
         yield
     finally:
         path.unlink(missing_ok=True)

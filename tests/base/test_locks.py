@@ -83,22 +83,6 @@ def test_without_locks_of_the_file_system_the_owner_decides(tmp_path, monkeypatc
             pass
 
 
-def test_leftovers_of_dead_processes_are_removed_and_no_others(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", "pass"])
-    other.wait()
-    mine = files.temporary_name(tmp_path / "a.csv")
-    dead = mine.with_name(mine.name.replace(f"-{files.os.getpid()}.", f"-{other.pid}."))
-    elsewhere = mine.with_name(".a.csv.01234567-1.tmp")
-    folder = tmp_path / "below" / f"{dead.name}.keras"
-    folder.mkdir(parents=True)
-    (folder / "inside").touch()
-    for path in (mine, dead, elsewhere):
-        path.touch()
-    with locks.lock(tmp_path):
-        pass
-    assert {path.name for path in tmp_path.rglob("*")} == {mine.name, elsewhere.name, "below"}
-
-
 @pytest.mark.parametrize("name", ["a", "é" * 127, "x" * 255])
 def test_temporary_names_fit_where_their_files_do(tmp_path, name):
     with files.atomic(tmp_path / name) as file:

@@ -58,14 +58,20 @@ def test_a_read_only_place_is_refused(tmp_path, monkeypatch):
     assert files.check_output(tmp_path.parent / "a.csv")
 
 
-def test_what_a_killed_process_left_of_the_same_file_is_removed(tmp_path):
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
-    for name in ("a.csv", "other.csv"):
-        left = files.temporary_name(tmp_path / name).name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")
-        (tmp_path / left).touch()
-    files.check_output(tmp_path / "a.csv")
-    assert [path.name.split(".")[1] for path in tmp_path.iterdir()] == ["other"]
+    mine = files.temporary_name(tmp_path / "a.csv")
+    dead = mine.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")
+    folder = tmp_path / f"{dead}.keras"
+    folder.mkdir()
+    (folder / "inside").touch()
+    elsewhere = ".a.csv.01234567-1.tmp"
+    for name in (mine.name, dead, elsewhere, ".hidden", f"{dead[1:]}"):
+        (tmp_path / name).touch()
+    with files.atomic(tmp_path / "b.csv"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, elsewhere, ".hidden", dead[1:], "b.csv"}
 
 
 def test_an_option_of_a_command(tmp_path, capsys):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from orpheus.base import files
 from orpheus.data.items import tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import areas, baselines, bootstrap, classification
@@ -313,5 +314,6 @@ def draw_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: 
             shade = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, values[row, column], ha="center", va="center", color=shade)
     figure.colorbar(mesh, ax=axes, label="share of the true class")
-    figure.savefig(Path(path), dpi=110)
+    with files.whole(path, suffix=Path(path).suffix) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)

@@ -310,6 +310,7 @@ def _make(path: Path, about: Mapping[str, str]) -> None:
     with files.whole(path) as temporary:
         db = sqlite3.connect(temporary, isolation_level=None)
         try:
+            db.execute("PRAGMA journal_mode = MEMORY")  # a journal of its own would outlive a kill
             db.executescript("BEGIN;" + _SCHEMA)
             values = {"version": str(VERSION), "revision": "0", **about}
             db.executemany("INSERT INTO about VALUES (?, ?)", values.items())

@@ -90,7 +90,8 @@ def export(
     run.check_task("tagging", "only runs of taggers can be exported")
     out = files.check_output(out, folder=kind == "savedmodel")
     if out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"{out}: a folder with something in it; name another one")
+        what = "a SavedModel already" if (out / "saved_model.pb").is_file() else "a folder with something in it"
+        raise ConfigError(f"{out}: {what}; name another one, or remove it")
     tagger = Tagger(run)
     clips, source = _clips(tagger, check, tfrecords_dir)
     thresholds, chosen = _thresholds(run, tagger, threshold, tfrecords_dir, progress)

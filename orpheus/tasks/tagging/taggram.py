@@ -2,6 +2,8 @@
 
 import os
 
+from orpheus.base import files
+
 
 def taggram(prediction, path: str | os.PathLike, *, title: str = "", top: int = 10) -> None:
     """Draw the strongest tags of a file over time.
@@ -33,5 +35,6 @@ def taggram(prediction, path: str | os.PathLike, *, title: str = "", top: int = 
     axes.set_xlabel("time (min:s)" if minutes else "time (s)")
     axes.set_title(title)
     figure.colorbar(mesh, ax=axes, label="score")
-    figure.savefig(path, dpi=110)
+    with files.whole(path, suffix=os.path.splitext(path)[1]) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)
