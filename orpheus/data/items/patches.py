@@ -326,6 +326,8 @@ class Patches:
 
 def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool, str]) -> tuple[str, str]:
     """Compute one item into its cache file; returns it and the reason of failure, or ""."""
+    from threadpoolctl import threadpool_limits
+
     item, path, target, spec, keep_silent, damaged = job
     wanted, account = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32"), Account()
     try:
@@ -338,8 +340,10 @@ def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool, str]) -> tuple[str,
         return item, f"{path}: {reading.reason(path, error)}"
     if account.damage:
         files.write_json(_damage(target), {"lost_seconds": round(account.lost_seconds, 3), "damage": str(account)})
+    with threadpool_limits(1):  # a sum of products depends on how many threads share it
+        frames = spectrogram(samples, spec)
     with files.atomic(target, "wb") as file:
-        np.save(file, cut(spectrogram(samples, spec), spec, item))
+        np.save(file, cut(frames, spec, item))
     return item, ""
 
 
