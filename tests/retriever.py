@@ -66,6 +66,8 @@ class FakeRetriever:
                     yield song, tuple(tag.decode() for tag in fields["tags"]), total / np.linalg.norm(total)
 
     def factors(self, table: Table):
+        if self.input_type != "cf":
+            raise ConfigError(f"run: was trained on {self.input_type} and cannot embed factors alone")
         self.embedded += table.ids
         rows = table.dense(table.ids)
         return list(table.ids), rows / np.linalg.norm(rows, axis=1, keepdims=True)
