@@ -21,7 +21,12 @@ def test_packages_that_do_not_work_are_named_with_the_cure(monkeypatch, tmp_path
     (tmp_path / "orpheus_test_broken.py").write_text("raise ValueError('numpy.dtype size\\n changed')")
     (tmp_path / "orpheus_test_needs.py").write_text("import orpheus_test_absent")
     monkeypatch.syspath_prepend(tmp_path)
-    wanted = {"numpy": "numpy", "absent": "orpheus_test_absent", "broken": "orpheus_test_broken", "needs": "orpheus_test_needs"}  # fmt: skip
+    wanted = {
+        "numpy": "numpy",
+        "absent": "orpheus_test_absent",
+        "broken": "orpheus_test_broken",
+        "needs": "orpheus_test_needs",
+    }
     monkeypatch.setattr(health, "NEEDED", wanted)
     monkeypatch.setattr(health, "OPTIONAL", {"orpheus-test-optional": "nothing"})
     monkeypatch.setattr(health, "pins", lambda: {"numpy": "0.1", "broken": "7.0"})
@@ -37,7 +42,13 @@ def test_packages_that_do_not_work_are_named_with_the_cure(monkeypatch, tmp_path
 
 
 def test_pins_are_those_of_requirements_for_this_python(monkeypatch):
-    lines = ["numpy==1.26.4", 'keras==3.15.1; python_version >= "3.11"', 'keras==3.12.4; python_version < "3.11"', "pytest==9; extra == 'dev'", "loose>=2"]  # fmt: skip
+    lines = [
+        "numpy==1.26.4",
+        'keras==3.15.1; python_version >= "3.11"',
+        'keras==3.12.4; python_version < "3.11"',
+        "pytest==9; extra == 'dev'",
+        "loose>=2",
+    ]
     monkeypatch.setattr(health.importlib.metadata, "requires", lambda name: lines)
     assert health.pins() == {"numpy": "1.26.4", "keras": "3.12.4" if sys.version_info < (3, 11) else "3.15.1"}
 
@@ -97,7 +108,9 @@ def test_a_device_that_fails_is_broken(monkeypatch):
         return subprocess.CompletedProcess(words, 134, "", "W tensorflow\nCUDA_ERROR_NO_DEVICE\n")
 
     monkeypatch.setattr(health, "_python", failed)
-    assert [(c.name, c.status, c.found) for c in health.devices()] == [("training on CPU:0", BROKEN, "failed (CUDA_ERROR_NO_DEVICE)")]  # fmt: skip
+    assert [(c.name, c.status, c.found) for c in health.devices()] == [
+        ("training on CPU:0", BROKEN, "failed (CUDA_ERROR_NO_DEVICE)")
+    ]
 
 
 def test_exit_code_and_output(monkeypatch, capsys):
@@ -105,8 +118,11 @@ def test_exit_code_and_output(monkeypatch, capsys):
     monkeypatch.setattr(health, "examine", lambda folders, progress: checks)
     assert doctor.main([]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "ok       a          1.0", "warning  long name  old", "                    -> update", "0 broken, 1 warnings",
-    ]  # fmt: skip
+        "ok       a          1.0",
+        "warning  long name  old",
+        "                    -> update",
+        "0 broken, 1 warnings",
+    ]
     checks.append(Check("b", BROKEN, "gone", "install"))
     assert doctor.main(["--json"]) == 1
     assert json.loads(capsys.readouterr().out)[2] == {
@@ -124,7 +140,9 @@ def test_this_machine_is_well_and_a_wrong_backend_is_not(command):
     found = {check["name"]: check for check in json.loads(done.stdout)}
     assert found["training on CPU:0"]["status"] == OK
     assert "loss 0." in found["training on CPU:0"]["found"]
-    assert {"python", "system", "environment", "tensorflow", "libsndfile", "ffmpeg", "folder /tmp"} <= set(found) or os.environ.get("TMPDIR")  # fmt: skip
+    assert {"python", "system", "environment", "tensorflow", "libsndfile", "ffmpeg", "folder /tmp"} <= set(
+        found
+    ) or os.environ.get("TMPDIR")
     assert not (ROOT / ".orpheus-doctor").exists()
     done = command("orpheus.doctor", KERAS_BACKEND="jax")
     assert done.returncode == 1

@@ -84,9 +84,17 @@ def test_own_music_in_five_minutes(shared, tmp_path, command):
 
     run("tools.preprocess", "log-mel-spectrogram", records, "--csv-path", tmp_path / "tracks.csv", "-n", 10)
     made = run(
-        "orpheus.train", "log-mel-spectrogram", "--config", config, "--tfrecords-dir", records, "--epochs", 2,
-        "--set", f"model-training.log_dir={tmp_path / 'runs'}",
-    ).splitlines()[-1]  # fmt: skip
+        "orpheus.train",
+        "log-mel-spectrogram",
+        "--config",
+        config,
+        "--tfrecords-dir",
+        records,
+        "--epochs",
+        2,
+        "--set",
+        f"model-training.log_dir={tmp_path / 'runs'}",
+    ).splitlines()[-1]
     assert "macro" in run("orpheus.evaluate", made)
     printed = run("orpheus.predict", made, found["flute"][0], "-t", "0.3", "--csv", tmp_path / "tags.csv")
     assert str(found["flute"][0]) in printed

@@ -17,9 +17,16 @@ from orpheus.tasks.recommendation.data import describe, open_data
 from orpheus.tasks.recommendation.prediction import predict
 
 SETS = [
-    part for one in ("data.dataset=DEMO", f"data.dim={listening_demo.DIM}", "model-training.epochs=8", "inputs.biography.dense=[32]", "network.hidden=[32]")
+    part
+    for one in (
+        "data.dataset=DEMO",
+        f"data.dim={listening_demo.DIM}",
+        "model-training.epochs=8",
+        "inputs.biography.dense=[32]",
+        "network.hidden=[32]",
+    )
     for part in ("--set", one)
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +103,11 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
 
     def make(name, inputs):
         values = {
-            "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening_demo.DIM},
-            "inputs": inputs, "model-training": {"epochs": 1},
-        }  # fmt: skip
+            "evaluation": "recommendation",
+            "data": {"dataset": "DEMO", "fact": "als", "dim": listening_demo.DIM},
+            "inputs": inputs,
+            "model-training": {"epochs": 1},
+        }
         data = open_data(folder.root, config_experiment.parse(values))
         run = Run(folder.models / name)
         run.folder.mkdir(parents=True)

@@ -61,8 +61,11 @@ def test_a_data_service_feeds_one_machine_and_several(demo, tiny, tmp_path):
     dispatcher = subprocess.Popen([*service, "dispatcher", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     option = dispatcher.stdout.readline().split()
     worker = subprocess.Popen(
-        [*service, "worker", "--dispatcher", option[1].removeprefix("grpc://")], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [*service, "worker", "--dispatcher", option[1].removeprefix("grpc://")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert worker.stdout.readline().startswith("makes batches")
         plain = weights(alone(*command(demo, tiny, tmp_path / "plain")))

@@ -31,9 +31,19 @@ def test_the_same_seed_gives_the_same_bits(command, demo, tiny, tmp_path, fronte
 
     def trained(seed: int):
         done = command(
-            "orpheus.train", frontend, "--config", tiny, "--tfrecords-dir", records, "--epochs", 2, "--seed", seed,
-            "--steps-per-epoch", 3,
-        )  # fmt: skip
+            "orpheus.train",
+            frontend,
+            "--config",
+            tiny,
+            "--tfrecords-dir",
+            records,
+            "--epochs",
+            2,
+            "--seed",
+            seed,
+            "--steps-per-epoch",
+            3,
+        )
         assert done.returncode == 0, done.stderr
         return outcome(done.stdout.strip().splitlines()[-1])
 

@@ -47,12 +47,18 @@ def test_each_task_has_its_page():
 def test_its_commands_work(page, folder):
     before = os.environ.get("PATH", "")
     environment = {
-        **os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{before}", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{before}",
+        "PYTHONPATH": str(ROOT),
+    }
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", commands(page)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, f"{page.name}: {done.stderr[-3000:]}"
     for name in LEFT[page.stem]:
         made = folder / "demo" / name

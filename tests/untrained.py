@@ -28,7 +28,17 @@ def make_run(folder, spec: AudioSpec, *, classes=CLASSES, seconds=2.6, mixed=Fal
     run.write("config", {"model": {"frontend": network, **sizes}, "model-training": {"window_length": seconds}})
     run.write("spec", spec.to_json())
     run.write("classes", TagTargets(classes, {name: i for i, name in enumerate(classes)}).to_json())
-    run.write("run", {"task": "tagging", "frontend": spec.format, "tfrecords_dir": "nowhere", "database": 0, "tag_names": [], "split": {"train": [], "valid": [], "test": []}})  # fmt: skip
+    run.write(
+        "run",
+        {
+            "task": "tagging",
+            "frontend": spec.format,
+            "tfrecords_dir": "nowhere",
+            "database": 0,
+            "tag_names": [],
+            "split": {"train": [], "valid": [], "test": []},
+        },
+    )
     keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
     try:
         model = models.build(network or spec.format, spec.window_shape(seconds), len(classes), **sizes)

@@ -40,8 +40,31 @@ def body(arguments: argparse.Namespace) -> int:
     data, records = out / "data", out / "records"
     seed = ["--seed", str(arguments.seed)]
     _call("tools.make_demo_dataset", data, "--tracks", arguments.tracks, *seed)
-    _call("tools.preprocess", "log-mel-spectrogram", records, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "-n", 10, *seed)  # fmt: skip
-    run = _call("orpheus.train", "log-mel-spectrogram", "--config", arguments.config, "--tfrecords-dir", records, "--epochs", arguments.epochs, "--set", f"model-training.log_dir={out / 'runs'}", *seed)  # fmt: skip
+    _call(
+        "tools.preprocess",
+        "log-mel-spectrogram",
+        records,
+        "--csv-path",
+        data / "tracks.csv",
+        "--tag-path",
+        data / "tags.db",
+        "-n",
+        10,
+        *seed,
+    )
+    run = _call(
+        "orpheus.train",
+        "log-mel-spectrogram",
+        "--config",
+        arguments.config,
+        "--tfrecords-dir",
+        records,
+        "--epochs",
+        arguments.epochs,
+        "--set",
+        f"model-training.log_dir={out / 'runs'}",
+        *seed,
+    )
     _call("orpheus.evaluate", run, "--split", "valid", "--bootstrap", 0)  # for thresholds that have not seen the test
     _call("orpheus.evaluate", run)
     audible, meaningless, sides = _means(Path(run), data)

@@ -42,17 +42,27 @@ def parser() -> cli.Parser:
     )
     labels = result.add_argument_group("pmi and class")
     labels.add_argument(
-        "--labels", metavar="TSV",
+        "--labels",
+        metavar="TSV",
         help="item and its classes, or item and [0,1,…]; index/labels_NAME.tsv or y_NAME.tsv if not given",
-    )  # fmt: skip
+    )
     return result
 
 
 def factorize_counts(
-    folder, dim: int, *, counts: Path | None = None, weighting: str = "log", alpha: float = 40.0,
-    regularization: float = 0.1, iterations: int = 15, seed: int = 0, threads: int = 0, upper_bound: bool = False,
+    folder,
+    dim: int,
+    *,
+    counts: Path | None = None,
+    weighting: str = "log",
+    alpha: float = 40.0,
+    regularization: float = 0.1,
+    iterations: int = 15,
+    seed: int = 0,
+    threads: int = 0,
+    upper_bound: bool = False,
     callback=None,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Factorise the counts of training and val items; returns the files written.
 
     Args:
@@ -82,9 +92,14 @@ def factorize_counts(
     def fit(subsets, callback=None):
         matrix = scipy.sparse.vstack([weights[subset] for subset in subsets]).T.tocsr()
         return factorisation.als(
-            matrix, dim, regularization=regularization, iterations=iterations, seed=seed, threads=threads,
+            matrix,
+            dim,
+            regularization=regularization,
+            iterations=iterations,
+            seed=seed,
+            threads=threads,
             callback=callback,
-        )  # fmt: skip
+        )
 
     result = fit(seen, callback)
     ids = [item for subset in seen for item in by_set[subset].ids]
@@ -264,10 +279,18 @@ def body(arguments: argparse.Namespace) -> None:
     if arguments.fact == "als":
         with cli.progress(total=arguments.iterations, desc="als", unit="round") as bar:
             written = factorize_counts(
-                folder, arguments.dim, counts=arguments.counts, weighting=arguments.weighting, alpha=arguments.alpha,
-                regularization=arguments.regularization, iterations=arguments.iterations, seed=arguments.seed,
-                threads=arguments.threads, upper_bound=arguments.upper_bound, callback=lambda *_: bar.update(1),
-            )  # fmt: skip
+                folder,
+                arguments.dim,
+                counts=arguments.counts,
+                weighting=arguments.weighting,
+                alpha=arguments.alpha,
+                regularization=arguments.regularization,
+                iterations=arguments.iterations,
+                seed=arguments.seed,
+                threads=arguments.threads,
+                upper_bound=arguments.upper_bound,
+                callback=lambda *_: bar.update(1),
+            )
     else:
         written = factorize_classes(
             folder,

@@ -32,9 +32,15 @@ def body(arguments: argparse.Namespace) -> None:
 
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     report = hetrec.convert(
-        hetrec.read(arguments.source), folder, min_listeners=arguments.min_listeners, min_items=arguments.min_items,
-        test_share=arguments.test_share, val_share=arguments.val_share, classes=arguments.classes, seed=arguments.seed,
-    )  # fmt: skip
+        hetrec.read(arguments.source),
+        folder,
+        min_listeners=arguments.min_listeners,
+        min_items=arguments.min_items,
+        test_share=arguments.test_share,
+        val_share=arguments.val_share,
+        classes=arguments.classes,
+        seed=arguments.seed,
+    )
     print(
         "{root}: {users} users, {train} + {val} + {test} artists (train, val, test), {counts} counts; "
         "left out: {dropped_items} artists, {dropped_users} users".format(root=folder.root, **report)

@@ -24,9 +24,11 @@ def parser() -> cli.Parser:
     source.add_argument("--index", metavar="TSV", help="id, file name; index/index_audio_NAME.tsv if not given")
     source.add_argument("--keep-silent", action="store_true", help="silent files become silent patches, not failures")
     source.add_argument(
-        "--damaged", choices=("keep", "skip"), default="keep",
+        "--damaged",
+        choices=("keep", "skip"),
+        default="keep",
         help="keep what can be decoded of a damaged file, its loss in patches/damaged_NAME_NxS.jsonl; or skip it, as a failure",
-    )  # fmt: skip
+    )
     patch = result.add_argument_group("patches")
     patch.add_argument("--count", type=int, default=1, metavar="N", help="patches per item")
     patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")
@@ -45,10 +47,16 @@ def body(arguments: argparse.Namespace) -> int:
     from orpheus.data.items import layout, patches
 
     spec = patches.PatchSpec(
-        arguments.kind, sample_rate=arguments.sr, hop_length=arguments.hop_length, bins=arguments.bins,
-        n_fft=arguments.n_fft, bins_per_octave=arguments.bins_per_octave, seconds=arguments.seconds,
-        count=arguments.count, seed=arguments.seed,
-    )  # fmt: skip
+        arguments.kind,
+        sample_rate=arguments.sr,
+        hop_length=arguments.hop_length,
+        bins=arguments.bins,
+        n_fft=arguments.n_fft,
+        bins_per_octave=arguments.bins_per_octave,
+        seconds=arguments.seconds,
+        count=arguments.count,
+        seed=arguments.seed,
+    )
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     index = Path(arguments.index) if arguments.index else folder.index / f"index_audio_{folder.dataset}.tsv"
     root = Path(arguments.audio) if arguments.audio else folder.root / "audio"

@@ -83,9 +83,13 @@ def _vectors(arguments: argparse.Namespace, documents: list[str], words: tuple[s
     from orpheus.data.items import texts
 
     return texts.train_word2vec(
-        documents, dim=arguments.dim, window=arguments.window, min_count=arguments.min_count,
-        epochs=arguments.epochs, seed=arguments.seed,
-    )  # fmt: skip
+        documents,
+        dim=arguments.dim,
+        window=arguments.window,
+        min_count=arguments.min_count,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

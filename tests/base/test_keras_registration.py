@@ -46,11 +46,13 @@ def saved(tmp_path_factory):
         "log-mel": (models.build("log-mel-spectrogram", (12, 8), 3, **small), "binary_crossentropy"),
         "embedding-aware": (models.build("log-mel-spectrogram", (12, 8), 3, **small), aware),
         "recommendation": (
-            models.build_modalities({"bio": VectorInput(dense=[4]), "image": VectorInput()}, {"bio": (5,), "image": (6,)}, 3),
+            models.build_modalities(
+                {"bio": VectorInput(dense=[4]), "image": VectorInput()}, {"bio": (5,), "image": (6,)}, 3
+            ),
             pointwise.CosineDistance(),
         ),
         "retrieval": (towers.build_towers({"factors": (5,)}, 6, dimension=8), triplet.TripletLoss()),
-    }  # fmt: skip
+    }
     for name, (model, loss) in cases.items():
         model.compile(
             keras.optimizers.Adam(schedules.Cyclical(1e-4, 1e-3, 10)), loss, [tag_auc.TagAUC(3)], jit_compile=False

@@ -41,7 +41,9 @@ def test_measures_of_right_and_wrong_clusters(heldout):
 def test_tags_alone_are_in_no_cluster(heldout):
     found = genres.measure([genres.Genre({"a1": 0, "a2": 0, "a3": -1, "b1": -2, "b2": 1, "b3": 1}, TAGS)], heldout)
     assert found["clusters"] == 2 and found["tags %"] == pytest.approx(400 / 6)
-    assert found["counts %"] == pytest.approx(100 * sum(heldout.counts[t] for t in ("a1", "a2", "b2", "b3")) / sum(heldout.counts.values()))  # fmt: skip
+    assert found["counts %"] == pytest.approx(
+        100 * sum(heldout.counts[t] for t in ("a1", "a2", "b2", "b3")) / sum(heldout.counts.values())
+    )
 
 
 def test_random_partitions_keep_the_sizes(heldout):

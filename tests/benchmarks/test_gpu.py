@@ -38,7 +38,10 @@ def test_it_runs_on_a_processor_split_in_two():
     arguments = ["--quick", "--device", "CPU", "--formats", "log-mel-spectrogram", "--modes", "float32", "bfloat16"]
     rows = gpu.measure(gpu.parser().parse_args(arguments))
     assert [(row.candidate, row.case.split(", ")[1]) for row in rows] == [
-        ("float32", "1 x CPU"), ("bfloat16", "1 x CPU"), ("float32", "2 x CPU"), ("bfloat16", "2 x CPU"),
-    ]  # fmt: skip
+        ("float32", "1 x CPU"),
+        ("bfloat16", "1 x CPU"),
+        ("float32", "2 x CPU"),
+        ("bfloat16", "2 x CPU"),
+    ]
     assert all(np.isfinite(row.values).all() and row.values[0] > 0 for row in rows)
     assert all("waiting for input" in row.note and "peak" not in row.note for row in rows)

@@ -39,9 +39,10 @@ def excitations(*channels: int) -> int:
 def residuals(*blocks: tuple[int, int], area: int, shortcuts: int) -> int:
     """Blocks of two convolutions; the given number of them, from the first on, have a third."""
     return sum(
-        convolutions((inputs, outputs, area), (outputs, outputs, area)) + (convolutions((inputs, outputs, area)) if number < shortcuts else 0)
+        convolutions((inputs, outputs, area), (outputs, outputs, area))
+        + (convolutions((inputs, outputs, area)) if number < shortcuts else 0)
         for number, (inputs, outputs) in enumerate(blocks)
-    )  # fmt: skip
+    )
 
 
 SHORT_CHUNK = ((1, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 256), (256, 512))
@@ -72,12 +73,17 @@ SIZES = {
         + convolutions((1, 128, 3), (128, 256, 3), (256, 512, 3))
         + convolutions((512, 512, 1), (512, 512, 1))
         + excitations(*[b for _, b in SAMPLES], 512)
-        + dense(512, 512) + 2 * 512
+        + dense(512, 512)
+        + 2 * 512
         + dense(512, 50),
     ),
     "short-chunk": (
         (231, 128),
-        2 + convolutions(*[(*layer, 9) for layer in SHORT_CHUNK], bias=False) + dense(512, 512) + 2 * 512 + dense(512, 50),
+        2
+        + convolutions(*[(*layer, 9) for layer in SHORT_CHUNK], bias=False)
+        + dense(512, 512)
+        + 2 * 512
+        + dense(512, 50),
     ),
     "short-chunk-residual": (
         (231, 128),
@@ -89,20 +95,25 @@ SIZES = {
     ),
     "harmonic": (
         (80_000,),
-        1 + 2 * 6
+        1
+        + 2 * 6
         + convolutions((6, 128, 9), (128, 256, 9))
         + residuals((128, 128), (128, 128), (128, 128), (256, 256), (256, 256), area=9, shortcuts=0)
-        + dense(256, 256) + 2 * 256
+        + dense(256, 256)
+        + 2 * 256
         + dense(256, 50),
     ),
     "spectrogram-transformer": (
         (313, 96),
-        2 + dense(256, 192) + 6 * 192  # patches of 16 × 16, positions of 96 / 16 bands
-        + 6 * (4 * dense(192, 192) + dense(192, 768) + dense(768, 192) + 2 * 2 * 192) + 2 * 192
+        2
+        + dense(256, 192)
+        + 6 * 192  # patches of 16 × 16, positions of 96 / 16 bands
+        + 6 * (4 * dense(192, 192) + dense(192, 768) + dense(768, 192) + 2 * 2 * 192)
+        + 2 * 192
         + dense(192, 192)
         + dense(192, 50),
     ),
-}  # fmt: skip
+}
 # What we have more than PyTorch: a class token that learns, and no biases before a normalisation.
 DIFFERENCES = {"self-attention": 256, "short-chunk": -(128 + 128 + 4 * 256 + 512)}
 

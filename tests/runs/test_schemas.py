@@ -43,7 +43,12 @@ def test_other_types_are_refused(name, value, message):
         checked(name, value, f"{name}.json")
 
 
-GOOD = {"history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}], "best": 0.1, "best_epoch": 2, "callbacks": [{"wait": 1}]}  # fmt: skip
+GOOD = {
+    "history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}],
+    "best": 0.1,
+    "best_epoch": 2,
+    "callbacks": [{"wait": 1}],
+}
 
 
 def test_a_checkpoint_state():

@@ -102,11 +102,17 @@ def damaged(tmp_path, example, change):
         (lambda c: c["tags"].update(jazz=4), "tag 'jazz' has cluster 4 under 'tags' but 3 under 'clusters'"),
         (lambda c: c["tags"].pop("jazz"), "tag 'jazz' has cluster None"),
         (lambda c: c["clusters"].update({"3": "jazz"}), "'clusters.3' is 'jazz'; it should be a valid list"),
-        (lambda c: (c["tags"].update(jazz=1.5), c["clusters"].update({"1.5": [["jazz", 1]]}), c["clusters"].pop("3")),
-         "'tags.jazz' is 1.5; it should be a valid integer"),
+        (
+            lambda c: (
+                c["tags"].update(jazz=1.5),
+                c["clusters"].update({"1.5": [["jazz", 1]]}),
+                c["clusters"].pop("3"),
+            ),
+            "'tags.jazz' is 1.5; it should be a valid integer",
+        ),
         (lambda c: c["clusters"].update({"3": [["jazz", -1]]}), "'clusters.3.0.1' is -1; it should be greater"),
     ],
-)  # fmt: skip
+)
 def test_damaged_files(tmp_path, example, change, message):
     with pytest.raises(DataError, match=message):
         dictionary.load(damaged(tmp_path, example, change))

@@ -15,9 +15,12 @@ def test_samples_by_hand():
     targets = skipgram.targets(tracks, rows, inputs)
     found = {(int(i), tuple(map(int, t))) for i, t in zip(inputs, targets, strict=True)}
     assert found == {
-        (1, (0, 0, 1, 1)), (2, (0, 1, 0, 1)), (3, (0, 1, 1, 0)),
-        (0, (0, 0, 0, 1)), (3, (1, 0, 0, 0)),
-    }  # fmt: skip
+        (1, (0, 0, 1, 1)),
+        (2, (0, 1, 0, 1)),
+        (3, (0, 1, 1, 0)),
+        (0, (0, 0, 0, 1)),
+        (3, (1, 0, 0, 0)),
+    }
     assert len(rows) == 5
 
 

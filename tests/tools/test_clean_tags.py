@@ -7,9 +7,14 @@ from orpheus.data.tags.database import TagDatabase
 from tools import clean_tags
 
 ROWS = [
-    ("a", "rock music", 100), ("a", "Rock", 90), ("a", "sad", 20), ("b", "Rock", 80), ("c", "Rock", 80), ("c", "vocals", 60),
+    ("a", "rock music", 100),
+    ("a", "Rock", 90),
+    ("a", "sad", 20),
+    ("b", "Rock", 80),
+    ("c", "Rock", 80),
+    ("c", "vocals", 60),
     ("d", "vocal", 70),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -29,9 +34,13 @@ def test_from_a_database(database, tmp_path, capsys):
     lines = out.read_text().splitlines()
     assert lines[0] == "song_id\toriginal_tag\tcleaned_tag\ttag_category\tscore"
     assert lines[1:] == [
-        "a\trock music\tRock\tgenre\t100", "a\tRock\tRock\tgenre\t90", "b\tRock\tRock\tgenre\t80",
-        "c\tRock\tRock\tgenre\t80", "c\tvocals\tvocal\t\t60", "d\tvocal\tvocal\t\t70",
-    ]  # fmt: skip
+        "a\trock music\tRock\tgenre\t100",
+        "a\tRock\tRock\tgenre\t90",
+        "b\tRock\tRock\tgenre\t80",
+        "c\tRock\tRock\tgenre\t80",
+        "c\tvocals\tvocal\t\t60",
+        "d\tvocal\tvocal\t\t70",
+    ]
     printed = capsys.readouterr().out
     assert "Rock (3): rock music (1)" in printed
     assert f"{out}: 6 annotations, 4 songs, 2 tags, 1 of them without a category" in printed

@@ -37,8 +37,17 @@ def database(tmp_path):
 def glove(tmp_path):
     rng = np.random.default_rng(0)
     centres = {"rock": [1, 0, 0, 0], "jazz": [0, 1, 0, 0], "mood": [0, 0, 1, 0]}
-    words = {"rock": "rock", "hard": "rock", "punk": "rock", "jazz": "jazz", "smooth": "jazz", "bebop": "jazz",
-             "sad": "mood", "happy": "mood", "rare": "rock"}  # fmt: skip
+    words = {
+        "rock": "rock",
+        "hard": "rock",
+        "punk": "rock",
+        "jazz": "jazz",
+        "smooth": "jazz",
+        "bebop": "jazz",
+        "sad": "mood",
+        "happy": "mood",
+        "rare": "rock",
+    }
     lines = [
         f"{word} " + " ".join(f"{v:.4f}" for v in np.array(centres[group]) + 0.05 * rng.normal(size=4))
         for word, group in words.items()

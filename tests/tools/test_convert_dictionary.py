@@ -72,10 +72,16 @@ def test_reference_kmeans(shared, tmp_path, name):
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_numpy_values_of_every_protocol(tmp_path, protocol):
     value = {
-        np.str_("Rock"): np.int32(3), np.str_("日本"): np.int64(4), "plain": 5, "float": np.float64(1.5),
-        "array": np.arange(6, dtype=np.float32).reshape(2, 3), "turned": np.asfortranarray(np.eye(3)[:, :2]),
-        "big": np.arange(3, dtype=">i4"), "strings": np.array(["a", "bcd"]), "list": [1, (2, None)],
-    }  # fmt: skip
+        np.str_("Rock"): np.int32(3),
+        np.str_("日本"): np.int64(4),
+        "plain": 5,
+        "float": np.float64(1.5),
+        "array": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "turned": np.asfortranarray(np.eye(3)[:, :2]),
+        "big": np.arange(3, dtype=">i4"),
+        "strings": np.array(["a", "bcd"]),
+        "list": [1, (2, None)],
+    }
     (tmp_path / "p.pkl").write_bytes(pickle.dumps(value, protocol))
     loaded = pickles.load(tmp_path / "p.pkl")
     assert list(loaded) == list(value)

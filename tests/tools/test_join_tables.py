@@ -55,7 +55,14 @@ def test_joined_by_id_and_missing_ones_named(data, capsys):
 
 
 def test_only_songs_and_tags_of_a_split(data):
-    content = {"format": search.FORMAT, "version": search.VERSION, "tags": ["rock"], "train": ["6"], "valid": ["1"], "test": ["3"]}  # fmt: skip
+    content = {
+        "format": search.FORMAT,
+        "version": search.VERSION,
+        "tags": ["rock"],
+        "train": ["6"],
+        "valid": ["1"],
+        "test": ["3"],
+    }
     (data / "split.json").write_text(json.dumps(content))
     assert run(data, "--split", data / "split.json") == 0
     assert tables.read(data / "out" / "factors.npz").ids == ("6",)

@@ -9,9 +9,14 @@ from orpheus.data.tags.database import TagDatabase
 from tools import lastfm
 
 ROWS = [
-    ("a", "Hip-Hop", 100), ("b", "Hip-Hop", 80), ("c", "hip hop", 60), ("c", "Hip-Hop", 20),
-    ("a", "seen live", 10), ("b", "calm", 5), ("d", "chill", 50),
-]  # fmt: skip
+    ("a", "Hip-Hop", 100),
+    ("b", "Hip-Hop", 80),
+    ("c", "hip hop", 60),
+    ("c", "Hip-Hop", 20),
+    ("a", "seen live", 10),
+    ("b", "calm", 5),
+    ("d", "chill", 50),
+]
 
 
 @pytest.fixture
@@ -57,8 +62,11 @@ def test_clean_writes_a_database(tmp_path, database, capsys):
     lists = ["--drop", str(tmp_path / "drop.txt"), "--combine", str(tmp_path / "combine.txt")]
     rows = table(capsys, database, "spellings", *lists)
     assert rows[1:] == [
-        ("Hip-Hop", "Hip-Hop", "3"), ("Hip-Hop", "hip hop", "1"), ("relaxed", "calm", "1"), ("relaxed", "chill", "1"),
-    ]  # fmt: skip
+        ("Hip-Hop", "Hip-Hop", "3"),
+        ("Hip-Hop", "hip hop", "1"),
+        ("relaxed", "calm", "1"),
+        ("relaxed", "chill", "1"),
+    ]
     call = [str(database), "clean", str(tmp_path / "out.db"), *lists]
     assert lastfm.main(call) == 0
     printed = capsys.readouterr()

@@ -32,9 +32,11 @@ def test_tables_and_pictures(source, capsys):
     flags = ["--top", 2, 4, "--filter-path", source, "--dictionary", source / "d.json", "--out", out]
     assert run("--tags", source / "tags.db", *flags) == 0
     assert table(out / "popularity.tsv")[1:] == [
-        ("1", "rock", "2", "66.67", "40.00"), ("2", "Awesome", "1", "33.33", "60.00"),
-        ("3", "jazz", "1", "33.33", "80.00"), ("4", "pop", "1", "33.33", "100.00"),
-    ]  # fmt: skip
+        ("1", "rock", "2", "66.67", "40.00"),
+        ("2", "Awesome", "1", "33.33", "60.00"),
+        ("3", "jazz", "1", "33.33", "80.00"),
+        ("4", "pop", "1", "33.33", "100.00"),
+    ]
     assert table(out / "coverage.tsv") == [
         tag_stats.COVERAGE,
         ("top 2", "2", "2", "3", "60.00", "3", "100.00", "1.00"),

@@ -48,8 +48,21 @@ def test_every_file_is_decoded_to_its_end_and_what_is_lost_is_told(cases):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: nothing to compare with")
 def test_nothing_is_shorter_than_what_ffmpeg_decodes(cases):
-    for name in ("no-header.mp3", "xing-0.mp3", "joined.mp3", "rates.mp3", "noise.mp3", "zeros.mp3", "half.mp3",
-                 "zero.flac", "noise.flac", "half.flac", "joined.ogg", "noise.ogg", "noise.opus"):  # fmt: skip
+    for name in (
+        "no-header.mp3",
+        "xing-0.mp3",
+        "joined.mp3",
+        "rates.mp3",
+        "noise.mp3",
+        "zeros.mp3",
+        "half.mp3",
+        "zero.flac",
+        "noise.flac",
+        "half.flac",
+        "joined.ogg",
+        "noise.ogg",
+        "noise.opus",
+    ):
         # ffmpeg does not cut off what the encoder of the second and the third stream added: 1105 samples at the beginning
         # and up to 1152 at the end of each.
         extra = 0.06 if name in ("joined.mp3", "rates.mp3") else 0.03
@@ -58,8 +71,9 @@ def test_nothing_is_shorter_than_what_ffmpeg_decodes(cases):
 
 
 @pytest.mark.parametrize(
-    "damaged, whole", [("noise.mp3", "cbr.mp3"), ("zeros.mp3", "cbr.mp3"), ("noise.flac", "whole.flac"), ("noise.ogg", "whole.ogg")]
-)  # fmt: skip
+    "damaged, whole",
+    [("noise.mp3", "cbr.mp3"), ("zeros.mp3", "cbr.mp3"), ("noise.flac", "whole.flac"), ("noise.ogg", "whole.ogg")],
+)
 def test_around_the_damage_are_the_samples_of_the_whole_file(cases, damaged, whole):
     account, size = Account(), cases[whole].path
     kept, all_of_it = reading.load(cases[damaged].path, SPEC, account=account), reading.load(size, SPEC)

@@ -64,9 +64,14 @@ def test_length_and_silence_are_those_that_were_written(tmp_path):
     facts = measure(tmp_path / "x.wav")
     # 16-bit steps move such soft sines by 0.1 dB at most; blocks of 20 ms divide every piece exactly.
     assert facts == {
-        "seconds": 9.1, "sample_rate": RATE, "channels": 1, "silence_seconds": 1.5, "longest_silence_seconds": 1.0,
-        "lost_seconds": 0.0, "damage": "",
-    }  # fmt: skip
+        "seconds": 9.1,
+        "sample_rate": RATE,
+        "channels": 1,
+        "silence_seconds": 1.5,
+        "longest_silence_seconds": 1.0,
+        "lost_seconds": 0.0,
+        "damage": "",
+    }
 
 
 def test_a_silence_that_crosses_chunks_is_one(tmp_path):
@@ -123,8 +128,11 @@ def test_scan_lists_every_file_once(tmp_path, music, monkeypatch):
     monkeypatch.setenv("PATH", "")  # no ffmpeg
     result = scan.scan(music, base=tmp_path, workers=0)
     assert [track.audio_path for track in result.tracks] == [
-        "music/a.wav", "music/b/one.MP3", "music/b/two.flac", "music/silent.ogg",
-    ]  # fmt: skip
+        "music/a.wav",
+        "music/b/one.MP3",
+        "music/b/two.flac",
+        "music/silent.ogg",
+    ]
     stereo, one, two, silent = result.tracks
     assert (two.artist, two.album, two.title, two.seconds) == ("Björk", "Post", "Hyper", 2.0)
     assert (one.artist, one.sample_rate) == ("A; B", 16000)
@@ -132,18 +140,18 @@ def test_scan_lists_every_file_once(tmp_path, music, monkeypatch):
     assert (stereo.channels, stereo.artist, stereo.bytes) == (2, "", (music / "a.wav").stat().st_size)
     assert silent.silence_seconds == silent.longest_silence_seconds == silent.seconds == 1.0
     assert all(track.track_id == track.sha256[:16] for track in result.tracks)
-    assert result.duplicates == [
-        {"track_id": stereo.track_id, "audio_path": "music/z copy.wav", "kept": "music/a.wav"}
-    ]  # fmt: skip
+    assert result.duplicates == [{"track_id": stereo.track_id, "audio_path": "music/z copy.wav", "kept": "music/a.wav"}]
     reasons = {row["audio_path"]: row["reason"] for row in result.failures}
     assert list(reasons) == ["music/empty.mp3", "music/nan.wav", "music/none.wav", "music/text.mp3"]
     assert reasons["music/empty.mp3"] == reasons["music/none.wav"] == "empty file (0 bytes)"
     assert reasons["music/nan.wav"] == "a sample is not finite, at 0.100 s"
     assert "not decodable (format not recognised" in reasons["music/text.mp3"].lower()
     assert result.genres == [
-        (one.track_id, "Pop", 100.0), (two.track_id, "Pop", 100.0), (two.track_id, "Art Pop", 100.0),
+        (one.track_id, "Pop", 100.0),
+        (two.track_id, "Pop", 100.0),
+        (two.track_id, "Art Pop", 100.0),
         (two.track_id, "IDM", 100.0),
-    ]  # fmt: skip
+    ]
 
 
 def test_ids_depend_on_content_and_paths_on_the_base_only(tmp_path, music):
@@ -166,8 +174,12 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path, music):
         folder.rename(tmp_path / f"out{workers}")
     names = sorted(path.name for path in (tmp_path / "out0").iterdir())
     assert names == [
-        "tags.db", "tracks.csv", "tracks.duplicates.jsonl", "tracks.failures.jsonl", "tracks.filtered.jsonl",
-    ]  # fmt: skip
+        "tags.db",
+        "tracks.csv",
+        "tracks.duplicates.jsonl",
+        "tracks.failures.jsonl",
+        "tracks.filtered.jsonl",
+    ]
     for name in names:
         contents = {(tmp_path / f"out{workers}" / name).read_bytes() for workers in (0, 1, 3)}
         assert len(contents) == 1, name

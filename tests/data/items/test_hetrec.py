@@ -66,9 +66,12 @@ def test_conversion_holds_out_whole_artists(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "line", "message"),
-    [("user_artists.dat", b"1\t2\t-3\n", "weight '-3'"), ("user_artists.dat", b"1\t2\n", "2 columns, expected at least 3"),
-     ("user_taggedartists.dat", b"1\t2\t99\t1\t1\t2009\n", "tag '99' is not in tags.dat")],
-)  # fmt: skip
+    [
+        ("user_artists.dat", b"1\t2\t-3\n", "weight '-3'"),
+        ("user_artists.dat", b"1\t2\n", "2 columns, expected at least 3"),
+        ("user_taggedartists.dat", b"1\t2\t99\t1\t1\t2009\n", "tag '99' is not in tags.dat"),
+    ],
+)
 def test_bad_lines_are_named(source, name, line, message):
     path = source / name
     lines = path.read_bytes().split(b"\n")

@@ -45,9 +45,15 @@ def test_quotes_are_plain_in_tsv_and_not_in_csv(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("u\ta\t1\nu\tb\t-1\n", ":2: count '-1' of user 'u', item 'b'"), ("u\ta\t1\nu\tb\tnan\n", ":2: count 'nan'"),
-     ("u\ta\t0\n", ":1: count '0'"), ("u\ta\n", ":1: 2 columns"), ("user\titem\tn\n", "no counts"), ("", "no counts")],
-)  # fmt: skip
+    [
+        ("u\ta\t1\nu\tb\t-1\n", ":2: count '-1' of user 'u', item 'b'"),
+        ("u\ta\t1\nu\tb\tnan\n", ":2: count 'nan'"),
+        ("u\ta\t0\n", ":1: count '0'"),
+        ("u\ta\n", ":1: 2 columns"),
+        ("user\titem\tn\n", "no counts"),
+        ("", "no counts"),
+    ],
+)
 def test_bad_lines_are_named(tmp_path, text, message):
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(DataError, match=f"c.tsv.*{message}"):

@@ -93,10 +93,16 @@ def broken(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("missing", "no such file"), ("pickle", "expected numbers|not a NumPy array"), ("text", "expected numbers"),
-     ("cut", "copy it again|not an archive"), ("zip", "not an archive"), ("parts", "no array named indptr"),
-     ("range", "not a consistent sparse matrix")],
-)  # fmt: skip
+    [
+        ("missing", "no such file"),
+        ("pickle", "expected numbers|not a NumPy array"),
+        ("text", "expected numbers"),
+        ("cut", "copy it again|not an archive"),
+        ("zip", "not an archive"),
+        ("parts", "no array named indptr"),
+        ("range", "not a consistent sparse matrix"),
+    ],
+)
 def test_broken_files_are_named(tmp_path, kind, message):
     with pytest.raises(DataError, match=rf"x.np[yz]: .*{message}"):
         tables.load_matrix(broken(tmp_path, kind))

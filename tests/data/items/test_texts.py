@@ -65,9 +65,13 @@ def test_saved_models_give_the_same_features(tmp_path, model):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"kind": "lda"}', "kind='lda'"), ('{"kind": "tfidf"}', "no key 'ngrams'"), ("[]", "kind=None"),
-     ('{"kind": "tfidf", "words": ["a"], "idf": [], "ngrams": 1}', "1 words, but 0 weights")],
-)  # fmt: skip
+    [
+        ('{"kind": "lda"}', "kind='lda'"),
+        ('{"kind": "tfidf"}', "no key 'ngrams'"),
+        ("[]", "kind=None"),
+        ('{"kind": "tfidf", "words": ["a"], "idf": [], "ngrams": 1}', "1 words, but 0 weights"),
+    ],
+)
 def test_broken_models_are_named(tmp_path, text, message):
     (tmp_path / "v.json").write_text(text)
     with pytest.raises(DataError, match=rf"v.json: {message}"):

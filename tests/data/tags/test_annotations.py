@@ -9,12 +9,36 @@ from orpheus.data.tags.lemmas import lemma
 from orpheus.errors import ConfigError, DataError
 
 LEMMAS = {
-    "vocalists": "vocalist", "memories": "memory", "oldies": "oldy", "oldie": "oldy", "voices": "voice", "classes": "class",
-    "boxes": "box", "churches": "church", "heroes": "hero", "women": "woman", "choruses": "chorus", "houses": "house",
-    "waves": "wave", "covers": "cover", "movies": "movy", "movie": "movy", "shoes": "shoe",
-    "blues": "blues", "bass": "bass", "christmas": "christmas", "virus": "virus", "tennis": "tennis", "chaos": "chaos",
-    "80s": "80s", "us": "us", "dvs": "dvs", "rock": "rock", "jazz": "jazz", "opera": "opera",
-}  # fmt: skip
+    "vocalists": "vocalist",
+    "memories": "memory",
+    "oldies": "oldy",
+    "oldie": "oldy",
+    "voices": "voice",
+    "classes": "class",
+    "boxes": "box",
+    "churches": "church",
+    "heroes": "hero",
+    "women": "woman",
+    "choruses": "chorus",
+    "houses": "house",
+    "waves": "wave",
+    "covers": "cover",
+    "movies": "movy",
+    "movie": "movy",
+    "shoes": "shoe",
+    "blues": "blues",
+    "bass": "bass",
+    "christmas": "christmas",
+    "virus": "virus",
+    "tennis": "tennis",
+    "chaos": "chaos",
+    "80s": "80s",
+    "us": "us",
+    "dvs": "dvs",
+    "rock": "rock",
+    "jazz": "jazz",
+    "opera": "opera",
+}
 
 
 @pytest.mark.parametrize(("word", "expected"), LEMMAS.items())
@@ -61,12 +85,19 @@ def rows(*lines):
 
 
 RAW = rows(
-    ("a", "rock music", 100), ("a", "rock", 90), ("a", "sad", 49),
-    ("b", "Rock", 80), ("b", "Jazz", 50),
-    ("c", "rock", 70), ("c", "jazz songs", 60), ("c", "x1", 60), ("c", "x2", 60),
-    ("d", "rock", 100), ("d", "rare", 100),
+    ("a", "rock music", 100),
+    ("a", "rock", 90),
+    ("a", "sad", 49),
+    ("b", "Rock", 80),
+    ("b", "Jazz", 50),
+    ("c", "rock", 70),
+    ("c", "jazz songs", 60),
+    ("c", "x1", 60),
+    ("c", "x2", 60),
+    ("d", "rock", 100),
+    ("d", "rare", 100),
     ("e", "rock", 100),
-)  # fmt: skip
+)
 
 
 def test_every_step_by_hand():
@@ -83,9 +114,11 @@ def test_every_step_by_hand():
     ]
     assert result.groups == {"rock": {"rock": 2, "Rock": 1, "rock music": 1}}
     assert [tuple(row) for row in result.rows] == [
-        ("a", "rock music", "rock", "", 100), ("a", "rock", "rock", "", 90), ("b", "Rock", "rock", "", 80),
+        ("a", "rock music", "rock", "", 100),
+        ("a", "rock", "rock", "", 90),
+        ("b", "Rock", "rock", "", 80),
         ("d", "rock", "rock", "", 100),
-    ]  # fmt: skip
+    ]
 
 
 def test_all_steps_off_change_nothing():

@@ -30,8 +30,10 @@ def test_cluster_sizes_by_hand():
     mapping = {"rock": 0, "pop": 0, "jazz": 1, "bebop": 1, "swing": 1, "polka": 2}
     found = coverage.cluster_sizes(TRACKS, mapping, ["loud", "swinging", "polka"])
     assert [(c.name, c.tags, c.present, c.counts, c.tracks) for c in found] == [
-        ("loud", 2, 2, 3, 2), ("swinging", 3, 2, 2, 2), ("polka", 1, 0, 0, 0),
-    ]  # fmt: skip
+        ("loud", 2, 2, 3, 2),
+        ("swinging", 3, 2, 2, 2),
+        ("polka", 1, 0, 0, 0),
+    ]
 
 
 def test_tags_per_track_leaves_out_tracks_without():

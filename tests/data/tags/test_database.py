@@ -39,8 +39,10 @@ def test_reads_what_was_written(database):
 
 def test_tags_of_all_equals_tags_of_each(database):
     assert database.tags_of_all(["TR3", "unknown", "TR1"]) == {
-        "TR3": ["rock"], "unknown": [], "TR1": ["Rock", "Ænima", "jazz"],
-    }  # fmt: skip
+        "TR3": ["rock"],
+        "unknown": [],
+        "TR1": ["Rock", "Ænima", "jazz"],
+    }
     assert database.tags_of_all() == {name: database.tags_of(name) for name in ("TR1", "TR2", "TR3")}
     assert database.tags_of_all(min_val=60) == {"TR1": ["Rock", "Ænima"]}
 
@@ -152,11 +154,20 @@ def test_a_database_is_never_written_to_and_odd_names_open(tmp_path, database):
 
 
 CLEAN_ROWS = [
-    ("1", "hip-hop", 10), ("2", "hip-hop", 20), ("1", "Hip Hop", 90), ("3", "hiphop", 5),
-    ("1", "80s", 1), ("2", "eighties", 2), ("3", "80s", 3),
-    ("4", "Favourites", 50), ("1", "favourite", 50),
-    ("1", "chill", 30), ("1", "chillout", 40), ("2", "Chill-Out", 60), ("3", "ambient", 70),
-]  # fmt: skip
+    ("1", "hip-hop", 10),
+    ("2", "hip-hop", 20),
+    ("1", "Hip Hop", 90),
+    ("3", "hiphop", 5),
+    ("1", "80s", 1),
+    ("2", "eighties", 2),
+    ("3", "80s", 3),
+    ("4", "Favourites", 50),
+    ("1", "favourite", 50),
+    ("1", "chill", 30),
+    ("1", "chillout", 40),
+    ("2", "Chill-Out", 60),
+    ("3", "ambient", 70),
+]
 
 
 def test_clean_merges_drops_and_combines(tmp_path):
@@ -176,8 +187,14 @@ def test_clean_merges_drops_and_combines(tmp_path):
     }
     assert result.unknown == ["absent", "mellow"]
     assert report == {
-        "tags": 11, "dropped": 2, "merged": 6, "groups": 3, "tracks_left": 3, "tags_left": 4, "rows_left": 9,
-    }  # fmt: skip
+        "tags": 11,
+        "dropped": 2,
+        "merged": 6,
+        "groups": 3,
+        "tracks_left": 3,
+        "tags_left": 4,
+        "rows_left": 9,
+    }
 
 
 def test_cleaning_twice_changes_nothing(tmp_path):

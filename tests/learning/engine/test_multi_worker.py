@@ -37,11 +37,15 @@ def start(command: list, workers: int = 2) -> list[subprocess.Popen]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", *commands[index]], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-m", *commands[index]],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **quiet, "TF_CONFIG": config(addresses, index)},
         )
         for index in range(workers)
-    ]  # fmt: skip
+    ]
 
 
 def finish(processes, codes=(0, 0), timeout=300) -> list[tuple[str, str]]:
@@ -75,7 +79,10 @@ def test_two_workers_equal_one_machine(tmp_path):
     first, second = (Run(tmp_path / name).read("history") for name in ("one", "two"))
     for a, b in zip(first, second, strict=True):
         assert a == pytest.approx(b, abs=1e-4)
-    names = [sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*.*") if "events" not in p.name) for n in ("one", "two")]  # fmt: skip
+    names = [
+        sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*.*") if "events" not in p.name)
+        for n in ("one", "two")
+    ]
     assert names[0] == names[1]
 
 
@@ -140,8 +147,12 @@ def test_a_port_that_is_taken_is_named(monkeypatch):
 
 @pytest.mark.parametrize(
     ("service", "message"),
-    [("localhost:1", "give grpc://host:port"), ("grpc://localhost:1", "nothing answers"), ("grpc://localhost:99999", "nothing answers")],
-)  # fmt: skip
+    [
+        ("localhost:1", "give grpc://host:port"),
+        ("grpc://localhost:1", "nothing answers"),
+        ("grpc://localhost:99999", "nothing answers"),
+    ],
+)
 def test_a_data_service_that_is_not_there_is_named(service, message):
     with pytest.raises(ConfigError, match=f"--data-service {service}: {message}"):
         multi_worker.check_service(service)

@@ -160,10 +160,14 @@ def _loop(scores, relevant, excluded, k):
             gain += 1 / math.log2(rank + 1)
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(len(relevant), k) + 1))
     return {
-        "MAP": total / min(len(relevant), k), "P": found / k, "nDCG": gain / ideal, "R": found / len(relevant),
-        "Hit": float(found > 0), "ROC": metrics.roc_auc_score([i in relevant for i in order], scores[order]),
+        "MAP": total / min(len(relevant), k),
+        "P": found / k,
+        "nDCG": gain / ideal,
+        "R": found / len(relevant),
+        "Hit": float(found > 0),
+        "ROC": metrics.roc_auc_score([i in relevant for i in order], scores[order]),
         "ranked": ranked,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("block", [None, 1, 7])

@@ -149,8 +149,11 @@ def test_config_round_trip_and_bad_arguments():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert isinstance(again, TagAUC)
     assert again.get_config() == metric.get_config()
-    for wrong, key in (({"n_classes": 0}, "n_classes"), ({"num_thresholds": 1}, "num_thresholds"),
-                       ({"average": "mean"}, "average")):  # fmt: skip
+    for wrong, key in (
+        ({"n_classes": 0}, "n_classes"),
+        ({"num_thresholds": 1}, "num_thresholds"),
+        ({"average": "mean"}, "average"),
+    ):
         with pytest.raises(ConfigError, match=key):
             TagAUC(**{"n_classes": 2, **wrong})
 

@@ -47,10 +47,12 @@ def trained(demo):
 def small(**more):
     return config_experiment.parse(
         {
-            "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": listening_demo.DIM, **more.pop("data", {})},
-            "inputs": {"bio": {"kind": "vector", "setting": "bio"}}, **more,
+            "evaluation": "recommendation",
+            "data": {"dataset": "DEMO", "fact": "als", "dim": listening_demo.DIM, **more.pop("data", {})},
+            "inputs": {"bio": {"kind": "vector", "setting": "bio"}},
+            **more,
         }
-    )  # fmt: skip
+    )
 
 
 # Reading
@@ -160,7 +162,10 @@ def test_a_val_set_is_drawn_where_the_folder_has_none(demo, tmp_path):
     folder = layout.DataFolder(tmp_path, "DEMO")
     for subset in ("train", "test"):
         layout.write_ids(folder.items_index(subset), demo.items(subset))
-        tables.save_matrix(folder.targets(subset, "als", listening_demo.DIM), np.asarray(tables.targets(demo, subset, "als", listening_demo.DIM).matrix))  # fmt: skip
+        tables.save_matrix(
+            folder.targets(subset, "als", listening_demo.DIM),
+            np.asarray(tables.targets(demo, subset, "als", listening_demo.DIM).matrix),
+        )
         tables.save_sets(folder, "bio", {subset: tables.features(demo, subset, "bio").matrix})
     data = open_data(tmp_path, small(data={"val_share": 0.25}), seed=3)
     assert len(data.splits.val) == round(0.25 * len(demo.items("train")))
@@ -183,12 +188,26 @@ def broken(demo, tmp_path):
     [
         (lambda f: f.targets("val", "als", listening_demo.DIM).unlink(), r"y_val_als_16_DEMO\.npy: no such file"),
         (lambda f: f.new_features("train", "bio", sparse=True).unlink(), "X_train_bio_DEMO.npy: neither .npy nor .npz"),
-        (lambda f: tables.save_matrix(f.new_features("val", "bio", sparse=True), scipy.sparse.eye(36, 3).tocsr()), r"shape \(36, 3\), expected"),
-        (lambda f: tables.save_matrix(f.targets("train", "als", listening_demo.DIM), np.zeros((5, listening_demo.DIM))), "y_train_als_16_DEMO.npy: 5 rows, but its index has"),
-        (lambda f: layout.write_ids(f.factors_index("als", listening_demo.DIM), f.items("test")), "leak of items_index_test_DEMO.tsv: item"),
-        (lambda f: layout.write_ids(f.items_index("train"), [*f.items("train")[1:], f.items("test")[0]]), "leak into items_index_train"),
+        (
+            lambda f: tables.save_matrix(f.new_features("val", "bio", sparse=True), scipy.sparse.eye(36, 3).tocsr()),
+            r"shape \(36, 3\), expected",
+        ),
+        (
+            lambda f: tables.save_matrix(
+                f.targets("train", "als", listening_demo.DIM), np.zeros((5, listening_demo.DIM))
+            ),
+            "y_train_als_16_DEMO.npy: 5 rows, but its index has",
+        ),
+        (
+            lambda f: layout.write_ids(f.factors_index("als", listening_demo.DIM), f.items("test")),
+            "leak of items_index_test_DEMO.tsv: item",
+        ),
+        (
+            lambda f: layout.write_ids(f.items_index("train"), [*f.items("train")[1:], f.items("test")[0]]),
+            "leak into items_index_train",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_folders_are_refused_before_training(demo, tmp_path, damage, message):
     folder = broken(demo, tmp_path)
     damage(folder)
@@ -288,7 +307,10 @@ def test_a_hidden_layer_becomes_features_of_the_next_experiment(trained, demo):
     name = f"items_index_test_{setting}_DEMO.tsv"
     assert layout.read_ids(demo.train_data / name) == demo.items("test")
     settings = [part for one in [*TINY, "network.hidden=[]"] for part in ("--set", one)]
-    assert experiment.main(["rec_multi", setting, "audio-emb", *settings, "--data-dir", str(demo.root), "--only", "train"]) == 0  # fmt: skip
+    assert (
+        experiment.main(["rec_multi", setting, "audio-emb", *settings, "--data-dir", str(demo.root), "--only", "train"])
+        == 0
+    )
     index = [layer.name for layer in model.layers].index("hidden_1")
     assert job.hidden(model, str(index)).output_shape == (None, 8)
 

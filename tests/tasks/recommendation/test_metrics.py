@@ -18,10 +18,11 @@ RNG = np.random.default_rng(0)
 def data(tmp_path_factory):
     folder = demo.write(tmp_path_factory.mktemp("demo"), users=80, artists=120)
     values = {
-        "evaluation": "recommendation", "data": {"dataset": "DEMO", "fact": "als", "dim": demo.DIM},
+        "evaluation": "recommendation",
+        "data": {"dataset": "DEMO", "fact": "als", "dim": demo.DIM},
         "inputs": {"bio": {"kind": "vector", "setting": "bio"}, "audio": {"kind": "vector", "setting": "audio-emb"}},
         "evaluating": {"k": 7, "cutoffs": [1, 3]},
-    }  # fmt: skip
+    }
     return open_data(folder.root, config_experiment.parse(values))
 
 
@@ -99,10 +100,13 @@ def classes_folder(tmp_path, truth, *, fact="class", factors=None):
 
 def open_classes(folder, evaluation, *, fact="class", dim=None, activation="sigmoid", loss="binary_crossentropy"):
     values = {
-        "evaluation": evaluation, "data": {"dataset": "C", "fact": fact, "dim": dim},
-        "inputs": {"x": {"kind": "vector", "setting": "x"}}, "output": {"activation": activation},
-        "model-training": {"loss": loss}, "evaluating": {"cutoffs": [1, 3, 5]},
-    }  # fmt: skip
+        "evaluation": evaluation,
+        "data": {"dataset": "C", "fact": fact, "dim": dim},
+        "inputs": {"x": {"kind": "vector", "setting": "x"}},
+        "output": {"activation": activation},
+        "model-training": {"loss": loss},
+        "evaluating": {"cutoffs": [1, 3, 5]},
+    }
     return open_data(folder.root, config_experiment.parse(values))
 
 

@@ -10,13 +10,25 @@ from orpheus.errors import ConfigError
 from orpheus.tasks.recommendation import registry
 
 NAMES = [
-    "dummy_audio", "dummy_text_vsm", "dummy_text_w2v", "dummy_multimodal",
+    "dummy_audio",
+    "dummy_text_vsm",
+    "dummy_text_w2v",
+    "dummy_multimodal",
     *[f"genres_{s}{m}" for s in ("allmusic", "discogs", "lastfm", "tagtraum") for m in ("", "_multimodal")],
-    "genres_discogs_singlemodal", "rec_sparse", "rec_dense", "rec_multi",
+    "genres_discogs_singlemodal",
+    "rec_sparse",
+    "rec_dense",
+    "rec_multi",
     *[f"{loss}_multilabel_{n}" for loss in ("logistic", "cosine") for n in ("vector", "bi", "tri")],
-    "cosine_audio_multilabel", "logistic_audio_multilabel", "logistic_text_multilabel", "cosine_text_multilabel",
-    "single-label-audio", "single-label-vector", "single-label-multimodal", "single-label-all",
-]  # fmt: skip
+    "cosine_audio_multilabel",
+    "logistic_audio_multilabel",
+    "logistic_text_multilabel",
+    "cosine_text_multilabel",
+    "single-label-audio",
+    "single-label-vector",
+    "single-label-multimodal",
+    "single-label-all",
+]
 SHAPES = {"vector": (6,), "patches": (322, 96), "text": (10,)}
 
 

@@ -64,8 +64,9 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path, trained, capsys, caplog)
 
 
 @pytest.mark.parametrize(
-    "valid, message", [((20, 36), "song 'song 20' is in train and in valid"), ((30, 30), None), ((47, 48), "in valid and in test")]
-)  # fmt: skip
+    "valid, message",
+    [((20, 36), "song 'song 20' is in train and in valid"), ((30, 30), None), ((47, 48), "in valid and in test")],
+)
 def test_a_song_is_on_one_side_of_the_split(tmp_path, capsys, valid, message):
     arguments = plant(tmp_path, count=48)
     split = json.loads((tmp_path / "split.json").read_text())
@@ -186,7 +187,10 @@ def test_only_runs_that_differ_by_seed_become_one_row(tmp_path, trained, capsys,
     capsys.readouterr()
     assert retrieve.main(["runs", *folders, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [(row["runs"], row["differs by"]) for row in rows] == [("2", "retrieval.margin=0.4"), ("1", "retrieval.margin=0.2")]  # fmt: skip
+    assert [(row["runs"], row["differs by"]) for row in rows] == [
+        ("2", "retrieval.margin=0.4"),
+        ("1", "retrieval.margin=0.2"),
+    ]
     assert retrieve.main(["runs", *folders[:2], "--format", "json"]) == 0
     assert "differs by" not in json.loads(capsys.readouterr().out)[0]
     with caplog.at_level(logging.WARNING):

@@ -46,10 +46,21 @@ def plant(folder, *, count=240, noise=0.3, seed=0, zero_shot=(), lacking=0, opti
     section = {"input_type": "cf", "embedding": 16, "triplets_per_epoch": 640, "zero_shot": list(zero_shot)}
     values = {
         "retrieval": {**section, **(options or {})},
-        "model-training": {"optimizer": {"name": "Adam", "learning_rate": 0.003}, "batch_size": 32, "log_dir": str(folder / "runs"), "tensorboard": "scalars"},
-    }  # fmt: skip
+        "model-training": {
+            "optimizer": {"name": "Adam", "learning_rate": 0.003},
+            "batch_size": 32,
+            "log_dir": str(folder / "runs"),
+            "tensorboard": "scalars",
+        },
+    }
     (folder / "config.json").write_text(json.dumps(values))
-    named = {"--config": "config.json", "--factors": "factors.npz", "--tags": "tags.jsonl", "--split": "split.json", "--word-vectors": "vectors.txt"}  # fmt: skip
+    named = {
+        "--config": "config.json",
+        "--factors": "factors.npz",
+        "--tags": "tags.jsonl",
+        "--split": "split.json",
+        "--word-vectors": "vectors.txt",
+    }
     return ["features", *(part for key, name in named.items() for part in (key, str(folder / name)))]
 
 
@@ -144,14 +155,14 @@ def test_songs_without_factors_are_named(tmp_path, caplog):
         (["--factors", ""], "--factors is missing: retrieval.input_type=cf needs it"),
         (["--split", ""], "--split is missing"),
         (["--tfrecords-dir", "x"], "does not use it"),
-        (["--set", "retrieval.zero_shot=[\"jazz\"]"], "'jazz' is not among the 6 tags"),
+        (["--set", 'retrieval.zero_shot=["jazz"]'], "'jazz' is not among the 6 tags"),
         (["--set", "retrieval.margins=1"], "did you mean margin?"),
         (["--set", "retrieval.margin=3"], "retrieval.margin=3"),
         (["--set", "retrieval.input_type=spec"], "log-mel-spectrogram or waveform, not features"),
         (["--word-vectors", "nowhere.txt"], "nowhere.txt"),
         (["--filter"], "--filter"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line(tmp_path, capsys, change, message):
     assert train.main([*plant(tmp_path, count=40), *change]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
@@ -215,17 +226,33 @@ def test_audio_end_to_end(tmp_path, demo, catalogue, kind):
     word = {name.lower(): rng.normal(size=8) for tag in names for name in tag.split()}
     (tmp_path / "v.txt").write_text("\n".join(f"{n} " + " ".join(f"{x:.4f}" for x in row) for n, row in word.items()))
     values = {
-        "retrieval": {"input_type": kind, "n_filters": 2, "input_length": 20, "num_chunk": 2, "embedding": 8, "triplets_per_epoch": 64, "is_balanced": True},
+        "retrieval": {
+            "input_type": kind,
+            "n_filters": 2,
+            "input_length": 20,
+            "num_chunk": 2,
+            "embedding": 8,
+            "triplets_per_epoch": 64,
+            "is_balanced": True,
+        },
         "model-training": {"batch_size": 16, "log_dir": str(tmp_path / "runs"), "split": [60, 20, 20]},
         "tags": {"top": 10},
-    }  # fmt: skip
+    }
     (tmp_path / "c.json").write_text(json.dumps(values))
     more = []
     if kind == "hybrid":
         ids = tuple(row.track_id for row in rows)
         tables.write(tmp_path / "f.npz", tables.Table("f", ids, rng.normal(size=(len(ids), 5)).astype(np.float32)))
         more = ["--factors", str(tmp_path / "f.npz")]
-    arguments = ["log-mel-spectrogram", "--config", str(tmp_path / "c.json"), "--tfrecords-dir", str(demo / "mel"), "--word-vectors", str(tmp_path / "v.txt")]  # fmt: skip
+    arguments = [
+        "log-mel-spectrogram",
+        "--config",
+        str(tmp_path / "c.json"),
+        "--tfrecords-dir",
+        str(demo / "mel"),
+        "--word-vectors",
+        str(tmp_path / "v.txt"),
+    ]
     assert train.main([*arguments, *more, "--epochs", "2"]) == 0
     run = the_run(tmp_path)
     assert evaluate.main([str(run.folder)]) == 0
@@ -305,7 +332,10 @@ def found(model, vectors, labels, inputs):
 def test_the_hybrid_tower_learns_from_both_inputs():
     vectors, labels, inputs = fusion_scores("sum", 0)
     rng = np.random.default_rng(9)
-    alone = {name: found(trained_tower(vectors, labels, {name: value}), vectors, labels, {name: value}) for name, value in inputs.items()}  # fmt: skip
+    alone = {
+        name: found(trained_tower(vectors, labels, {name: value}), vectors, labels, {name: value})
+        for name, value in inputs.items()
+    }
     model = trained_tower(vectors, labels, inputs)
     both = found(model, vectors, labels, inputs)
     assert both > max(alone.values()) + 0.1, (both, alone)

@@ -78,9 +78,13 @@ def test_metrics_without_leaks_are_those_of_the_other_tracks(judged, tmp_path):
     found = made_up()
     write_json(
         tmp_path / "audit.json",
-        {"leaks": {"artist": {"A0": {"train": ["X"], "test": list(found.ids[:4])}},
-                   "audio": {"h": {"valid": ["Y"], "test": ["T010"]}, "i": {"train": ["Z"], "valid": ["W"]}}}},
-    )  # fmt: skip
+        {
+            "leaks": {
+                "artist": {"A0": {"train": ["X"], "test": list(found.ids[:4])}},
+                "audio": {"h": {"valid": ["Y"], "test": ["T010"]}, "i": {"train": ["Z"], "valid": ["W"]}},
+            }
+        },
+    )
     leaks = evaluation.read_leaks(tmp_path / "audit.json", "test")
     assert leaks == {"artist": set(found.ids[:4]), "audio": {"T010"}}
     assert evaluation.read_leaks(tmp_path / "audit.json", "valid") == {"artist": set(), "audio": {"W"}}
@@ -116,7 +120,9 @@ def test_table_and_csv_show_values_and_bounds(judged, tmp_path):
     rows = list(csv.DictReader((tmp_path / "m.csv").open(encoding="utf-8")))
     assert len(rows) == 2 * (2 + len(CLASSES))
     row = next(row for row in rows if row["class"] == "guitar" and row["scores"] == "mean_of_windows")
-    assert float(row["roc_auc"]) == pytest.approx(value, abs=1e-6) and float(row["roc_auc_high"]) == pytest.approx(high, abs=1e-6)  # fmt: skip
+    assert float(row["roc_auc"]) == pytest.approx(value, abs=1e-6) and float(row["roc_auc_high"]) == pytest.approx(
+        high, abs=1e-6
+    )
     never = next(row for row in rows if row["class"] == "never")
     assert never["positives"] == "0" and never["roc_auc"] == never["pr_auc_low"] == ""
 

@@ -56,15 +56,39 @@ def test_a_network_brings_its_papers_sizes():
 @pytest.mark.parametrize(
     ("model", "spec", "message"),
     [
-        ({"frontend": "crn"}, AudioSpec(LOG_MEL), r"model\.frontend='crn': no such network; available are waveform, .*crnn"),
-        ({"frontend": "harmonic"}, AudioSpec(LOG_MEL), r"model\.frontend=harmonic: takes waveform records.* choose one of log-mel"),
-        ({"frontend": "crnn"}, AudioSpec(WAVEFORM), r"make others with tools\.preprocess log-mel-spectrogram, or choose one of waveform"),
-        ({"frontend": "harmonic"}, AudioSpec(WAVEFORM, dtype="float32"), "stored as float32; re-run tools.preprocess without --dtype"),
+        (
+            {"frontend": "crn"},
+            AudioSpec(LOG_MEL),
+            r"model\.frontend='crn': no such network; available are waveform, .*crnn",
+        ),
+        (
+            {"frontend": "harmonic"},
+            AudioSpec(LOG_MEL),
+            r"model\.frontend=harmonic: takes waveform records.* choose one of log-mel",
+        ),
+        (
+            {"frontend": "crnn"},
+            AudioSpec(WAVEFORM),
+            r"make others with tools\.preprocess log-mel-spectrogram, or choose one of waveform",
+        ),
+        (
+            {"frontend": "harmonic"},
+            AudioSpec(WAVEFORM, dtype="float32"),
+            "stored as float32; re-run tools.preprocess without --dtype",
+        ),
         ({"frontend": "spectrogram-transformer"}, AudioSpec(LOG_MEL, n_mels=12), "n_mels=12: .* at least 16"),
-        ({"frontend": "toy"}, AudioSpec(LOG_MEL, 8000, 512, 80), r"window_length=1\.5: the toy model needs at most 0\.80 s"),
-        ({"frontend": "toy"}, AudioSpec(LOG_MEL, 800, 1024, 1024), r"window_length=1\.5: the toy model needs at least 3\.84 s"),
+        (
+            {"frontend": "toy"},
+            AudioSpec(LOG_MEL, 8000, 512, 80),
+            r"window_length=1\.5: the toy model needs at most 0\.80 s",
+        ),
+        (
+            {"frontend": "toy"},
+            AudioSpec(LOG_MEL, 800, 1024, 1024),
+            r"window_length=1\.5: the toy model needs at least 3\.84 s",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_with_the_cure(model, spec, message, with_toy):
     with pytest.raises(ConfigError, match=message):
         network.check(network.settled(parsed(**model), spec.format), spec)
@@ -126,7 +150,12 @@ def test_a_new_tagger_starts_from_one_of_its_network(name, demo, tiny, tmp_path)
         pytest.skip(f"{name} takes no {spec.n_mels} mels")
     seconds = max(1.5, spec.seconds(frontend.shortest) + 0.5)
     origin = make_run(tmp_path / "origins", spec, network=name, seconds=seconds - 0.3)
-    changes = [f"model.frontend={name}", "model.n_filters=4", f"model.dropout={0.1}", f"model-training.window_length={seconds}"]  # fmt: skip
+    changes = [
+        f"model.frontend={name}",
+        "model.n_filters=4",
+        f"model.dropout={0.1}",
+        f"model-training.window_length={seconds}",
+    ]
     config = config_module.load(tiny, overrides=changes)
     data = tagging_data.open_data(frontend.format, config, tagging_data.Choices(folder))
     job = tagging_job.job(data, config, epochs=1)

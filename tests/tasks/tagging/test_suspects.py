@@ -31,8 +31,10 @@ def test_hand_table():
     np.testing.assert_allclose(suspects.disagreement(truth, probabilities), expected, atol=1e-12)
     found = suspects.find(truth, probabilities)
     assert [(one.track, one.column, one.direction) for one in found] == [
-        (0, 1, "missing"), (1, 0, "wrong"), (3, 0, "missing"),
-    ]  # fmt: skip
+        (0, 1, "missing"),
+        (1, 0, "wrong"),
+        (3, 0, "missing"),
+    ]
     assert len(suspects.find(truth, probabilities, count=2)) == 2
 
 
@@ -60,8 +62,13 @@ def test_csv(tmp_path):
     suspects.write_csv(tmp_path / "s.csv", found, probabilities, ["A", "B"], ["rock, pop", "jazz"], {"A": "a.mp3"})
     rows = list(csv.DictReader((tmp_path / "s.csv").open(encoding="utf-8")))
     assert rows[0] == {
-        "track_id": "A", "path": "a.mp3", "tag": "rock, pop", "direction": "missing", "probability": "0.9000", "score": "2.197",
-    }  # fmt: skip
+        "track_id": "A",
+        "path": "a.mp3",
+        "tag": "rock, pop",
+        "direction": "missing",
+        "probability": "0.9000",
+        "score": "2.197",
+    }
     assert rows[1]["direction"] == "wrong" and rows[1]["tag"] == "jazz"
 
 
