@@ -154,8 +154,9 @@ def _wav(folder: Path) -> Iterator[Case]:
     yield case("unknown", declaring(0xFFFFFFFF), "data size unknown (a stream)", SECONDS)
     yield case("half", content[: len(content) // 2], "truncated in the middle", 6, 6, 6)
     for name, offset, kind, value, what in (
-        ("rate", 24, "<I", 0x7FFFFFFF, "2 GHz, 100 samples"), ("channels", 22, "<H", 0xFFFF, "65,535 channels"),
-    ):  # fmt: skip
+        ("rate", 24, "<I", 0x7FFFFFFF, "2 GHz, 100 samples"),
+        ("channels", 22, "<H", 0xFFFF, "65,535 channels"),
+    ):
         lying = bytearray(content[: place + 4 + 200])
         struct.pack_into(kind, lying, offset, value)
         yield case(name, bytes(lying), f"header says {what}", math.nan)
@@ -253,10 +254,17 @@ def body(arguments: argparse.Namespace) -> int:
         for case in make(Path(folder)):
             account = decoded(case.path)
             refused = isinstance(account, str)
-            rows.append((
-                case.path.suffix[1:], case.what, _seconds(case.seconds), "refused" if refused else _seconds(account.seconds),
-                account if refused else str(account), _seconds(by_ffmpeg(case.path)), _seconds(by_libsndfile(case.path)),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    case.path.suffix[1:],
+                    case.what,
+                    _seconds(case.seconds),
+                    "refused" if refused else _seconds(account.seconds),
+                    account if refused else str(account),
+                    _seconds(by_ffmpeg(case.path)),
+                    _seconds(by_libsndfile(case.path)),
+                )
+            )
     titles = ("format", "what is odd", "right", "orpheus", "what it reports", "ffmpeg", "libsndfile alone")
     print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
     for row in rows:

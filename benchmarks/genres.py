@@ -27,9 +27,12 @@ def parser() -> cli.Parser:
         "benchmarks.genres", __doc__.split("\n")[0], example="python -m benchmarks.genres --seeds 0 1 2"
     )
     result.add_argument(
-        "--tags", type=Path, nargs="+", metavar="TSV",
+        "--tags",
+        type=Path,
+        nargs="+",
+        metavar="TSV",
         help=f"tag files of MTG-Jamendo; by default genre, instrument and mood/theme in {DATA}",
-    )  # fmt: skip
+    )
     result.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the split and of what is random")
     result.add_argument("--train", type=float, default=0.7, metavar="P", help="part of the artists that clusters see")
     result.add_argument("--wide", type=int, default=8, metavar="K", help="wide clusters that are divided; 0 for none")

@@ -181,9 +181,16 @@ def timed(case: Case, job, options, strategy) -> list[float]:
     model, metrics = fit.prepare(job, strategy, options)
     clock = Clock()
     loop.train(
-        job, model, metrics, strategy, [clock],
-        first_epoch=0, epochs=options.epochs, update_freq=case.steps, jit=options.jit,
-    )  # fmt: skip
+        job,
+        model,
+        metrics,
+        strategy,
+        [clock],
+        first_epoch=0,
+        epochs=options.epochs,
+        update_freq=case.steps,
+        jit=options.jit,
+    )
     return [case.steps * job.batch_size / seconds for seconds in clock.seconds[1:]]
 
 
@@ -209,14 +216,18 @@ def made(case: Case, *, synchronized: bool):
         loss=keras.losses.BinaryCrossentropy(),
         metrics=lambda: [TagAUC(CLASSES)],
         train=lambda first_epoch: epochs.training(
-            records, windows.Windows(WINDOW, random=True), batch_size=size, seed=0, first_epoch=first_epoch,
+            records,
+            windows.Windows(WINDOW, random=True),
+            batch_size=size,
+            seed=0,
+            first_epoch=first_epoch,
             steps_per_epoch=case.steps,
         ),
         valid=None,
         steps_per_epoch=case.steps,
         batch_size=size,
         monitor="PR-AUC",
-    )  # fmt: skip
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

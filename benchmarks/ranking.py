@@ -60,9 +60,13 @@ def measure(arguments: argparse.Namespace) -> list[common.Row]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     case = f"{len(users):,} users × {len(items):,} items, k={k}"
     return common.compared(
-        "ranking", case, rates, unit="users/s", targets={"textbook loop": TARGET},
+        "ranking",
+        case,
+        rates,
+        unit="users/s",
+        targets={"textbook loop": TARGET},
         notes={"orpheus": f"peak of the process {peak:.1f} GB"},
-    )  # fmt: skip
+    )
 
 
 def textbook(users, items, relevant: list[set[int]], k: int) -> dict[str, list[float]]:

@@ -106,7 +106,11 @@ def _newest(models: Path, name: str, settings: list[str]):
     from orpheus.runs.folder import Run
     from orpheus.tasks.recommendation import run_table
 
-    found = [row["id"] for row in run_table.trained(models) if row["experiment"] == name and (not settings or row["settings"] == " ".join(settings))]  # fmt: skip
+    found = [
+        row["id"]
+        for row in run_table.trained(models)
+        if row["experiment"] == name and (not settings or row["settings"] == " ".join(settings))
+    ]
     if not found:
         raise DataError(f"{models}: no run of {' '.join([name, *settings])}; train it first, without --only")
     return Run.open(models / found[-1])

@@ -22,18 +22,23 @@ def parser() -> cli.Parser:
     result.add_argument("--format", choices=FORMATS, default="savedmodel", help="of the file")
     checked = result.add_argument_group("check")
     checked.add_argument(
-        "--check", nargs="+", default=[], metavar="FILE",
+        "--check",
+        nargs="+",
+        default=[],
+        metavar="FILE",
         help="audio to compare on; windows of the run's records where they hold waveforms, else synthetic music, if not "
         "given",
-    )  # fmt: skip
+    )
     checked.add_argument(
         "--tfrecords-dir", metavar="DIR", help="where the run's records are now; where they were if not given"
     )
     inside = result.add_argument_group("what travels inside")
     inside.add_argument(
-        "--threshold", type=float, metavar="P",
+        "--threshold",
+        type=float,
+        metavar="P",
         help="of every class, 0 to 1; each class's best by F1 on the validation split if not given",
-    )  # fmt: skip
+    )
     return result
 
 

@@ -174,7 +174,9 @@ def _locate(location: Sequence[Any], root: type[BaseModel]) -> tuple[list[str], 
     section: Any = root
     kind: Any = root  # annotation of the value reached so far
     for part in map(str, location):
-        members = {member.model_fields["kind"].default: member for member in _sections(kind) if "kind" in member.model_fields}  # fmt: skip
+        members = {
+            member.model_fields["kind"].default: member for member in _sections(kind) if "kind" in member.model_fields
+        }
         if len(members) > 1 and part in members:  # pydantic names the kind of input, which is no key
             kind = members[part]
             continue

@@ -22,9 +22,18 @@ _ESTIMATOR_MODULES = ("sklearn.cluster._kmeans", "sklearn.cluster.k_means_", "sk
 _ESTIMATOR_NAMES = ("KMeans", "MiniBatchKMeans")
 _LARGEST = 256 << 20
 _BROKEN = (
-    pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError,
-    MemoryError, OverflowError, RecursionError,
-)  # fmt: skip
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Estimator:

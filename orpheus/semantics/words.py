@@ -37,9 +37,17 @@ _CANONICAL = {tuple(other.split()): tuple(first.split()) for first, *others in _
 _NAMES = {tuple(first.split()): tuple(other for other in others if " " not in other) for first, *others in _SAME}
 _NAMES["r", "and", "b"] = ("r&b", "rnb")
 _DECADES = {
-    "00": "noughties", "10": "tens", "20": "twenties", "30": "thirties", "40": "forties",
-    "50": "fifties", "60": "sixties", "70": "seventies", "80": "eighties", "90": "nineties",
-}  # fmt: skip
+    "00": "noughties",
+    "10": "tens",
+    "20": "twenties",
+    "30": "thirties",
+    "40": "forties",
+    "50": "fifties",
+    "60": "sixties",
+    "70": "seventies",
+    "80": "eighties",
+    "90": "nineties",
+}
 _NAMES |= {
     (word,): (f"{'20' if digits in ('00', '10') else '19'}{digits}s", f"{digits}s") for digits, word in _DECADES.items()
 }

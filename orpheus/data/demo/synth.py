@@ -310,6 +310,11 @@ def _master(mix: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarr
 
 
 INSTRUMENTS: dict[str, Callable[[Style, int, float, np.random.Generator], np.ndarray]] = {
-    "guitar": _guitar, "flute": _flute, "strings": _strings, "organ": _organ, "synth": _synth, "vocals": _vocals,
-}  # fmt: skip
+    "guitar": _guitar,
+    "flute": _flute,
+    "strings": _strings,
+    "organ": _organ,
+    "synth": _synth,
+    "vocals": _vocals,
+}
 """Name → (style, samples, attack factor, rng) → mono (samples,) float."""

@@ -49,9 +49,16 @@ def document(tags: collections.Counter) -> str:
 
 
 def convert(
-    data: Hetrec, folder: layout.DataFolder, *, min_listeners: int = 3, min_items: int = 5, test_share: float = 0.1,
-    val_share: float = 0.1, classes: int = 50, seed: int = 0,
-) -> dict[str, int]:  # fmt: skip
+    data: Hetrec,
+    folder: layout.DataFolder,
+    *,
+    min_listeners: int = 3,
+    min_items: int = 5,
+    test_share: float = 0.1,
+    val_share: float = 0.1,
+    classes: int = 50,
+    seed: int = 0,
+) -> dict[str, int]:
     """Write the dataset into a data folder: splits, counts of each set, texts, names and labels.
 
     Artists without tags are left out. Test artists, then val artists, are held out as a whole, over all degrees of
@@ -97,9 +104,12 @@ def convert(
     )
     layout.write_ids(folder.labels(), labels)
     return {
-        "users": len(kept.users), **{subset: len(items) for subset, items in sets.items()}, "counts": kept.counts.nnz,
-        "dropped_items": len(whole.items) - len(kept.items), "dropped_users": len(whole.users) - len(kept.users),
-    }  # fmt: skip
+        "users": len(kept.users),
+        **{subset: len(items) for subset, items in sets.items()},
+        "counts": kept.counts.nnz,
+        "dropped_items": len(whole.items) - len(kept.items),
+        "dropped_users": len(whole.users) - len(kept.users),
+    }
 
 
 def _counts(path: Path) -> Iterator[tuple[str, str, float]]:

@@ -254,9 +254,10 @@ class DataFolder:
         splits = Splits(train, val, test)
         for one, other in (("train", "test"), ("val", "test"), ("train", "val")):
             check_disjoint(
-                getattr(splits, one), getattr(splits, other),
+                getattr(splits, one),
+                getattr(splits, other),
                 where=f"{self.items_index(other)}: leak into {self.items_index(self.source(one)).name}",
-            )  # fmt: skip
+            )
         return splits
 
     def check_unseen(self, fact: str, dim: int) -> None:

@@ -103,8 +103,11 @@ def _read_csv(path: str | os.PathLike) -> dict[str, TaggedTrack]:
         number, cell = commas[0]
         log.warning(
             "%s:%d: %r is taken as one tag, and so are %d such cells; write ; or | between tags",
-            path, number, cell[:80], len(commas),
-        )  # fmt: skip
+            path,
+            number,
+            cell[:80],
+            len(commas),
+        )
     return tracks
 
 

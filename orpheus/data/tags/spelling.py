@@ -5,9 +5,16 @@ import unicodedata
 from collections.abc import Sequence
 
 _DECADE_WORDS = {
-    "twenties": 1920, "thirties": 1930, "forties": 1940, "fifties": 1950, "sixties": 1960,
-    "seventies": 1970, "eighties": 1980, "nineties": 1990, "noughties": 2000,
-}  # fmt: skip
+    "twenties": 1920,
+    "thirties": 1930,
+    "forties": 1940,
+    "fifties": 1950,
+    "sixties": 1960,
+    "seventies": 1970,
+    "eighties": 1980,
+    "nineties": 1990,
+    "noughties": 2000,
+}
 _DECADE = re.compile(r"(?:(1[89]|20)(\d0)|(\d0))s")
 _APOSTROPHES = re.compile("['’‘`´]")
 

@@ -248,9 +248,7 @@ def replicate_areas(
     pairs = np.stack(by_class, axis=1)
     both = ~np.isnan(pairs).any(axis=2, keepdims=True)
     number = both.sum(axis=1)
-    macro = np.divide(
-        np.where(both, pairs, 0).sum(axis=1), number, out=np.full((n, 2), np.nan), where=number > 0
-    )  # fmt: skip
+    macro = np.divide(np.where(both, pairs, 0).sum(axis=1), number, out=np.full((n, 2), np.nan), where=number > 0)
     return Replicates(pairs[..., 0], pairs[..., 1], macro, micro)
 
 

@@ -107,7 +107,9 @@ class TagAUC(keras.metrics.Metric):
 
     def prevalence(self) -> np.ndarray:
         """``(classes,)`` float64 share of positives: the PR-AUC of a guess. nan where nothing was counted."""
-        positives, total = (ops.convert_to_numpy(ops.sum(counts, axis=0)) for counts in (self.counts[1], ops.sum(self.counts, axis=0)))  # fmt: skip
+        positives, total = (
+            ops.convert_to_numpy(ops.sum(counts, axis=0)) for counts in (self.counts[1], ops.sum(self.counts, axis=0))
+        )
         return np.where(total > 0, positives / np.maximum(total, 1), np.nan)
 
     def confusion(self) -> np.ndarray:

@@ -104,7 +104,13 @@ class Dashboard(TensorBoard):
         if matrix.shape[1] > MAX_COLUMNS:  # rotated to where most of the variance is; distances stay nearly the same
             u, s, _ = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)
             matrix = (u * s)[:, :MAX_COLUMNS]
-        projector.write(self.folder, names[:MAX_ROWS], matrix, columns={k: v[:MAX_ROWS] for k, v in columns.items()}, within="projector")  # fmt: skip
+        projector.write(
+            self.folder,
+            names[:MAX_ROWS],
+            matrix,
+            columns={k: v[:MAX_ROWS] for k, v in columns.items()},
+            within="projector",
+        )
 
     def on_train_end(self, logs=None):
         if "" in self.writers:

@@ -47,9 +47,16 @@ def confidence(
 
 
 def als(
-    confidences: scipy.sparse.spmatrix, dim: int, *, regularization: float = 0.1, iterations: int = 15, seed: int = 0,
-    threads: int = 0, exact: bool = False, callback=None,
-) -> Factors:  # fmt: skip
+    confidences: scipy.sparse.spmatrix,
+    dim: int,
+    *,
+    regularization: float = 0.1,
+    iterations: int = 15,
+    seed: int = 0,
+    threads: int = 0,
+    exact: bool = False,
+    callback=None,
+) -> Factors:
     """Factorise confidences by alternating least squares for implicit feedback, float32.
 
     Args:
@@ -77,9 +84,15 @@ def als(
     with threadpoolctl.threadpool_limits(1, "blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         model = AlternatingLeastSquares(
-            factors=dim, regularization=regularization, alpha=1.0, dtype=np.float32, use_cg=not exact,
-            iterations=iterations, num_threads=threads, random_state=seed,
-        )  # fmt: skip
+            factors=dim,
+            regularization=regularization,
+            alpha=1.0,
+            dtype=np.float32,
+            use_cg=not exact,
+            iterations=iterations,
+            num_threads=threads,
+            random_state=seed,
+        )
         model.fit(scipy.sparse.csr_matrix(confidences, dtype=np.float32), show_progress=False, callback=callback)
     return Factors(model.item_factors, model.user_factors)
 

@@ -71,9 +71,13 @@ class _Block:
         name = f"{self.prefix}{name}"
         after = self.settings.batch_norm
         x = keras.layers.Conv2D(
-            filters, kernel, padding=padding, activation=None if after else self.settings.activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=layer_seed(self.seed, name)), name=name,
-        )(x)  # fmt: skip
+            filters,
+            kernel,
+            padding=padding,
+            activation=None if after else self.settings.activation,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=layer_seed(self.seed, name)),
+            name=name,
+        )(x)
         if after:
             x = keras.layers.BatchNormalization(synchronized=self.synchronized, name=f"{name}_norm")(x)
             x = keras.layers.Activation(self.settings.activation, name=f"{name}_activation")(x)

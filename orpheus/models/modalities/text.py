@@ -33,9 +33,13 @@ def vector(x, settings: TextInput, embedding: np.ndarray, *, prefix: str, seed: 
     recurrent = settings.architecture == "lstm"
     vocabulary, dim = embedding.shape
     words = layers.Embedding(
-        vocabulary, dim, embeddings_initializer="zeros", mask_zero=recurrent, trainable=settings.fine_tune,
+        vocabulary,
+        dim,
+        embeddings_initializer="zeros",
+        mask_zero=recurrent,
+        trainable=settings.fine_tune,
         name=f"{prefix}word_vectors",
-    )  # fmt: skip
+    )
     dropped = f"{prefix}words_dropout"
     embedded = layers.Dropout(settings.dropout, seed=layer_seed(seed, dropped), name=dropped)(words(x))
     if recurrent:
@@ -52,8 +56,11 @@ def vector(x, settings: TextInput, embedding: np.ndarray, *, prefix: str, seed: 
             raise ConfigError(f"filter_lengths={settings.filter_lengths}: {length} words in texts of {x.shape[1]}")
         name = f"{prefix}conv_{length}"
         y = layers.Conv1D(
-            settings.filters, length, activation="relu", name=name,
+            settings.filters,
+            length,
+            activation="relu",
+            name=name,
             kernel_initializer=keras.initializers.GlorotUniform(seed=layer_seed(seed, name)),
-        )(embedded)  # fmt: skip
+        )(embedded)
         found.append(layers.GlobalMaxPooling1D(name=f"{prefix}pool_{length}")(y))
     return layers.Concatenate(name=f"{prefix}text_vector")(found) if len(found) > 1 else found[0]

@@ -166,7 +166,9 @@ def reopen_data(run: Run, *, data_dir: str | os.PathLike | None = None) -> Data:
     shapes = {name: tuple(shape) for name, shape in settings["shapes"].items()}
     for name, shape in data.shapes.items():
         if shape != shapes[name]:
-            raise DataError(f"{data.folder.root}: input {name} has shape {shape}, {run.folder} was trained on {shapes[name]}")  # fmt: skip
+            raise DataError(
+                f"{data.folder.root}: input {name} has shape {shape}, {run.folder} was trained on {shapes[name]}"
+            )
     return data
 
 

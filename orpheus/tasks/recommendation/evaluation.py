@@ -88,7 +88,9 @@ def table(result: dict[str, Any], split: str, *, name: str) -> str:
             lines.append(f"{key:<10} {_shown(result, key)}")
         width = max(map(len, result["per_class"]))
         for label, row in result["per_class"].items():
-            lines.append(f"{label:<{width}}  {row['support']:>6}  P {row['precision']:.3f}  R {row['recall']:.3f}  F1 {row['f1']:.3f}")  # fmt: skip
+            lines.append(
+                f"{label:<{width}}  {row['support']:>6}  P {row['precision']:.3f}  R {row['recall']:.3f}  F1 {row['f1']:.3f}"
+            )
     elif "macro" in result:
         lines = [f"{split}: {result['items']} items, {len(result['per_class'])} classes"]
         for kind in ("macro", "micro"):
@@ -117,7 +119,9 @@ def _lists_table(result: dict, name: str) -> list[str]:
         values = "  ".join(f"{number(one['mean'][column], 4):>8}" for column in columns)
         first = bounded(one["mean"][columns[0]], (one.get("intervals") or {}).get(columns[0]), 4)
         lines.append(f"{label:<{width}}  {values}  {first}")
-    lines.append("  ".join(f"{key} {value:.3f}" for key, value in result["coverage"].items()) + "  (share of items on any list)")  # fmt: skip
+    lines.append(
+        "  ".join(f"{key} {value:.3f}" for key, value in result["coverage"].items()) + "  (share of items on any list)"
+    )
     return lines
 
 

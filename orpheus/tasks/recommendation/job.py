@@ -56,7 +56,10 @@ def _word_vectors(data: Data) -> Callable[[keras.Model], tuple[list[str], np.nda
             continue
         words = list(texts.load_model(path).words)
         layer = f"{name}_word_vectors" if len(data.config.inputs) > 1 else "word_vectors"
-        return lambda model, words=words, layer=layer: (words, model.get_layer(layer).get_weights()[0][texts.UNKNOWN + 1 :])  # type: ignore[misc]  # fmt: skip
+        return lambda model, words=words, layer=layer: (
+            words,
+            model.get_layer(layer).get_weights()[0][texts.UNKNOWN + 1 :],
+        )  # type: ignore[misc]
     return None
 
 
@@ -64,9 +67,15 @@ def build(data: Data, *, seed: int = 0, synchronized: bool = False) -> keras.Mod
     """The network of an experiment."""
     config = data.config
     return models.build_modalities(
-        config.inputs, data.shapes, data.dim, network=config.network, output=config.output,
-        embeddings=data.embeddings, synchronized=synchronized, seed=seed,
-    )  # fmt: skip
+        config.inputs,
+        data.shapes,
+        data.dim,
+        network=config.network,
+        output=config.output,
+        embeddings=data.embeddings,
+        synchronized=synchronized,
+        seed=seed,
+    )
 
 
 def loss(name: str) -> keras.losses.Loss:

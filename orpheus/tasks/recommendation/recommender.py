@@ -111,12 +111,16 @@ class MusicRecommender:
         names = self.data.folder.names()
         self.names = layout.read_pairs(names) if names.is_file() else {}
         path = self.data.folder.users_index()
-        self._users = layout.read_ids(path) if path.is_file() else tuple(map(str, range(len(metrics.user_factors(self.data)))))  # fmt: skip
+        self._users = (
+            layout.read_ids(path) if path.is_file() else tuple(map(str, range(len(metrics.user_factors(self.data)))))
+        )
         self.run = run
 
     def _position(self, user: str) -> int:
         if user not in self._users:
-            raise DataError(f"{self.data.folder.users_index()}: no user {user!r}; the first ones are {', '.join(self._users[:5])}")  # fmt: skip
+            raise DataError(
+                f"{self.data.folder.users_index()}: no user {user!r}; the first ones are {', '.join(self._users[:5])}"
+            )
         return self._users.index(user)
 
     def _liking(self, items: Sequence[str]) -> np.ndarray:
@@ -133,7 +137,9 @@ class MusicRecommender:
             elif known is not None and item in known:
                 found.append(known.dense([item])[0])
             else:
-                raise DataError(f"{folder.root}: no item {item!r}, neither among the {self.among} items nor in {index.name}")  # fmt: skip
+                raise DataError(
+                    f"{folder.root}: no item {item!r}, neither among the {self.among} items nor in {index.name}"
+                )
         return _unit(np.stack(found)).mean(axis=0)
 
     @staticmethod
@@ -151,9 +157,10 @@ class MusicRecommender:
             say(f"Preprocessing: listeners, biographies and audio embeddings to {root}")
             folder = demo.write(root)
             config = registry.load(
-                "music_recommender", ["bio", "audio-emb"],
+                "music_recommender",
+                ["bio", "audio-emb"],
                 overrides=[f"data.dataset={demo.DATASET}", f"data.dim={demo.DIM}", "model-training.epochs=15"],
-            )  # fmt: skip
+            )
             say("Loading data")
             data = recommendation_data.open_data(root, config)
             for subset, ids in data.splits._asdict().items():
@@ -194,7 +201,9 @@ def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
         run = Run.open(path / "models" / row["id"])
         if run.task == "recommendation" and run.model_path.is_file():
             return run
-    raise DataError(f"{path}: no trained recommendation run; make one with python -m orpheus.experiment rec_sparse SETTING --data-dir {path}")  # fmt: skip
+    raise DataError(
+        f"{path}: no trained recommendation run; make one with python -m orpheus.experiment rec_sparse SETTING --data-dir {path}"
+    )
 
 
 def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) -> np.ndarray:
@@ -226,10 +235,15 @@ def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) 
             parts = len(inputs[name]) // len(given[kind])
     counts = {name: len(rows) // (parts if _source(data, name) == "audio" else 1) for name, rows in inputs.items()}
     if len(set(counts.values())) > 1:
-        raise ConfigError(f"files of {', '.join(f'{n} items for {name}' for name, n in counts.items())}: the numbers must be the same")  # fmt: skip
+        raise ConfigError(
+            f"files of {', '.join(f'{n} items for {name}' for name, n in counts.items())}: the numbers must be the same"
+        )
     model = load_model(run)
     model = job.hidden(model, layer) if layer is not None else model
-    rows = {name: value if _source(data, name) == "audio" else np.repeat(value, parts, axis=0) for name, value in inputs.items()}  # fmt: skip
+    rows = {
+        name: value if _source(data, name) == "audio" else np.repeat(value, parts, axis=0)
+        for name, value in inputs.items()
+    }
     values = np.asarray(model(rows, training=False), np.float32)
     return values.reshape(len(values) // parts, parts, -1).mean(axis=1)
 

@@ -64,7 +64,9 @@ class Plot:
         """Pixels of a point."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
-        return _LEFT + across * (self.width - _LEFT - _RIGHT), self.height - _BOTTOM - up * (self.height - _TOP - _BOTTOM)  # fmt: skip
+        return _LEFT + across * (self.width - _LEFT - _RIGHT), self.height - _BOTTOM - up * (
+            self.height - _TOP - _BOTTOM
+        )
 
     def _axes(self, title: str, x_label: str, y_label: str) -> None:
         left, bottom = self.at(self.x[0], self.y[0])
@@ -243,9 +245,7 @@ def heat_map(
         parts.append(f'<text class="tick" x="{number(left - 5)}" y="{y}" text-anchor="end">{html.escape(name)}</text>')
     for index, name in enumerate(columns):
         x, y = number(left + cell * index + cell * 0.7), number(top - 5)
-        parts.append(
-            f'<text class="tick" x="{x}" y="{y}" transform="rotate(-50 {x} {y})">{html.escape(name)}</text>'
-        )  # fmt: skip
+        parts.append(f'<text class="tick" x="{x}" y="{y}" transform="rotate(-50 {x} {y})">{html.escape(name)}</text>')
     if matrix.size <= 1600:
         for r, c in np.ndindex(matrix.shape):
             if not np.isnan(matrix[r, c]):

@@ -13,13 +13,17 @@ from orpheus.tasks.retrieval.data import Data, Progress
 _WINDOWS = 128  # embedded at once
 
 
-def score(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x) -> np.ndarray:  # fmt: skip
+def score(
+    model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x
+) -> np.ndarray:
     """(songs, tags) float32 cosines of whole songs and all tags."""
     embedded = embed(model, data, rows, config, progress=progress)
     return embedded @ model.get_layer("tag_tower")(data.vectors, training=False).numpy().astype(np.float32).T
 
 
-def embed(model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x) -> np.ndarray:  # fmt: skip
+def embed(
+    model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x
+) -> np.ndarray:
     """(songs, dimension) float32 unit rows of whole songs: the mean over num_chunk windows of each.
 
     Args:

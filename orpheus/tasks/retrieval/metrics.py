@@ -13,9 +13,13 @@ _CUTOFF = 10
 
 
 def summarise(
-    targets: np.ndarray, scores: np.ndarray, tags: Sequence[str], *, categories: Mapping[str, str] | None = None,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    tags: Sequence[str],
+    *,
+    categories: Mapping[str, str] | None = None,
     zero_shot: np.ndarray | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Metrics of ranking all songs for each tag.
 
     A tag's average precision and ROC-AUC are those of `ranking.summarise`; MAP is their mean over tags. P@10 is the share
@@ -41,9 +45,11 @@ def summarise(
     for column, (name, row) in enumerate(plain["per_class"].items()):
         defined = row["roc_auc"] is not None
         per_class[name] = {
-            "positives": row["positives"], "MAP": row["pr_auc"], "ROC-AUC": row["roc_auc"],
+            "positives": row["positives"],
+            "MAP": row["pr_auc"],
+            "ROC-AUC": row["roc_auc"],
             "P@10": float(at_ten[column]) if defined else None,
-        }  # fmt: skip
+        }
     unseen = np.zeros(len(tags), bool) if zero_shot is None else np.asarray(zero_shot)
     seen = [str(tag) for tag, skip in zip(tags, unseen, strict=True) if not skip]
     categories = categories or {}
@@ -51,11 +57,13 @@ def summarise(
     return {
         "songs": plain["tracks"],
         "macro": _mean(per_class, seen),
-        "zero_shot": _mean(per_class, [str(t) for t, one in zip(tags, unseen, strict=True) if one]) if unseen.any() else None,
+        "zero_shot": _mean(per_class, [str(t) for t, one in zip(tags, unseen, strict=True) if one])
+        if unseen.any()
+        else None,
         "categories": {name: {"tags": len(own), **_mean(per_class, own)} for name, own in groups.items() if own},
         "left_out": plain["left_out"],
         "per_class": per_class,
-    }  # fmt: skip
+    }
 
 
 def _mean(per_class: Mapping[str, Mapping[str, Any]], tags: Sequence[str]) -> dict[str, float | None]:
@@ -67,9 +75,15 @@ def _mean(per_class: Mapping[str, Mapping[str, Any]], tags: Sequence[str]) -> di
 
 
 def intervals(
-    targets: np.ndarray, scores: np.ndarray, tags: Sequence[str], groups: Sequence[str], *,
-    zero_shot: np.ndarray | None = None, n: int = 200, seed: int = 0,
-) -> dict[str, Any]:  # fmt: skip
+    targets: np.ndarray,
+    scores: np.ndarray,
+    tags: Sequence[str],
+    groups: Sequence[str],
+    *,
+    zero_shot: np.ndarray | None = None,
+    n: int = 200,
+    seed: int = 0,
+) -> dict[str, Any]:
     """95 % bounds of what `summarise` reports: of areas over resampled artists, of P@10's mean over resampled tags.
 
     Arguments as `summarise`; `groups` is each song's artist (or the song).

@@ -172,8 +172,11 @@ class Retriever:
         rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
         located = random_access.locate(catalogue)
         found = random_access.Audio(
-            catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
-        )  # fmt: skip
+            catalogue,
+            [located[row.track_id] for row in rows],
+            self._targets,
+            spec.seconds(self.config.retrieval.input_length),
+        )
         batches = found.spread(range(len(rows)), self.config.retrieval.num_chunk, batch_size=_SONGS)
         values = factors.dense([row.track_id for row in rows]) if factors is not None else None
         embedded = embedding.embed_batches(self.model, batches, _SONGS, values)
@@ -191,5 +194,8 @@ class Retriever:
         self._check_columns(table)
         if not len(table):
             return [], np.zeros((0, self.dimension), np.float32)
-        rows = [embedding.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096])) for i in range(0, len(table), 4096)]  # fmt: skip
+        rows = [
+            embedding.embed_songs(self.model, None, table.dense(table.ids[i : i + 4096]))
+            for i in range(0, len(table), 4096)
+        ]
         return list(table.ids), np.concatenate(rows)

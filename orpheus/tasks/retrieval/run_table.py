@@ -75,8 +75,10 @@ def _made(settings: dict, config: dict) -> dict[str, str]:
     parts = {
         "": {key: settings.get(key) for key in ("epochs", "steps_per_epoch")},
         "vectors.": {"sha256": settings["vectors"].get("sha256", "")[:8]},
-        "retrieval.": config["retrieval"], "model-training.": training, "tags.": config["tags"],
-    }  # fmt: skip
+        "retrieval.": config["retrieval"],
+        "model-training.": training,
+        "tags.": config["tags"],
+    }
     return {prefix + key: json.dumps(value) for prefix, values in parts.items() for key, value in values.items()}
 
 

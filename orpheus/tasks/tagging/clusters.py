@@ -67,8 +67,12 @@ def cluster_targets(clusters: Dictionary, present: Iterable[str], *, without: Se
         shown = "; ".join(missing[:5])
         log.warning(
             "%s: %d of %d clusters have no tag that occurs in the records and are left out: %s%s",
-            clusters.source, len(missing), len(clusters.names), shown, "; …" if len(missing) > 5 else "",
-        )  # fmt: skip
+            clusters.source,
+            len(missing),
+            len(clusters.names),
+            shown,
+            "; …" if len(missing) > 5 else "",
+        )
     new = {column: position for position, column in enumerate(columns)}
     kept = {tag: new[column] for tag, column in mapping.items() if column in new}
     names = tuple(clusters.names[column] for column in columns)

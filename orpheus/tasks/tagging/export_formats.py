@@ -129,7 +129,9 @@ def write_onnx(graph: Graph, path: Path, about: dict) -> None:
     for node in model.graph.node:
         node.output[:] = ["tags" if name == output.name else name for name in node.output]
     output.name = "tags"
-    values = {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()}  # fmt: skip
+    values = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()
+    }
     onnx.helper.set_model_props(model, values)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

@@ -89,12 +89,18 @@ def embedding_loss(
     if without:
         log.warning(
             "%s: no vector for %d of %d classes, which get no extra penalty: %s",
-            vectors.source, len(without), len(targets.classes), "; ".join(without),
-        )  # fmt: skip
+            vectors.source,
+            len(without),
+            len(targets.classes),
+            "; ".join(without),
+        )
     described = {
-        "name": "embedding-aware", "gamma": float(gamma), "embeddings": vectors.source, "sha256": vectors.sha256,
+        "name": "embedding-aware",
+        "gamma": float(gamma),
+        "embeddings": vectors.source,
+        "sha256": vectors.sha256,
         "without_vector": without,
-    }  # fmt: skip
+    }
     return EmbeddingAwareCrossentropy(similarity, gamma), described
 
 
