@@ -24,7 +24,7 @@ def waveform(audio, *, n_filters: int, seed: int, synchronized: bool):
         synchronized: Whether batch statistics are shared across replicas.
 
     Returns:
-        (batch, `waveform_steps(samples)`, 256).
+        (batch, steps, 256), as many steps as `waveform_samples` has samples for.
     """
     x = keras.layers.Reshape((audio.shape[1], 1), name="channel")(audio)
     for number, filters in enumerate(WAVEFORM_FILTERS, 1):
@@ -35,14 +35,6 @@ def waveform(audio, *, n_filters: int, seed: int, synchronized: bool):
         if number > 1:
             x = keras.layers.MaxPooling1D(3, name=f"wave_{number}_pool")(x)
     return x
-
-
-def waveform_steps(samples: int) -> int:
-    """Time steps that `waveform` returns for a window of so many samples; 0 where it is too short."""
-    steps = samples // 3
-    for _ in WAVEFORM_FILTERS[1:]:
-        steps = (steps - 2) // 3
-    return max(steps, 0)
 
 
 def waveform_samples(steps: int) -> int:

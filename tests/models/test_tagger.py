@@ -78,10 +78,9 @@ def test_shortest_window(frontend, minimum):
 
 
 @pytest.mark.parametrize("samples", [19_680, 48_000, 65_536, 240_000])
-def test_waveform_steps_is_what_the_frontend_returns(samples):
+def test_waveform_samples_is_the_shortest_window_of_so_many_steps(samples):
     model = models.build("waveform", (samples,), 2, n_dense_units=2)
     steps = model.get_layer("wave_7_pool").output.shape[1]
-    assert frontends.waveform_steps(samples) == steps
     assert frontends.waveform_samples(steps) <= samples < frontends.waveform_samples(steps + 1)
 
 
