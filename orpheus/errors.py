@@ -30,5 +30,5 @@ def one_line(text: str, longest: int = LONGEST) -> str:
         head = longest * _HEAD // LONGEST
         text = f"{text[:head]} … {text[head + 3 - longest :]}"
     if not text.isprintable():
-        text = "".join(one if one.isprintable() or one == "\u00a0" else ascii(one)[1:-1] for one in text)
+        text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= longest else one_line(text, longest)

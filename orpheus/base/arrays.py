@@ -35,7 +35,9 @@ def load_npy(path: str | os.PathLike, *, mapped: bool = False, kinds: str = "fiu
             empty = _check_header(file, size, path, kinds)
             if not mapped or empty:  # nothing can be mapped where there is nothing
                 file.seek(0)
-                return npy.read_array(file, allow_pickle=False)
+                array = npy.read_array(file, allow_pickle=False)
+                _check_text(array, path)
+                return array
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
@@ -63,11 +65,22 @@ def load_npz(path: str | os.PathLike, required: Iterable[str] = (), *, kinds: st
             with archive.open(member) as file:
                 _check_header(file, member.file_size, where, kinds)
             with archive.open(member) as file:
-                found[member.filename.removesuffix(".npy")] = npy.read_array(file, allow_pickle=False)
+                array = npy.read_array(file, allow_pickle=False)
+                _check_text(array, where)
+                found[member.filename.removesuffix(".npy")] = array
                 file.read()  # to the end, where the checksum is compared
     if lacking := [name for name in required if name not in found]:
         raise DataError(f"{path}: no array named {', '.join(lacking)}; it has {', '.join(found) or 'none'}")
     return found
+
+
+def _check_text(array: np.ndarray, where: object) -> None:
+    """Refuse an array of text with numbers that are no characters, of which Python could not make text."""
+    if array.dtype.kind != "U" or not array.size:
+        return
+    codes = np.ascontiguousarray(array).view(array.dtype.byteorder.replace("|", "=") + "u4")
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise DataError(f"{where}: holds text that is not Unicode; copy it again")
 
 
 def _check_header(file: IO[bytes], size: int, where: object, kinds: str) -> bool:

@@ -85,5 +85,5 @@ def test_messages_are_one_short_line():
     assert (
         len(message) <= 500 and message.isprintable() and message.startswith("/long") and message.endswith("the cure")
     )
-    assert str(DataError("a\tb\u00a0é")) == "a\\tb\u00a0é"
+    assert str(DataError("a\tb\u00a0é")) == "a\\tb\\xa0é"
     assert str(DataError("\n" * 400)).count("\\n") < 250

@@ -9,15 +9,13 @@ import logging
 import os
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from orpheus.base import parallel
+from orpheus.base import arrays, parallel
 from orpheus.data.audio import decoders
 from orpheus.data.audio.account import Account, Blocks, block_frames, counted
 from orpheus.data.audio.spec import AudioSpec
@@ -32,7 +30,6 @@ KEEP, SKIP = DAMAGED = ("keep", "skip")
 
 # What a decoder may make of a broken file; MemoryError where its header asks for too much.
 UNUSABLE = (DataError, OSError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError)
-_NOT_NPZ = (KeyError, ValueError, TypeError, OverflowError, OSError, EOFError, MemoryError, NotImplementedError)
 
 SILENCE = 1e-4  # peak amplitude, -80 dBFS
 LOUDEST = 64.0  # peak amplitude; a decoded mp3 exceeds 1 by little, integers written as floats by much
@@ -217,13 +214,11 @@ def _file(path: Path, account: Account) -> Blocks:
 
 
 def _npz(path: Path, account: Account) -> Blocks:
+    parts = arrays.load_npz(path, ("array", "sr"))
     try:
-        with zipfile.ZipFile(path):  # NumPy takes a file without this for other things than an archive
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            array, rate = np.asarray(archive["array"]), int(archive["sr"])
-    except (*_NOT_NPZ, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"not an audio .npz with 'array' and 'sr' ({error or type(error).__name__})") from None
+        array, rate = parts["array"], int(parts["sr"])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"not an audio .npz with 'array' and 'sr' ({error})") from None
     yield from _array(array, rate, account)
 
 

@@ -1,6 +1,5 @@
 """User × item listening counts: reading, filtering, and cold-start splits that hold out whole items."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ import scipy.sparse
 
 from orpheus.base import csv_files
 from orpheus.errors import ConfigError, DataError
+
+_LEAST, _MOST = 1e-30, 1e30  # counts that float32 holds, and sums of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +158,10 @@ def _triples(path: Path, columns: tuple[int, int, int], header: bool | None):
         count = _number(text)
         if number == 1 and (header or (header is None and count is None)):
             continue
-        if count is None or not (0 < count < math.inf):
-            raise DataError(f"{path}:{number}: count {text!r} of user {user!r}, item {item!r}; expected a number > 0")
+        if count is None or not _LEAST <= count <= _MOST:
+            raise DataError(
+                f"{path}:{number}: count {text!r} of user {user!r}, item {item!r}; expected a number > 0, at most 1e30"
+            )
         any_row = True
         yield user, item, count
     if not any_row:

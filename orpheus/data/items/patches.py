@@ -286,10 +286,12 @@ class Patches:
             DataError: another program made the file and did not say.
         """
         stored = self._file.attrs
-        if not {"spec", "mean", "std"} <= set(stored):
-            raise DataError(f"{self.path}: does not say how it was made; make it with python -m tools.patches")
         try:
+            if not {"spec", "mean", "std"} <= set(stored):
+                raise DataError(f"{self.path}: does not say how it was made; make it with python -m tools.patches")
             spec, mean, deviation = stored["spec"], np.asarray(stored["mean"]), np.asarray(stored["std"])
+        except DataError:
+            raise
         except hdf5.ERRORS as error:
             raise DataError(f"{self.path}: what it was made with cannot be read ({hdf5.reason(error)})") from None
         made = schema.check(_SpecAttribute, files.parse_json(str(spec), f"{self.path}: spec"), f"{self.path}: spec")

@@ -48,7 +48,10 @@ def read(name: str, settings: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
         cure = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
         raise ConfigError(f"{name}: no such experiment; {cure}")
     values = _resolve(path, ())
-    takers = [key for key, value in (values.get("inputs") or {}).items() if value.get("kind") != "patches"]
+    inputs = values.get("inputs") or {}
+    if not isinstance(inputs, dict) or not all(isinstance(value, dict) for value in inputs.values()):
+        raise ConfigError(f"{path}: inputs is {str(inputs)[:60]}; expected an object of named inputs")
+    takers = [key for key, value in inputs.items() if value.get("kind") != "patches"]
     if len(settings) > len(takers):
         raise ConfigError(f"{name}: {len(settings)} settings for {len(takers)} inputs ({', '.join(takers) or 'none'})")
     for key, setting in zip(takers, settings, strict=False):
@@ -67,6 +70,8 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: an experiment is a JSON object")
     parent = values.pop("extends", None)
+    if not isinstance(parent, str | None) or (parent and not (path.parent / f"{parent}.json").is_file()):
+        raise ConfigError(f"{path}: extends {str(parent)[:60]!r}; expected the name of a file beside it, without .json")
     values = {key: value for key, value in values.items() if not key.startswith("_")}
     return values if parent is None else _merge(_resolve(path.parent / f"{parent}.json", (*seen, path)), values)
 

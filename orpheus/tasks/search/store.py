@@ -240,7 +240,9 @@ class SongStore:
             DataError: the file is damaged.
         """
         try:
-            yield from self._db.execute(statement, values)
+            # `yield from` would close the cursor in the end, whose file may be closed by then.
+            for row in self._db.execute(statement, values):  # noqa: UP028
+                yield row
         except sqlite.ERRORS as error:
             raise DataError(f"{self.path}: not an index of songs, or damaged ({error}); {_CURE}") from None
 
