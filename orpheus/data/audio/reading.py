@@ -214,11 +214,12 @@ def _file(path: Path, account: Account) -> Blocks:
 
 
 def _npz(path: Path, account: Account) -> Blocks:
-    parts = arrays.load_npz(path, ("array", "sr"))
     try:
+        parts = arrays.load_npz(path, ("array", "sr"))
         array, rate = parts["array"], int(parts["sr"])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"not an audio .npz with 'array' and 'sr' ({error})") from None
+    except (ValueError, TypeError, OverflowError) as error:  # a DataError among them, which begins with the path
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"not an audio .npz with 'array' and 'sr' ({reason})") from None
     yield from _array(array, rate, account)
 
 
