@@ -6,6 +6,7 @@ with another rate or number of channels begins, and sees what lies between frame
 frames, under a header with their true number.
 """
 
+import bisect
 import mmap
 import re
 import struct
@@ -26,6 +27,7 @@ _KBIT_S = {  # by (is version 1, layer), ISO/IEC 11172-3 table in 2.4.2.3 and 13
 }
 _HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 _DECODER_DELAY = 529  # samples, of layer III
+_LYRICS_BYTES = 1 << 14  # a tag of lyrics is not longer, or is taken for damage
 _SAME_STREAM = 0xFFFE0C00  # of a header's 32 bits: sync, version, layer, sample rate
 
 
@@ -128,7 +130,7 @@ def walk(data: mmap.mmap | bytes) -> list[Stream]:
 
 def _walk(data: mmap.mmap | bytes, start: int, infos: dict[int, tuple[int, int]]) -> list[Stream]:
     size, position, end = len(data), 0, 0  # end: of what is accounted for
-    unpack, lengths = struct.Struct(">I").unpack_from, _LENGTHS
+    unpack, lengths, order = struct.Struct(">I").unpack_from, _LENGTHS, sorted(infos)
     streams: list[Stream] = []
     same: dict[
         bytes, int
@@ -149,7 +151,8 @@ def _walk(data: mmap.mmap | bytes, start: int, infos: dict[int, tuple[int, int]]
             position += lengths[head >> 9]
             streams[-1].info = (start, position)
             streams[-1].declared, streams[-1].declared_bytes = infos[start]
-        begin, sure = position, min((info for info in infos if info > position), default=size)
+        following = bisect.bisect_right(order, position)
+        begin, sure = position, order[following] if following < len(order) else size
         length = 0
         while position < sure:
             length = same.get(data[position : position + 4], 0)
@@ -236,8 +239,8 @@ def _tag_end(data: mmap.mmap | bytes, position: int) -> int:
         size, is_header = struct.unpack_from("<I", head, 12)[0], head[23] & 0x20
         end = position + 32 + (size if is_header else 0)
     elif head[:11] == b"LYRICSBEGIN":
-        last = data.find(b"LYRICS200", position)
-        end = last + 9 if last >= 0 else 0
+        last = data[position : position + _LYRICS_BYTES].find(b"LYRICS200")
+        end = position + last + 9 if last >= 0 else 0
     return end if end <= len(data) else 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _FIRST, _LAST = 2, 4  # flags of a page
+_WASTED = 16  # times its length a file is checked for pages at most
 _OPUS_RATE = 48000  # Hz: positions of Opus count at it, whatever was recorded
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -67,16 +68,20 @@ def walk(data: mmap.mmap | bytes) -> list[Stream]:
 
 def _pages(data: mmap.mmap | bytes) -> Iterator[_Page]:
     """Pages whose checksum is right."""
-    start = data.find(b"OggS")
-    while start >= 0:
+    start, wasted = data.find(b"OggS"), 0
+    # What only looks like a page may overlap with others that do: each would be read up to 65 kB far.
+    while start >= 0 and wasted <= _WASTED * len(data):
         stop = start + 1
         if start + 27 <= len(data):
             flags, position, serial, number, checksum, segments = struct.unpack_from("<xBqIIIB", data, start + 4)
             end = start + 27 + segments
             end += sum(data[start + 27 : end])
-            if end <= len(data) and _checksum(data[start:end]) == checksum:
-                yield _Page(start, end, flags, position, serial, number)
-                stop = end
+            if end <= len(data):
+                if _checksum(data[start:end]) == checksum:
+                    yield _Page(start, end, flags, position, serial, number)
+                    stop = end
+                else:
+                    wasted += end - start
         start = data.find(b"OggS", stop)
 
 

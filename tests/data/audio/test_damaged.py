@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import soundfile
 
 from benchmarks import damaged_audio
 from orpheus.base import parallel
-from orpheus.data.audio import flac, mpeg, reading
+from orpheus.data.audio import flac, mpeg, ogg, reading
 from orpheus.data.audio.account import Account, Damage
 from orpheus.data.audio.spec import WAVEFORM, AudioSpec
 from orpheus.data.collection import scan
@@ -257,3 +258,14 @@ def test_flac_is_counted_by_its_frames(cases):
     frames = list(flac.frames(content, stream, 0))
     assert [frame.first for frame in frames] == list(range(0, 12 * RATE, 4096))
     assert flac.stream(b"RIFF") is None and flac.stream(b"fLaC\x80") is None
+
+
+def test_files_that_only_look_like_audio_end_soon():
+    """Where every beginning was followed to its end, time grew with the square of their lengths: the first took over 45 s."""
+    began = time.monotonic()
+    assert mpeg.walk(b"LYRICSBEGIN" * 100_000) == []
+    page = b"OggS" + bytes(22) + b"\xff" + b"\xff" * 255
+    assert ogg.walk((b"OggS" + bytes(22) + b"\xff") * 1000 + page * 3000) == []
+    head = bytes([0xFF, 0xFB, 0x90, 0xC0]) + bytes(17) + b"Xing" + bytes(392)
+    assert sum(stream.frames for stream in mpeg.walk((head + head[:21] + bytes(396)) * 5000)) == 5000
+    assert time.monotonic() - began < 20
