@@ -23,6 +23,10 @@ from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
 
 CLASSES = 50
+HEADING = (
+    "| network | window | parameters | multiply-adds | training | inference | core-seconds a minute of audio, training / "
+    "inference | memory |\n|---|---|---|---|---|---|---|---|"
+)
 CONFIGS = {"log-mel-spectrogram": "log-mel", "waveform": "waveform"}  # of other networks: as the network is called
 
 
@@ -68,9 +72,10 @@ def parser() -> cli.Parser:
 
 def body(arguments: argparse.Namespace) -> int:
     found = {}
+    print(HEADING, flush=True)
     for name in chosen(arguments.networks):
         found[name] = common.in_process(measured, name, arguments.batch_size, arguments.repeats, arguments.seconds)
-    print(table(found))
+        print(line(name, found[name]), flush=True)
     areas = {}
     if arguments.accuracy:
         data = Path(arguments.data)
@@ -101,23 +106,23 @@ def chosen(names: list[str] | None) -> list[str]:
     return [name for name in FRONTENDS if names is None or name in names]
 
 
-def table(found: dict[str, Measured]) -> str:
-    """All measurements as a markdown table: medians, least and most in brackets."""
-    lines = [
-        "| network | window | parameters | multiply-adds | training | inference | core-seconds a minute of audio, training / inference | memory |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, one in found.items():
-        speeds = []
-        for values in (one.steps, one.inference):
-            audio = statistics.median(values) * one.seconds
-            speeds.append(f"{common.spread(values)} windows/s, {audio:,.0f} s of audio/s")
-        costs = [f"{seconds * 60 / one.seconds:.3g}" for seconds in one.core_seconds]
-        lines.append(
-            f"| {name} | {one.seconds:.3g} s | {one.parameters / 1e6:.2f} M | {one.multiply_adds / 1e9:.3g} G | "
-            f"{' | '.join(speeds)} | {' / '.join(costs)} | {one.memory / 1e9:.1f} GB |"
-        )
-    return "\n".join(lines)
+def line(name: str, one: Measured) -> str:
+    """A network's measurements as a line of the markdown table: medians, least and most in brackets."""
+    speeds = []
+    for values in (one.steps, one.inference):
+        audio = statistics.median(values) * one.seconds
+        speeds.append(f"{common.spread(values)} windows/s, {audio:,.0f} s of audio/s")
+    costs = [f"{seconds * 60 / one.seconds:.3g}" for seconds in one.core_seconds]
+    cells = (
+        name,
+        f"{one.seconds:.3g} s",
+        f"{one.parameters / 1e6:.2f} M",
+        f"{one.multiply_adds / 1e9:.3g} G",
+        *speeds,
+        " / ".join(costs),
+        f"{one.memory / 1e9:.1f} GB",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def measured(name: str, batch_size: int, repeats: int, seconds: float | None) -> Measured:
