@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orpheus.base import cli
+from orpheus.data.audio.finding import printable
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.tagging.tagger import Tagger
@@ -39,13 +40,13 @@ def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argpars
     )
     for path, result in cli.progress(found, desc="features", unit="file", total=len(paths)):
         if isinstance(result, DataError):
-            log.error("%s", result)
+            log.error("%s", printable(str(result)))
         else:
             rows[os.fspath(path)] = result.mean(axis=0)
     if not rows:
         raise DataError(f"none of {len(paths)} files could be read; {arguments.out} was not written")
-    names = [Path(path).stem for path in rows]
-    ids = names if len(set(names)) == len(names) else list(rows)
+    names = [printable(Path(path).stem) for path in rows]
+    ids = names if len(set(names)) == len(names) else list(map(printable, rows))
     table = tables.Table(arguments.out, tuple(ids), np.stack(list(rows.values())))
     out = Path(arguments.out).expanduser()
     if out.suffix == ".npz":
