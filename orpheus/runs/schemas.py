@@ -88,6 +88,24 @@ class State(Schema):
         return self
 
 
+class Measured(Schema):
+    """What an evaluation found; the parts of it that are of this form, too."""
+
+    tracks: Count | None = None
+    songs: Count | None = None
+    windows: Count | None = None
+    unit: str | None = None
+    hashes: dict[str, str | None] | None = None
+    macro: dict[str, float | None] | None = None
+    micro: dict[str, float | None] | None = None
+    per_class: dict[str, dict[str, float | None]] | None = None
+    intervals: dict[str, Any] | None = None
+    left_out: Strings | None = None
+    mean_of_windows: "Measured | None" = None
+    single_windows: "Measured | None" = None
+    without_leaks: "Measured | None" = None
+
+
 class Classes(Schema):
     """classes.json; an experiment's has the names alone."""
 
@@ -101,7 +119,7 @@ _KINDS: dict[str, Any] = {
     "state": State,
     "classes": Classes,
     "history": TypeAdapter(list[Epoch]),
-    "metrics": TypeAdapter(dict[str, dict[str, Any]]),
+    "metrics": TypeAdapter(dict[str, Measured]),
     "songs": TypeAdapter(dict[str, Annotated[list[str | Strings], Field(min_length=2, max_length=2)]]),
     "config": TypeAdapter(dict[str, Any]),
     "spec": TypeAdapter(dict[str, Any]),

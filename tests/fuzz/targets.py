@@ -28,6 +28,7 @@ class Target:
         make: Fills a folder.
         read: Reads the file as the project does; asserts what must hold of anything that is accepted.
         mutate: How.
+        many: Inputs in the slow run; of fewer than 5,000 there are none in the default one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     make: Callable[[Path], None]
     read: Callable[[Path], None]
     mutate: Mutate = mutation.of_bytes
+    many: int = 5000
 
 
 def text(content: str, name: str) -> Callable[[Path], None]:
@@ -367,6 +369,31 @@ def read_records(path: Path) -> None:
     assert all(0 <= row.seconds < float("inf") and isinstance(row.tags[0], tuple) for row in rows)
 
 
+def read_sources(path: Path) -> None:
+    from orpheus.data.tags import sources
+
+    found, _ = sources.read([path])
+    assert all(isinstance(tag, str) for tags in found.values() for tag in tags)
+
+
+def make_split(folder: Path) -> None:
+    """A folder that is a run and records at once, with shards named by part."""
+    rows = [{"id": f"{part}{n}", "artist": f"a{n}", "tags": ["x"], "seconds": 1.5, "bytes": 10, "shard": f"{part}-0.tfrecord"} for part in ("train", "valid", "test") for n in range(2)]  # fmt: skip
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    split = {part: [f"{part}-0.tfrecord"] for part in ("train", "valid", "test")}
+    as_json({**RUN, "tfrecords_dir": str(folder), "split": split}, "run.json")(folder)
+
+
+def read_open_split(path: Path) -> None:
+    from orpheus.data.splits import leaks
+
+    if path.name == "manifest.jsonl":
+        (path.parent / "run.json").unlink(missing_ok=True)
+    found = leaks.open_split([path.parent])
+    facts = leaks.read_facts([path.parent / "manifest.jsonl"])
+    leaks.audit(found.parts, {"artist": facts.artist, "album": facts.album})
+
+
 def read_shard(path: Path) -> None:
     from orpheus.data.records import format
 
@@ -483,9 +510,14 @@ TARGETS = [
     Target("pickle", "d.pkl", make_pickle, read_pickle),
     Target("spec.json", "spec.json", make_records, read_records, JSON),
     Target("manifest.jsonl", "manifest.jsonl", make_records, read_records, JSON),
+    Target("manifest as tags", "manifest.jsonl", make_records, read_sources, JSON),
+    Target("manifest as a split", "manifest.jsonl", make_split, read_open_split, JSON),
+    Target("run as a split", "run.json", make_split, read_open_split, JSON),
     Target("shard", "a.tfrecord", make_records, read_shard, mutate_record),
     Target("model.keras", "model.keras", make_model, read_model, functools.partial(ARCHIVE, json_members=True)),
     Target("weights", "model.weights.h5", make_model, read_weights),
     Target("audio .wav", "a.wav", make_audio, read_audio),
+    # A damaged one is decoded again, by ffmpeg in a process of its own: 20 to 200 ms each.
+    *(Target(f"audio .{name}", f"a.{name}", make_audio, read_audio, many=200) for name in ("flac", "mp3", "ogg")),
     Target("audio .npz", "a.npz", make_audio, read_audio, ARCHIVE),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from orpheus.data.records.tracks import GROUP_COLUMNS, PATH_COLUMNS
 from orpheus.data.splits import search
 from orpheus.data.tags.files import HEADER, read_tags
 from orpheus.errors import DataError
+from orpheus.runs import schemas
 
 Parts = Mapping[str, Sequence[str]]
 
@@ -180,8 +181,12 @@ def _manifest(path: Path) -> list[dict]:
     path = path / "manifest.jsonl" if path.is_dir() else path
     rows = read_jsonl(path)
     for number, row in enumerate(rows, 1):
-        if not isinstance(row.get("id"), str) or not isinstance(row.get("shard"), str):
-            raise DataError(f"{path}:{number}: no id or no shard; is it the manifest.jsonl of records?")
+        if not all(
+            isinstance(row.get(key, default), str) for key, default in (("id", 0), ("shard", 0), ("artist", ""))
+        ):
+            raise DataError(
+                f"{path}:{number}: no id or no shard, or one that is no text; is it the manifest.jsonl of records?"
+            )
     return rows
 
 
@@ -214,7 +219,7 @@ def open_split(paths: Sequence[str | os.PathLike]) -> Opened:
     if path.is_file():
         return Opened(search.load(path)[0])
     if (path / "run.json").is_file():
-        settings = read_json(path / "run.json")
+        settings = schemas.checked("run", read_json(path / "run.json"), str(path / "run.json"))
         shards, folder = settings.get("split"), settings.get("tfrecords_dir")
         if not isinstance(shards, dict) or not isinstance(folder, str):
             raise DataError(f"{path / 'run.json'}: has no split of records; audit the folder it was made from")

@@ -71,9 +71,10 @@ def _manifest(path: Path, min_val: float, database: int) -> Tags:
     tracks = {}
     for number, row in enumerate(read_jsonl(path), 1):
         tags = row.get(f"tags_{database}", row.get("tags") if database == 0 else None)
-        if "id" not in row or not isinstance(tags, list):
-            raise DataError(f"{path}:{number}: no id or no tags of database {database}")
-        tracks[str(row["id"])] = tags
+        texts = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+        if not isinstance(row.get("id"), str) or not texts:
+            raise DataError(f"{path}:{number}: no id or no tags of database {database}, as text and a list of it")
+        tracks[row["id"]] = tags
     if not tracks:
         raise DataError(f"{path}: holds no track")
     return tracks
