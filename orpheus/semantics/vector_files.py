@@ -302,8 +302,9 @@ def _load_hub(source: str, wanted: set[str] | None, progress: Progress | None) -
     try:
         folder = hub.resolve(source)
         model = hub.load(folder)
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise DataError(f"{source}: cannot be loaded as a TF-Hub model ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # a SavedModel is a program: loading one may fail with whatever that makes of it
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{source}: cannot be loaded as a TF-Hub model ({said})") from error
     if not callable(model):
         raise DataError(f"{source}: not a TF2 text-embedding model (it cannot be called with a list of strings)")
     # Joined spellings are for files whose words are joined so; a model splits text at blanks by itself.

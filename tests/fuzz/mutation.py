@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import warnings
 import zipfile
 
 NUMBERS = [
@@ -156,7 +157,9 @@ def of_archive(content: bytes, draw: random.Random, *, json_members: bool = Fals
                 of_bytes(head, draw) + inside[160:] if draw.random() < 0.7 else of_bytes(inside, draw),
             )
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", draw.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
+    packing = draw.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", packing) as archive:
+        warnings.simplefilter("ignore")  # of a name that is there twice
         for name, inside in members:
             archive.writestr(zipfile.ZipInfo(name), inside)
     return file.getvalue()

@@ -71,8 +71,7 @@ def _manifest(path: Path, min_val: float, database: int) -> Tags:
     tracks = {}
     for number, row in enumerate(read_jsonl(path), 1):
         tags = row.get(f"tags_{database}", row.get("tags") if database == 0 else None)
-        texts = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-        if not isinstance(row.get("id"), str) or not texts:
+        if not isinstance(tags, list) or not all(isinstance(one, str) for one in (row.get("id"), *tags)):
             raise DataError(f"{path}:{number}: no id or no tags of database {database}, as text and a list of it")
         tracks[row["id"]] = tags
     if not tracks:

@@ -166,12 +166,18 @@ def read(path: str | Path) -> tuple[Runner, dict]:
         (windows → tags, what describes it): (batch, samples) float32 → (batch, classes) float32.
 
     Raises:
-        DataError: it is none of them.
+        DataError: it is none of them, or damaged.
     """
     path = Path(path)
     for name, reader in READERS.items():
         if (name == "savedmodel" and (path / "saved_model.pb").is_file()) or path.suffix == f".{name}":
-            return reader(path)
+            try:
+                return reader(path)
+            except ConfigError:  # the runtime is not installed
+                raise
+            except Exception as error:  # each runtime has errors of its own
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+                raise DataError(f"{path}: not a {name} file that orpheus.export wrote, or damaged ({said})") from error
     raise DataError(f"{path}: neither the folder of a SavedModel nor a .tflite or .onnx file")
 
 
