@@ -32,7 +32,7 @@ def of_records(catalogue: format.Catalogue) -> str:
         (row.track_id, [sorted(tags) for tags in row.tags], row.seconds, row.bytes)
         for row in catalogue.rows(catalogue.shards)
     )
-    return of_values([catalogue.spec.to_json(), rows])
+    return of_values([catalogue.spec.identity(), rows])
 
 
 def of_values(value: Any) -> str:

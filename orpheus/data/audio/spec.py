@@ -110,6 +110,11 @@ class AudioSpec:
         """All fields as plain values."""
         return asdict(self)
 
+    def identity(self) -> dict:
+        """The fields as plain values, for hashes: newer ones at their default are left out, as older versions had it.
+        """
+        return {key: value for key, value in asdict(self).items() if _SINCE_VERSION_1.get(key, ...) != value}
+
     @classmethod
     def from_json(cls, values: dict, source: str) -> "AudioSpec":
         """The inverse of `to_json`; unknown keys are left to others, missing ones are named.

@@ -295,8 +295,10 @@ def test_spec_converts_and_round_trips():
         AudioSpec.from_json({**spec.to_json(), "sample_rate": -1}, "spec.json")
     older = {k: v for k, v in spec.to_json().items() if k not in ("mel_norm", "top_db")}
     assert AudioSpec.from_json(older, "x") == spec
+    assert spec.identity() == older  # hashes of records stay what older versions computed
     clipped = AudioSpec(LOG_MEL, top_db=80.0)
     assert clipped.differences(spec.to_json()) == [("top_db", 80.0, None)] and clipped.differences(older) == []
+    assert clipped.identity() == {**older, "top_db": 80.0}
     wanted = {"sample_rate": 16000, "n_mels": 128, "n_fft": None, "n_tags": 50}
     assert spec.differences(wanted) == [("n_mels", 96, 128)] and AudioSpec(WAVEFORM).differences(wanted) == []
 
