@@ -3,13 +3,12 @@
 import argparse
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus.base import cli
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 TOLERANCE = 1e-4  # of a score; a detail that is missed, as the normalisation or the logarithm, changes one by 0.3
@@ -24,7 +23,7 @@ def parser() -> cli.Parser:
         example="python -m tools.pretrained MSD_musicnn -o runs/msd-musicnn",
     )
     result.add_argument("name", metavar="NAME", nargs="?", help="which one")
-    result.add_argument("-o", "--out", metavar="RUN", help="folder to make; must not be there")
+    result.add_argument("-o", "--out", type=cli.output_folder, metavar="RUN", help="folder to make; must not be there")
     result.add_argument("--wheel", metavar="FILE", help="the package's file, where there is no network")
     return result
 
@@ -66,9 +65,8 @@ def make(model, out: str | os.PathLike, *, wheel: str | os.PathLike | None = Non
     wheel = published.fetch(wheel)
     labels = published.labels(wheel, model)
     network = _network(model, wheel, len(labels))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with files.whole(out) as temporary:
+        temporary.mkdir()
         run = Run.begin(temporary, command=["python", "-m", "tools.pretrained", *map(shlex.quote, sys.argv[1:])])
         run.write("config", published.config(model))
         run.write("spec", published.spec().to_json())
@@ -76,10 +74,6 @@ def make(model, out: str | os.PathLike, *, wheel: str | os.PathLike | None = Non
         run.write("run", published.about(model))
         (run.folder / "LICENCE.txt").write_text(published.licence(wheel), encoding="utf-8")
         network.save(run.model_path)
-        temporary.chmod(0o755)
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -47,12 +47,11 @@ def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argpars
         raise DataError(f"none of {len(paths)} files could be read; {arguments.out} was not written")
     names = [printable(Path(path).stem) for path in rows]
     ids = names if len(set(names)) == len(names) else list(map(printable, rows))
-    table = tables.Table(arguments.out, tuple(ids), np.stack(list(rows.values())))
-    out = Path(arguments.out).expanduser()
-    if out.suffix == ".npz":
-        tables.write(out, table)
+    table = tables.Table(str(arguments.out), tuple(ids), np.stack(list(rows.values())))
+    if arguments.out.suffix == ".npz":
+        tables.write(arguments.out, table)
     else:
-        layout.write_ids(out.with_suffix(".tsv"), table.ids)
-        tables.save_matrix(out, table.matrix)
+        layout.write_ids(arguments.out.with_suffix(".tsv"), table.ids)
+        tables.save_matrix(arguments.out, table.matrix)
     print(f"{arguments.out}: {len(ids)} files, {table.dim} values each")
     return len(paths) - len(rows)

@@ -5,6 +5,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from orpheus.base import cli
 from orpheus.errors import ConfigError
 from orpheus.tasks.plan import DATABASE, TFRECORDS_DIR, Flags, flag
 
@@ -184,6 +185,7 @@ FLAGS: Flags = {
             flag(
                 "-o",
                 "--out",
+                type=cli.output_file(".npz", ".npy"),
                 metavar="FILE",
                 help="a row per file: .npz with ids and matrix, or .npy with its ids in a .tsv beside it; ids are the files' "
                 "names without folder and ending where these are unique, else their paths",
@@ -237,8 +239,8 @@ def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
     if arguments.embed_audio and not arguments.timeline:
         raise ConfigError("--embed-audio: goes with --timeline")
     if arguments.layer or arguments.out:
-        if not arguments.out or not arguments.out.endswith((".npz", ".npy")):
-            raise ConfigError(f"-o {arguments.out}: -l needs a file .npz or .npy for what the layer says")
+        if not arguments.out:
+            raise ConfigError(f"-l {arguments.layer}: -o is missing, the file .npz or .npy for what the layer says")
         for option in ("csv", "json", "taggram", "timeline"):
             if getattr(arguments, option):
                 raise ConfigError(f"--{option}: shows tags, and -l asks for a hidden layer; call twice")

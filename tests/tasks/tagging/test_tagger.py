@@ -210,8 +210,7 @@ def test_features_as_a_table(tagger, songs, tmp_path, name, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-l", "pooled"], "-l needs a file .npz or .npy"),
-        (["-l", "pooled", "-o", "x.csv"], "-l needs a file .npz or .npy"),
+        (["-l", "pooled"], "-l pooled: -o is missing, the file .npz or .npy"),
         (["-l", "pooled", "-o", "x.npz", "--csv", "y"], "--csv: shows tags"),
         (["-l", "features", "-o", "x.npz"], "no vector"),
         (["-p"], "--patches: an option of"),
@@ -222,3 +221,11 @@ def test_options_that_do_not_go_together(tagger, songs, options, said, capsys):
 
     assert predict.main([str(tagger.run.folder), str(songs[0]), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_table_of_features_has_one_of_two_endings(tagger, songs, capsys):
+    from orpheus import predict
+
+    with pytest.raises(SystemExit):
+        predict.main([str(tagger.run.folder), str(songs[0]), "-l", "pooled", "-o", "x.csv"])
+    assert "ends in .csv; a name that ends in .npz or .npy is needed" in capsys.readouterr().err
