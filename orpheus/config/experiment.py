@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from orpheus.config.sections import Positive, Section, Training, parse_as
+from orpheus.config.sections import Positive, Seconds, Section, Training, parse_as
 
 
 class Convolution(Section):
@@ -37,7 +37,7 @@ class PatchesInput(_Input):
 
     kind: Literal["patches"] = "patches"
     count: Positive = Field(1, description="patches per item, N")
-    seconds: Annotated[float, Field(gt=0)] = Field(15, description="S")
+    seconds: Seconds = Field(15, description="S")
     architecture: Literal["cnn", "multi-filter", "crnn"] = "cnn"
     convolutions: list[Convolution] = Field(min_length=1, max_length=5)
     shapes: list[tuple[Positive, Positive]] = Field(

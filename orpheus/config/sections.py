@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from orpheus.base import files, resources
 from orpheus.errors import ConfigError, DataError
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

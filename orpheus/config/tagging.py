@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field, model_validator
 
-from orpheus.config.sections import Positive, Section, Tags, TFRecords, Training, parse_as, read
+from orpheus.config.sections import Positive, Seconds, Section, Tags, TFRecords, Training, parse_as, read
 
 
 class Model(Section):
@@ -33,7 +33,7 @@ class ModelTraining(Training):
     split: list[Annotated[float, Field(ge=0)]] = Field(
         [80, 10, 10], min_length=2, max_length=3, description="training, validation, test: per cent (sum 100) or shards"
     )
-    window_length: Annotated[float, Field(gt=0)] = Field(15, description="seconds")
+    window_length: Seconds = Field(15, description="seconds")
     window_random: bool = True
     whole_windows: bool = Field(
         False,
@@ -53,7 +53,7 @@ class Augmentation(Section):
     frequency_masks: Annotated[int, Field(ge=0)] = Field(0, description="SpecAugment bands (log-mel)")
     frequency_mask_bands: Positive = Field(12, description="widest band, mel bins")
     time_masks: Annotated[int, Field(ge=0)] = 0
-    time_mask_seconds: Annotated[float, Field(gt=0)] = Field(1.0, description="longest gap")
+    time_mask_seconds: Seconds = Field(1.0, description="longest gap")
     mixup_alpha: Annotated[float, Field(ge=0)] = Field(0.0, description="Beta(alpha, alpha); 0 is off")
     gain_db: Annotated[float, Field(ge=0)] = Field(
         0.0, description="level drifts between two draws of ±gain_db; networks that standardise hear only the drift"

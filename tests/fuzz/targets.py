@@ -124,7 +124,9 @@ def read_filter(path: Path) -> None:
 
 # JSON.
 
-CONFIG = {"model": {"n_filters": 8, "n_dense_units": 16}, "model-training": {"batch_size": 4, "n_epochs": 2, "window_length": 1.5, "optimizer": {"name": "Adam", "learning_rate": 0.001}}, "tags": {"top": 5, "with": ["a"], "merge": [["a", "b"]]}, "tfrecords": {"n_mels": 32, "sample_rate": 8000}}  # fmt: skip
+CONFIG = {"model": {"n_filters": 8, "n_dense_units": 16}, "model-training": {"batch_size": 4, "window_length": 1.5, "optimizer": {"name": "Adam", "learning_rate": 0.001}}, "tags": {"top": 5, "with": ["a"], "merge": [["a", "b"]]}, "tfrecords": {"n_mels": 32, "sample_rate": 8000}}  # fmt: skip
+EXPERIMENT = {"_comment": "x", "evaluation": "multiclass", "data": {"dataset": "SUPER", "fact": "class", "dim": 3}, "output": {"activation": "softmax"}, "model-training": {"loss": "binary_crossentropy", "batch_size": 3, "epochs": 30}, "inputs": {"text": {"kind": "vector", "setting": "bow", "dense": [8, 8], "dropout": 0.5}}}  # fmt: skip
+RETRIEVAL = {"retrieval": {"input_type": "spec", "margin": 0.4}, "model-training": {"batch_size": 4}}
 RUN = {"version": 1, "task": "tagging", "frontend": "waveform", "seed": 0, "epochs": 3, "tfrecords_dir": "/r", "database": 0, "tag_names": [], "split": {"train": ["a.tfrecord"], "valid": [], "test": []}, "hashes": {"split": "ab", "records": "cd"}}  # fmt: skip
 STATE = {"history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}], "best": 0.1, "best_epoch": 2, "callbacks": [{"wait": 1}, {}]}  # fmt: skip
 CLASSES = {"kind": "tags", "classes": ["rock", "pop"], "columns": {"rock": 0, "Rock": 0, "pop": 1}}
@@ -136,7 +138,7 @@ def read_config(path: Path) -> None:
     from orpheus import config
 
     found = config.load(path)
-    assert found.training.batch_size > 0 and 0 < found.training.window_length < float("inf")
+    assert found.training.batch_size > 0 and 0 < found.training.window_length <= 86_400
 
 
 def read_other_config(path: Path, *, kind: str) -> None:
@@ -482,8 +484,8 @@ TARGETS = [
     Target("word2vec binary", "v.bin", functools.partial(make_vectors, kind="binary"), read_vectors),
     Target("vectors, packed", "v.txt.gz", functools.partial(make_vectors, kind="glove"), read_vectors),
     Target("config", "config.json", as_json(CONFIG, "config.json"), read_config, JSON),
-    Target("config of an experiment", "e.json", as_json({"data": {"dataset": "D"}, "inputs": {"text": {"kind": "vector", "setting": "bow"}}, "training": {"epochs": 3, "batch_size": 2}}, "e.json"), read_experiment, JSON),
-    Target("config of retrieval", "r.json", as_json({"retrieval": {"input_type": "audio", "margin": 0.4}, "model-training": {"batch_size": 4}}, "r.json"), functools.partial(read_other_config, kind="retrieval"), JSON),
+    Target("config of an experiment", "e.json", as_json(EXPERIMENT, "e.json"), read_experiment, JSON),
+    Target("config of retrieval", "r.json", as_json(RETRIEVAL, "r.json"), functools.partial(read_other_config, kind="retrieval"), JSON),
     Target("run.json", "run.json", as_json(RUN, "run.json"), read_run_file, JSON),
     Target("classes.json", "classes.json", as_json(CLASSES, "classes.json"), read_run_file, JSON),
     Target("history.json", "history.json", as_json(STATE["history"], "history.json"), read_run_file, JSON),

@@ -64,7 +64,7 @@ def inputs(target: Target, folder: Path, count: int, seed: int):
 
 def check(target: Target, folder: Path, count: int, seed: int) -> None:
     target.make(folder)
-    assert attempt(target, folder / target.file) == "", "the good file is not read"
+    target.read(folder / target.file)  # a mutation of a file that is refused anyway would show nothing
     wrong = [f"input {number}: {what}" for number, what in inputs(target, folder, count, seed) if what]
     assert not wrong, f"{target.name}, seed {seed}: {len(wrong)} of {count}\n" + "\n".join(wrong[:5])
 
