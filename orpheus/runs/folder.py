@@ -196,9 +196,23 @@ class Run:
         complete = self.checkpoints()
         if not complete:
             return None
-        state = files.read_json(complete[-1][1] / STATE)
-        name = self.best_name(state)
+        name = self.best_name(self.state(complete[-1][1]))
         return self.checkpoint(name) if name else None
+
+    def state(self, checkpoint: Path) -> dict[str, Any]:
+        """state.json of one of `checkpoints`.
+
+        Raises:
+            DataError: it is damaged, or of another epoch than its folder.
+        """
+        path = checkpoint / STATE
+        state = schemas.checked("state", files.read_json(path), str(path))
+        number = checkpoint.name.removeprefix("epoch-")
+        if number.isdigit() and int(number) != len(state["history"]):
+            raise DataError(
+                f"{path}: is of {len(state['history'])} epochs; put back its own, or remove {checkpoint.name}"
+            )
+        return state
 
     def best_name(self, state: dict[str, Any]) -> str | None:
         """The name of the best checkpoint by the state of a newer one or of itself; None where there is none yet.

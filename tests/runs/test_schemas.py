@@ -62,6 +62,7 @@ def test_a_checkpoint_state():
         ({"history": "long"}, "'history' is 'long'; it should be a valid list"),
         ({"history": GOOD["history"][1:]}, "'history' must have a row for each epoch"),
         ({"best_epoch": 7}, "'best_epoch' is 7 of 2 epochs"),
+        ({"best_checkpoint": "../../other"}, r"'best_checkpoint' is '\.\./\.\./other'"),
         ({"best": None}, "'best_epoch' is 2 of 2 epochs, with 'best' None"),
         ({"callbacks": [{"wait": "x"}]}, r"'callbacks\.0\.wait' is 'x'"),
     ],
@@ -69,3 +70,13 @@ def test_a_checkpoint_state():
 def test_a_checkpoint_state_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(DataError, match=message):
         checked("state", {**GOOD, **change}, "state.json")
+
+
+def test_a_state_of_another_epoch_than_its_folder_is_refused(tmp_path):
+    folder = tmp_path / "checkpoints" / "epoch-0002"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps(GOOD))
+    assert Run(tmp_path).state(folder) == GOOD
+    folder = folder.rename(folder.with_name("epoch-0003"))
+    with pytest.raises(DataError, match=r"epoch-0003/state\.json: is of 2 epochs; put back its own"):
+        Run(tmp_path).state(folder)

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from orpheus.base import files
+from orpheus.errors import DataError
 from orpheus.learning.engine.loop import not_finite
-from orpheus.runs import schemas
 from orpheus.runs.folder import STATE, Run, checkpoint_name
 from orpheus.runs.models import load_weights
 
@@ -74,7 +74,12 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         epochs, path = checkpoints[-1]
         load_weights(self.model, path / WEIGHTS)
-        self.restored = schemas.checked("state", files.read_json(path / STATE), str(path / STATE))
+        self.restored = self.run.state(path)
+        if len(self.restored["callbacks"]) != len(self.others):
+            raise DataError(
+                f"{path / STATE}: has the state of {len(self.restored['callbacks'])} callbacks, and the run has "
+                f"{len(self.others)}; is it another run's?"
+            )
         self.history = self.restored["history"]
         self.best_epoch = self.restored["best_epoch"]
         self.best_checkpoint = self.run.best_name(self.restored)
@@ -88,8 +93,9 @@ class Checkpoint(keras.callbacks.Callback):
             return
         # Callbacks forget their state in their own on_train_begin, which came before this one.
         for callback, state in zip(self.others, self.restored["callbacks"], strict=True):
-            for name, value in state.items():
-                setattr(callback, name, value)
+            for name in self._ATTRIBUTES:
+                if name in state:
+                    setattr(callback, name, state[name])
 
     def on_epoch_end(self, epoch, logs=None):
         if self.run is None or not self.writes:
