@@ -28,6 +28,11 @@ def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3
     return f"{number(value, digits)} [{number(bounds[0], digits)}, {number(bounds[1], digits)}]"
 
 
+def alone(unit: str) -> str:
+    """What stands in place of an interval of one group, as ``"artist"``: every draw of it is the data itself."""
+    return f"one {unit}: no interval"
+
+
 def show(header: Sequence[str], table: Sequence[Sequence], comma_separated: bool = False) -> None:
     """Print the table with aligned columns (numbers to the right), or as CSV."""
     if comma_separated:

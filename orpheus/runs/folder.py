@@ -98,6 +98,28 @@ class Run:
         """Keep other processes from training the run meanwhile (`locks.lock`)."""
         return locks.lock(self.folder)
 
+    def records(self, given: str | os.PathLike | None) -> str:
+        """Where its records are: the place given, or where they were.
+
+        Raises:
+            DataError: none is given, and they are there no longer, or never were (a published tagger).
+        """
+        if not given and self.read("run")["tfrecords_dir"] is None:
+            raise DataError(f"{self.folder}: a published tagger, which knows no records; give some with --tfrecords-dir")
+        folder = str(given or self.read("run")["tfrecords_dir"])
+        if given is None and "://" not in folder and not Path(folder).expanduser().is_dir():
+            raise DataError(
+                f"{folder}: the records of {self.folder} are there no longer; say with --tfrecords-dir where they are now, "
+                "and the run remembers it"
+            )
+        return folder
+
+    def moved(self, folder: str) -> None:
+        """Remember where its records are now."""
+        settings = self.read("run")
+        if settings["tfrecords_dir"] not in (None, folder):
+            self.write("run", {**settings, "tfrecords_dir": folder})
+
     def write(self, name: str, value: Any) -> None:
         """Write NAME.json."""
         files.write_json(self.folder / f"{name}.json", value)

@@ -63,6 +63,8 @@ def train(
         data_service=data_service,
         bar=cli.progress,
     )
+    if run is not None:
+        fit.check_epochs(config.training, before=run.read("run")["epochs"], now=options.epochs)
     fit.check(job, config.training, options, strategy)
     if me.index > 0:
         log.info("worker %d of %d: %s writes", me.index + 1, me.workers, me.addresses[0])

@@ -194,8 +194,7 @@ def _make(
     todo = [job for job in jobs.values() if not job[2].is_file()]
     report = progress or (lambda iterable, **_: iterable)
     results = parallel.map_in_processes(_patches_of, todo, workers=workers)
-    outcomes = report(results, total=len(todo), desc="patches", unit="item")
-    # A process that dies gives None.
+    outcomes = report(results, total=len(todo), desc="patches", unit="item")  # None of a process that dies
     tried = [outcome or (job[0], parallel.DIED) for job, outcome in zip(todo, outcomes, strict=True)]
     reasons = {item: reason for item, reason in tried if reason}
     failures = [{"id": item, "path": str(paths[item]), "reason": reason} for item, reason in sorted(reasons.items())]

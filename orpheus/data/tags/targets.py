@@ -85,6 +85,7 @@ def choose(
     top: int | None = None,
     with_: Sequence[str] = (),
     without: Sequence[str] = (),
+    removed: Sequence[str] = (),
     merge: Sequence[Sequence[str]] = (),
 ) -> TagTargets:
     """The targets of the config's section tags.
@@ -93,8 +94,9 @@ def choose(
         popular: (tag, count) by falling count: of a tag database, or of the records.
         top: How many of the most popular tags; None for all.
         with_: Tags added behind them.
-        without: Tags taken away, after `with_` and from every group of `merge`; a filter is a list of these. The top
-            is not refilled, as in the reference, so 100 tags less 20 filtered ones are 80 classes.
+        without: Tags taken away, after `with_` and from every group of `merge`. The top is not refilled, as in the
+            reference, so 100 tags less 20 of these are 80 classes.
+        removed: Likewise, the tags of a filter, which need not be there.
         merge: Groups of tags that count as one class as soon as one of them is chosen. The class is named after the
             first of the group and is where the most popular one would be.
 
@@ -102,14 +104,15 @@ def choose(
         Targets whose columns are in order of popularity, then of `with_`.
 
     Raises:
-        ConfigError: a tag of `with_` or `merge` that no track has, a group of one, nothing left.
+        ConfigError: a tag of `with_`, `without` or `merge` that no track has, a group of one, nothing left.
     """
     known = [tag for tag, _ in popular]
     known_set = set(known)
-    for tag in with_:
-        if tag not in known_set:
-            raise ConfigError(f"tags.with: no track has the tag {tag!r}{_near(tag, known)}")
-    dropped = set(without)
+    for key, tags in (("with", with_), ("without", without)):
+        for tag in tags:
+            if tag not in known_set:
+                raise ConfigError(f"tags.{key}: no track has the tag {tag!r}{_near(tag, known)}")
+    dropped = {*without, *removed}
     chosen = [tag for tag in dict.fromkeys([*known[:top], *with_]) if tag not in dropped]
     first: dict[str, str] = {}
     for group in merge:

@@ -107,8 +107,7 @@ def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras
             f"model-training.optimizer.name={wanted.name!r}: Keras has {', '.join(sorted(names.values()))}"
         )
     rate: Any = wanted.learning_rate
-    maximum = wanted.max_learning_rate
-    kind = settings.schedule or ("cyclical" if maximum else "constant")
+    maximum, kind = wanted.max_learning_rate, _schedule(settings)
     if maximum is not None and kind == "cyclical":
         rate = Cyclical(rate, maximum, settings.iterations or 4 * steps_per_epoch)
     elif maximum is not None and kind == "one-cycle":
@@ -120,6 +119,23 @@ def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras
         raise ConfigError(
             f"model-training.optimizer: {names[wanted.name.lower()]} does not take this ({error})"
         ) from None
+
+
+def _schedule(settings: Training) -> str:
+    return settings.schedule or ("cyclical" if settings.optimizer.max_learning_rate else "constant")
+
+
+def check_epochs(settings: Training, *, before: int, now: int) -> None:
+    """Refuse another number of epochs for a run whose learning rate was laid out over the one it has.
+
+    Raises:
+        ConfigError: the schedule is one-cycle, whose steps so far would have been others.
+    """
+    if now != before and settings.optimizer.max_learning_rate and _schedule(settings) == "one-cycle":
+        raise ConfigError(
+            f"--epochs {now} with --resume: model-training.schedule=one-cycle was laid out over {before} epochs, and its "
+            f"learning rates so far would have been others; leave --epochs out, or train a new run of {now} epochs"
+        )
 
 
 def _is_optimizer(candidate: Any) -> bool:

@@ -101,7 +101,8 @@ def interval(
         seed: Of the draws.
 
     Returns:
-        The value of the data itself and both bounds: floats, or arrays ``(metrics,)``.
+        The value of the data itself and both bounds: floats, or arrays ``(metrics,)``. The bounds are nan where there is
+        one group: every draw of it is the data itself, which says nothing of how far another one would lie off.
 
     Raises:
         ConfigError: n or level out of range. DataError: lengths differ.
@@ -122,6 +123,8 @@ def interval(
         with np.errstate(invalid="ignore", divide="ignore"):
             value = (total.sum(axis=0) / number.sum(axis=0))[()]
             replicates = (counts.T @ total) / (counts.T @ number)
+    if len(counts) < 2:
+        replicates = np.full_like(replicates, np.nan)
     return Interval(value, *percentiles(replicates, level=level))
 
 
@@ -243,6 +246,9 @@ def replicate_areas(
         pair = np.stack(weighted_areas(*one, weights, merge=merge), axis=1)
         return pair[1:] + (evaluation_areas.areas(*one[:2]) - pair[0]) if merge else pair[1:]
 
+    if len(counts) < 2:
+        nothing = np.full((n, targets.shape[1]), np.nan)
+        return Replicates(nothing, nothing, np.full((n, 2), np.nan), np.full((n, 2), np.nan))
     with concurrent.futures.ThreadPoolExecutor(max(1, threads)) as pool:
         micro, *by_class = pool.map(areas, [None, *range(targets.shape[1])])
     pairs = np.stack(by_class, axis=1)
@@ -337,9 +343,9 @@ def area_differences(
         low, high = percentiles(replicates, level=level)
         found: dict[str, dict[str, float | None]] = {}
         for i, key in enumerate(evaluation_areas.AREAS):
-            known = a[key] is not None and not np.isnan(low[i])
-            values = (a[key] - b[key], float(low[i]), float(high[i])) if known else (None, None, None)
-            found[key] = dict(zip(("value", "low", "high"), values, strict=True))
+            value = a[key] - b[key] if a[key] is not None else None
+            limits = [None if value is None or np.isnan(bound) else float(bound) for bound in (low[i], high[i])]
+            found[key] = {"value": value, "low": limits[0], "high": limits[1]}
         return found
 
     pairs = np.stack([first.roc - second.roc, first.pr - second.pr], axis=2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import files
-from orpheus.base.text_table import bounded, number
+from orpheus.base.text_table import alone, bounded, number
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -34,7 +34,6 @@ def evaluate(
     *,
     k: int | None = None,
     replicates: int | None = None,
-    baselines: bool = False,
     progress: Callable[..., Iterable] = lambda items, **options: items,
 ) -> dict[str, Any]:
     """Metrics of a run on a set, as metrics.json holds them; writes RUN/per_user_SET.npz and RUN/confusion_SET.png.
@@ -45,7 +44,6 @@ def evaluate(
         split: ``"train"``, ``"val"`` or ``"test"``.
         k: Length of recommendation lists; the config's if None.
         replicates: Of the bootstrap; 0 for no intervals, None for `REPLICATES`.
-        baselines: Score random, popularity, nearest neighbours and the upper bound, too.
         progress: Makes progress bars.
     """
     replicates = REPLICATES if replicates is None else replicates
@@ -68,14 +66,27 @@ def evaluate(
         with files.atomic(run.folder / f"per_user_{split}.npz", "wb") as file:
             np.savez_compressed(file, **{name: one.astype(np.float32) for name, one in result.pop("per_user").items()})
     result["hashes"] = data.hashes()
-    if baselines:
-        found = metrics.compare(data, split, k=k, replicates=replicates, progress=progress)
-        result["baselines"] = {
-            name: {key: value for key, value in one.items() if key != "per_user"} for name, one in found.items()
-        }
     if "confusion" in result:
         metrics.draw_confusion(result["confusion"], result["classes"], run.folder / f"confusion_{split}.png")
     return result
+
+
+def baselines(
+    data: Data,
+    split: str,
+    *,
+    k: int | None = None,
+    replicates: int | None = None,
+    progress: Callable[..., Iterable] = lambda items, **options: items,
+) -> dict[str, Any]:
+    """Scores of random, popularity, nearest neighbours and the upper bound: what `evaluate` gives, by name.
+
+    Raises:
+        DataError: what they need is not there.
+    """
+    replicates = REPLICATES if replicates is None else replicates
+    found = metrics.compare(data, split, k=k, replicates=replicates, progress=progress)
+    return {name: {key: value for key, value in one.items() if key != "per_user"} for name, one in found.items()}
 
 
 def table(result: dict[str, Any], split: str, *, name: str) -> str:
@@ -105,6 +116,9 @@ def table(result: dict[str, Any], split: str, *, name: str) -> str:
             lines.append(f"at thresholds chosen on val: {found}")
     else:
         lines = [f"{split}: {result['items']} items"]
+    unit = "user" if "mean" in result else "item"
+    if result[f"{unit}s"] == 1:
+        lines.append(alone(unit))
     if result.get("R2") is not None:
         lines.append(f"R2 avg {_shown(result, 'R2')}")
     return "\n".join(lines)

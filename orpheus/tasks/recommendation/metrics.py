@@ -239,7 +239,7 @@ def classes(
     matrix = np.zeros((len(names), len(names)), np.int64)
     np.add.at(matrix, (actual, predicted), 1)
     result = {**classification.classification(actual, predicted, names), "classes": names, "confusion": matrix.tolist()}
-    if replicates:
+    if replicates and len(actual) > 1:
         hot = np.eye(len(names), dtype=bool)
         result["intervals"] = intervals.classification(hot[actual], hot[predicted], names, n=replicates)
     return result
@@ -275,6 +275,8 @@ def _means(per_unit: dict[str, np.ndarray], replicates: int) -> dict[str, list[f
     """Bounds of the means over users (or items) of each metric."""
     values = np.stack(list(per_unit.values()), axis=1)
     found = bootstrap.interval(values, range(len(values)), n=replicates)
+    if len(values) < 2:
+        return {}
     return {one: [float(low), float(high)] for one, low, high in zip(per_unit, found.low, found.high, strict=True)}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orpheus.base import cli
-from orpheus.errors import ConfigError
+from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.plan import Plan
 from orpheus.tasks.recommendation.flags import FLAGS, check
 
@@ -63,10 +63,17 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         split,
         k=arguments.k,
         replicates=arguments.bootstrap,
-        baselines=arguments.baselines,
         progress=cli.progress,
     )
     run.write_metrics(split, result)
+    if arguments.baselines:
+        try:
+            result["baselines"] = evaluation.baselines(
+                opened, split, k=arguments.k, replicates=arguments.bootstrap, progress=cli.progress
+            )
+        except (ConfigError, DataError) as error:
+            raise DataError(f"--baselines: {error}; the evaluation of the run itself is in its metrics.json") from None
+        run.write_metrics(split, result)
     if run.folder.parent.name == "models":
         run_table.write_table(run.folder.parent)
     return evaluation.table(result, split, name=run.folder.name)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from orpheus.base.text_table import alone
 from orpheus.runs.folder import Run
 from orpheus.tasks.report import html, tagging
 from orpheus.tasks.report import material as report_material
@@ -74,5 +75,7 @@ def _means(material: Sequence[report_material.Material], split: str) -> Section:
     level = (material[0].summary.get("intervals") or {}).get("level")
     unit = material[0].metrics.get("unit", "track")
     note = f"Whiskers: {100 * level:g} % intervals by bootstrap over {unit}s." if level else ""
+    if (material[0].summary.get("intervals") or {}).get("groups") == 1:
+        note = f"{alone(unit).capitalize()}."
     names = legend([one.name for one in material], [colour(index) for index in range(len(material))])
     return Section(f"Means over the {split} side", Html(names + report_sections.forest(material)), note)

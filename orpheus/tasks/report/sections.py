@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base.text_table import bounded, number
+from orpheus.base.text_table import alone, bounded, number
 from orpheus.learning.evaluation import bootstrap
 from orpheus.tasks.report import svg
 from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table
@@ -255,8 +255,10 @@ def forest(material: Sequence[Material]) -> Html:
 
 def signed(entry: Mapping[str, float | None], digits: int = 3) -> Cell:
     """A difference with its interval, coloured where that leaves zero out."""
-    if entry["value"] is None or entry["low"] is None or entry["high"] is None:
+    if entry["value"] is None:
         return Cell("–", None)
+    if entry["low"] is None or entry["high"] is None or np.isnan(entry["low"]):
+        return Cell(f"{entry['value']:+.{digits}f} ({alone('group')})", number(entry["value"], 6))
     kind = "better" if entry["low"] > 0 else "worse" if entry["high"] < 0 else ""
     text = f"{entry['value']:+.{digits}f} [{entry['low']:+.{digits}f}, {entry['high']:+.{digits}f}]"
     return Cell(Html(f'<span class="{kind}">{text}</span>'), number(entry["value"], 6))

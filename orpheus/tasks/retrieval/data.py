@@ -338,7 +338,7 @@ def reopen_data(
     if settings["tfrecords_dir"]:
         spec = run.spec()
         made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
-        folder = str(tfrecords_dir or settings["tfrecords_dir"])
+        folder = run.records(tfrecords_dir)
         catalogue = format.open_folder(folder, format=spec.format, wanted={**config.tfrecords.model_dump(), **made})
     kept = run.read("songs")
     return assemble(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from orpheus.base.text_table import bounded, number
+from orpheus.base.text_table import alone, bounded, number
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -85,6 +85,8 @@ def table(result: Mapping[str, Any], split: str) -> str:
     for name, row in result["categories"].items():
         lines.append(f"{'category ' + name:<{width}}  {row['tags']:>9}{_cells(row)}")
     bounds = result.get("intervals") or {}
+    if bounds.get("groups") == 1:
+        lines.append(alone("artist"))
     for key, title in (("macro", "mean over tags"), ("zero_shot", "zero-shot tags")):
         if result.get(key):
             lines.append(f"{title:<{width}}  {'':>9}{_cells(result[key])}")

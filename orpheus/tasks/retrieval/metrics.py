@@ -105,7 +105,7 @@ def intervals(
         at_ten = None
         if len(values):
             bounds = bootstrap.interval(values, range(len(values)), n=max(n, 200), seed=seed)
-            at_ten = [float(bounds.low), float(bounds.high)]
+            at_ten = None if np.isnan(bounds.low) else [float(bounds.low), float(bounds.high)]
         found[name] = {"MAP": areas["macro"]["pr_auc"], "ROC-AUC": areas["macro"]["roc_auc"], "P@10": at_ten}
         found["groups"] = areas["groups"]
         found["per_class"] |= {

@@ -32,10 +32,13 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
 
 
 def reopen(run, arguments: argparse.Namespace) -> Plan:
+    from orpheus.base import storage
     from orpheus.tasks.retrieval import data, evaluation
 
     opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
     evaluation.check_comparable(run, opened, resumed=True)
+    if arguments.tfrecords_dir and not arguments.dry_run:
+        run.moved(storage.absolute(arguments.tfrecords_dir))
     return _plan(opened, data.load_config(run), run.read("run"))
 
 
@@ -61,11 +64,14 @@ def _plan(opened, config, settings: dict[str, Any]) -> Plan:
 
 
 def evaluate(run, arguments: argparse.Namespace) -> str:
+    from orpheus.base import storage
     from orpheus.tasks.retrieval import data, evaluation
 
     split = arguments.split
     opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
+    if arguments.tfrecords_dir and not arguments.different_splits:
+        run.moved(storage.absolute(arguments.tfrecords_dir))
     result = evaluation.evaluate(
         run,
         opened,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orpheus.base.text_table import alone
 from orpheus.data.batches import epochs
 from orpheus.data.batches.part import Part
 from orpheus.errors import ConfigError, DataError
@@ -147,13 +148,21 @@ def table(result: dict[str, Any]) -> str:
     lines += [f"{average:<{width}}  {'':>9}  {_pairs(own[average], rule[average])}" for average in ("macro", "micro")]
     for average in ("macro", "micro") if result["difference"] else ():
         areas = result["difference"][average]
-        shown = ["{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**areas[key]) for key in areas]
+        shown = [_difference(areas[key]) for key in areas]
         lines.append(f"clusters minus tags, {average}, with 95 % interval: ROC-AUC {shown[0]}, PR-AUC {shown[1]}")
     if result["not_compared"]:
         lines.append(f"not compared (the tag model knows none of their tags): {'; '.join(result['not_compared'])}")
     if own["left_out"]:
         lines.append(f"left out of the macro means (one kind of label only): {'; '.join(own['left_out'])}")
     return "\n".join(lines)
+
+
+def _difference(one: dict) -> str:
+    if one["value"] is None:
+        return "–"
+    if one["low"] is None:
+        return f"{one['value']:+.4f} ({alone('artist')})"
+    return "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**one)
 
 
 def _gain(own: dict, rule: dict) -> float:

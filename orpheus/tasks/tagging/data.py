@@ -94,7 +94,8 @@ def open_data(
             popular,
             top=config.tags.top,
             with_=config.tags.with_,
-            without=[*config.tags.without, *removed],
+            without=config.tags.without,
+            removed=removed,
             merge=config.tags.merge,
         )
     train, valid, test = split_shards(list(catalogue.shards), config.training.split)
@@ -131,9 +132,7 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     settings = run.read("run")
     config = load_config(run)
     spec = run.spec()
-    folder = tfrecords_dir or settings["tfrecords_dir"]
-    if folder is None:
-        raise DataError(f"{run.folder}: a published tagger, which knows no records; give some with --tfrecords-dir")
+    folder = run.records(tfrecords_dir)
     wanted = {
         **config.tfrecords.model_dump(),
         **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import csv_files, files
-from orpheus.base.text_table import bounded
+from orpheus.base.text_table import alone, bounded
 from orpheus.data.batches import epochs
 from orpheus.errors import DataError
 from orpheus.learning.engine import inference
@@ -168,7 +168,10 @@ def table(result: dict[str, Any], split: str) -> str:
     rows = sorted(summary["per_class"].items(), key=lambda item: -(item[1]["pr_auc"] or 0))
     width = max(len(name) for name, _ in rows)
     lines = [f"{split}: {result['tracks']} tracks, {result['windows']} windows"]
-    if bounds:
+    if bounds and bounds["groups"] < 2:
+        lines.append(alone(result["unit"]))
+        bounds = None
+    elif bounds:
         lines.append(
             f"in brackets: {100 * bounds['level']:g} % interval by {bounds['replicates']} bootstrap draws of "
             f"{bounds['groups']} {result['unit']}s"

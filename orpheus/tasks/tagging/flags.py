@@ -45,6 +45,7 @@ FLAGS: Flags = {
                 "--save-cooccurrence-matrix-path",
                 "--save-coocurrence-matrix-path",
                 dest="save_cooccurrence",
+                type=cli.output_folder,
                 metavar="DIR",
                 help="write on how many training tracks each two classes meet, .npy, and the names of the classes",
             ),
@@ -99,21 +100,39 @@ FLAGS: Flags = {
             ),
         ],
         "output": [
-            flag("--save-PR", metavar="DIR", help="write validation PR-AUC per class, (epochs, classes) .npy"),
-            flag("--save-ROC", metavar="DIR", help="write validation ROC-AUC per class, (epochs, classes) .npy"),
+            flag(
+                "--save-PR",
+                type=cli.output_folder,
+                metavar="DIR",
+                help="write validation PR-AUC per class, (epochs, classes) .npy",
+            ),
+            flag(
+                "--save-ROC",
+                type=cli.output_folder,
+                metavar="DIR",
+                help="write validation ROC-AUC per class, (epochs, classes) .npy",
+            ),
             flag(
                 "--save-confusion-matrix",
+                type=cli.output_folder,
                 metavar="DIR",
                 help="write TP, TN, FP, FN, (4, thresholds, classes) .npy of the last epoch",
             ),
-            flag("--save-tags-path", metavar="DIR", help="write the names of the classes, .npy"),
+            flag(
+                "--save-tags-path", type=cli.output_folder, metavar="DIR", help="write the names of the classes, .npy"
+            ),
         ],
     },
     "evaluate": {
         "data": [TFRECORDS_DIR],
         "of a tagger": [
             flag("--batch-size", type=int, default=32, metavar="N", help="windows per pass"),
-            flag("--csv", metavar="FILE", help="write the metrics and their bounds as a table, too"),
+            flag(
+                "--csv",
+                type=cli.output_file(),
+                metavar="FILE",
+                help="write the metrics and their bounds as a table, too",
+            ),
             flag(
                 "--compare-tags",
                 metavar="TAG_RUN",
@@ -128,6 +147,7 @@ FLAGS: Flags = {
             ),
             flag(
                 "--suspects",
+                type=cli.output_file(),
                 metavar="CSV",
                 help="write the tracks and tags where model and annotation disagree most: probably missing or wrong, for "
                 "people to listen to",
@@ -155,15 +175,17 @@ FLAGS: Flags = {
             flag("--top", type=int, default=10, metavar="K", help="at most so many tags per file"),
         ],
         "what is written": [
-            flag("--csv", metavar="FILE", help="a row per file, a column per class"),
-            flag("--json", metavar="FILE", help="tags and scores of every window, per file"),
+            flag("--csv", type=cli.output_file(), metavar="FILE", help="a row per file, a column per class"),
+            flag("--json", type=cli.output_file(), metavar="FILE", help="tags and scores of every window, per file"),
             flag(
                 "--taggram",
+                type=cli.output_file(".png", ".svg", ".pdf", ".jpg", ".jpeg"),
                 metavar="PNG",
                 help="tags over time as a picture; with several files their names are added",
             ),
             flag(
                 "--timeline",
+                type=cli.output_file(),
                 metavar="HTML",
                 help="tags over time as a page that plays the file and moves along; names likewise",
             ),

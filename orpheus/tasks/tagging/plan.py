@@ -56,10 +56,13 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
 
 
 def reopen(run, arguments: argparse.Namespace) -> Plan:
+    from orpheus.base import storage
     from orpheus.tasks.tagging import data, evaluation, fine_tuning, similarity_loss
 
     opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     evaluation.check_comparable(run, opened)
+    if arguments.tfrecords_dir and not arguments.dry_run:
+        run.moved(storage.absolute(opened.catalogue.folder))
     loss, start = similarity_loss.load_loss(run), fine_tuning.reopen(run)
     return _plan(arguments, opened, data.load_config(run), run.read("run"), loss, start)
 
@@ -120,6 +123,7 @@ def _arrays(arguments: argparse.Namespace, name: str, classes: tuple[str, ...]) 
 
 
 def evaluate(run, arguments: argparse.Namespace) -> str:
+    from orpheus.base import storage
     from orpheus.tasks.tagging import evaluation
     from orpheus.tasks.tagging.data import reopen_data
 
@@ -129,6 +133,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     leaks = evaluation.read_leaks(arguments.without_leaks, split) if arguments.without_leaks else None
     data = reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     evaluation.check_comparable(run, data, different_splits=arguments.different_splits)
+    if arguments.tfrecords_dir and not arguments.different_splits:
+        run.moved(storage.absolute(data.catalogue.folder))
     result, scores = evaluation.evaluate(
         run,
         data,

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 def predict(run: Run, arguments: argparse.Namespace) -> int:
     """See `orpheus.tasks.plan.Task`: exit code 1 where some files could not be read."""
     paths = audio_files(arguments.inputs)
+    for given in filter(None, (arguments.taggram, arguments.timeline)):
+        for target, *_ in _targets(Path(given), dict.fromkeys(paths)):
+            files.check_output(target)
     tagger = Tagger(run)
     if arguments.out:
         return _ended(feature_table.write(tagger, paths, arguments), len(paths))

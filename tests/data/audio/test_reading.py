@@ -320,3 +320,9 @@ def test_mel_filters_are_librosas(rate, n_fft, n_mels):
     theirs = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels).T
     np.testing.assert_allclose(ours, theirs, atol=1e-7 * theirs.max())
     assert ours.shape == theirs.shape and ours.dtype == np.float32
+
+
+def test_the_suffixes_that_folders_are_searched_for():
+    """A suffix that vanishes from the list hides files without a word."""
+    assert {".mp3", ".ogg", ".flac", ".wav", ".m4a", ".npz"} <= reading.AUDIO_SUFFIXES
+    assert ".txt" not in reading.AUDIO_SUFFIXES

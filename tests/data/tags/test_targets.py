@@ -16,7 +16,7 @@ POPULAR = [("rock", 9), ("pop", 7), ("seen live", 6), ("hip hop", 5), ("jazz", 4
         ({"top": 2}, "rock pop", {"rock": 0, "pop": 1}),
         ({"top": 99}, "rock pop seen_live hip_hop jazz hip-hop rap", None),
         ({"top": 2, "with_": ["rap", "jazz", "pop"]}, "rock pop rap jazz", None),
-        ({"top": 3, "without": ["pop", "unknown"]}, "rock seen_live", None),  # the top is not refilled
+        ({"top": 3, "without": ["pop"], "removed": ["unknown"]}, "rock seen_live", None),  # the top is not refilled
         ({"top": 1, "with_": ["rap"], "without": ["rap"]}, "rock", {"rock": 0}),
         (
             {"top": 4, "merge": [["rap", "hip hop", "hip-hop"]]},
@@ -49,6 +49,7 @@ def test_choice(choice, classes, columns):
     [
         ({"with_": ["Rock"]}, r"tags.with: no track has the tag 'Rock'; did you mean 'rock'\?"),
         ({"with_": ["zzzzzz"]}, "tags.with: no track has the tag 'zzzzzz'$"),
+        ({"without": ["jaz"]}, r"tags.without: no track has the tag 'jaz'; did you mean 'jazz'\?"),
         ({"merge": [["rock", "popp"]]}, r"tags.merge: no track has the tag 'popp'; did you mean 'pop'\?"),
         ({"merge": [["rock"]]}, "is no group"),
         ({"merge": [["rock", "pop"], ["jazz", "pop"]]}, "'pop' occurs twice"),

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from orpheus.config.tagging import ModelTraining
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning.engine import fit
+from orpheus.learning.engine import callbacks, fit
 from orpheus.runs.folder import Run
 from tests import engine
 
@@ -247,6 +247,38 @@ def test_optimizers_by_name_and_schedules():
     one = fit.optimizer(ModelTraining(optimizer=settings, schedule="one-cycle"), steps_per_epoch=10, epochs=8)
     assert float(one.learning_rate) == pytest.approx(0.1)
     assert math.isclose(max(_rates(one, 80)), 0.5, rel_tol=1e-3)
+
+
+def test_other_epochs_would_bend_a_one_cycle_schedule():
+    rates = {"learning_rate": 0.1, "max_learning_rate": 0.5}
+    one = ModelTraining(optimizer=rates, schedule="one-cycle")
+    with pytest.raises(ConfigError, match=r"--epochs 9 with --resume: model-training\.schedule=one-cycle .* 8 epochs"):
+        fit.check_epochs(one, before=8, now=9)
+    fit.check_epochs(one, before=8, now=8)
+    for schedule in ("cyclical", None):
+        fit.check_epochs(ModelTraining(optimizer=rates, schedule=schedule), before=8, now=9)
+
+
+def test_dropout_is_seeded_by_seed_epoch_and_layer():
+    model = engine.job().build()
+    (dropout,) = (layer for layer in callbacks.layers(model) if isinstance(layer, keras.layers.Dropout))
+
+    def state(seed, epoch):
+        hook = callbacks.EpochSeed(seed)
+        hook.set_model(model)
+        hook.on_epoch_begin(epoch)
+        return tuple(np.asarray(dropout.seed_generator.state))
+
+    drawn = {(seed, epoch): state(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)}
+    assert len(set(drawn.values())) == 6, "an epoch, or a seed, draws what another one does"
+    assert state(1, 2) == drawn[1, 2]  # and not what came before it
+    inputs = keras.Input((4,))
+    twice = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dropout(0.5)(inputs)))
+    hook = callbacks.EpochSeed(0)
+    hook.set_model(twice)
+    hook.on_epoch_begin(0)
+    first, second = (tuple(np.asarray(layer.seed_generator.state)) for layer in twice.layers[1:])
+    assert first != second
 
 
 def _rates(optimizer, steps):

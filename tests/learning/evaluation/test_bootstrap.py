@@ -172,3 +172,23 @@ def test_bad_arguments():
         bootstrap.interval(np.zeros(0), [])
     with pytest.raises(DataError, match="3 entries for 4 tracks"):
         bootstrap.replicate_areas(np.zeros((4, 1)), np.zeros((4, 1)), range(3))
+
+
+def test_one_group_gives_no_interval():
+    """Every draw of one artist is the data itself: bounds that equal the value would say that nothing is uncertain."""
+    rng = np.random.default_rng(0)
+    targets = rng.random((40, 3)) < 0.4
+    scores, others = rng.random((2, 40, 3)) + targets
+    alone, several = ["a"] * 40, [f"a{number % 5}" for number in range(40)]
+    found = bootstrap.area_intervals(targets, scores, alone, "xyz", n=20)
+    assert found["groups"] == 1
+    assert found["macro"] == found["micro"] == found["per_class"]["x"] == {"roc_auc": None, "pr_auc": None}
+    assert all(bootstrap.area_intervals(targets, scores, several, "xyz", n=20)["macro"].values())
+    value = (
+        summarise(targets, scores, "xyz")["macro"]["roc_auc"] - summarise(targets, others, "xyz")["macro"]["roc_auc"]
+    )
+    difference = bootstrap.area_differences(targets, scores, others, alone, "xyz", n=20)["macro"]["roc_auc"]
+    assert difference == {"value": pytest.approx(value), "low": None, "high": None}
+    mean = bootstrap.interval(scores[:, 0], alone, n=20)
+    assert mean.value == pytest.approx(scores[:, 0].mean()) and np.isnan(mean.low) and np.isnan(mean.high)
+    assert not np.isnan(bootstrap.interval(scores[:, 0], several, n=20).low)

@@ -1,5 +1,7 @@
 """Scores of experiments against textbook loops and scikit-learn; baselines on data with a known answer."""
 
+import argparse
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -7,7 +9,9 @@ from sklearn import metrics
 from orpheus.config import experiment as config_experiment
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.recommendation import demo, evaluation
+from orpheus.runs.folder import Run
+from orpheus.tasks.recommendation import data as recommendation_data
+from orpheus.tasks.recommendation import demo, evaluation, plan
 from orpheus.tasks.recommendation import metrics as recommendation_metrics
 from orpheus.tasks.recommendation.data import open_data
 
@@ -184,3 +188,24 @@ def test_what_cannot_be_scored_is_said(tmp_path, data):
     with pytest.raises(DataError, match=r"matrix_test_DEMO\.npz: no such file"):
         recommendation_metrics.evaluate(data, np.zeros((len(data.splits.test), demo.DIM), np.float32), "test")
     (tmp_path / "away.npz").rename(data.folder.matrix("test"))
+
+
+def test_the_evaluation_is_written_before_baselines_that_cannot_be_made(tmp_path, data, monkeypatch):
+    result = {"items": 2, "users": 3, "mean": {"MAP@7": 0.5}, "coverage": {}}
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: dict(result))
+    monkeypatch.setattr(evaluation, "check_comparable", lambda *_, **__: None)
+    monkeypatch.setattr(recommendation_data, "reopen_data", lambda *_, **__: data)
+    monkeypatch.setattr(recommendation_metrics, "compare", lambda *_, **__: broken())
+
+    def broken():
+        raise DataError("matrix_test_DEMO.npz: no such file")
+
+    run = Run(tmp_path / "model_1")
+    run.write("run", {"task": "recommendation"})
+    asked = argparse.Namespace(split="test", data_dir=None, different_splits=False, k=None, bootstrap=0, baselines=True)
+    with pytest.raises(DataError, match=r"--baselines: matrix_test_DEMO\.npz: no such file; the evaluation"):
+        plan.evaluate(run, asked)
+    assert run.read("metrics") == {"test": result}
+    monkeypatch.setattr(recommendation_metrics, "compare", lambda *_, **__: {"random": {**result, "per_user": 0}})
+    assert "random" in plan.evaluate(run, asked)
+    assert run.read("metrics")["test"]["baselines"] == {"random": result}

@@ -116,6 +116,13 @@ def test_table_and_csv_show_values_and_bounds(judged, tmp_path):
     low, high = result["mean_of_windows"]["intervals"]["per_class"]["guitar"]["roc_auc"]
     assert f"{value:.4f} [{low:.4f}, {high:.4f}]" in guitar
     assert "[" not in evaluation.table(judged(replicates=0), "test")
+    alone = judged(replicates=20)
+    for kind in evaluation.KINDS:
+        alone[kind]["intervals"] = bootstrap.area_intervals(
+            np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.7]]), ["a", "a"], ["guitar", "sad"], n=5
+        )
+    text = evaluation.table(alone, "test")
+    assert text.splitlines()[1] == "one artist: no interval" and "[" not in text
     evaluation.write_csv(tmp_path / "m.csv", result)
     rows = list(csv.DictReader((tmp_path / "m.csv").open(encoding="utf-8")))
     assert len(rows) == 2 * (2 + len(CLASSES))
