@@ -1,7 +1,9 @@
 """The engine: both loops agree, replicas agree, resuming changes nothing, divergence and Ctrl-C end cleanly."""
 
+import errno
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -247,6 +249,20 @@ def test_optimizers_by_name_and_schedules():
     one = fit.optimizer(ModelTraining(optimizer=settings, schedule="one-cycle"), steps_per_epoch=10, epochs=8)
     assert float(one.learning_rate) == pytest.approx(0.1)
     assert math.isclose(max(_rates(one, 80)), 0.5, rel_tol=1e-3)
+
+
+def test_a_full_disk_ends_the_training_and_not_the_process(tmp_path):
+    settings, space = ModelTraining(tensorboard="none"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    trained(tmp_path, epochs=1, settings=settings)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, space[1]))
+    try:
+        with pytest.raises(OSError) as full:
+            trained(tmp_path, epochs=2, settings=settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, space)
+    assert full.value.errno == errno.EFBIG and full.value.filename.endswith("model.weights.h5")
+    assert [epochs for epochs, _ in Run(tmp_path).checkpoints()] == [1]
+    trained(tmp_path, epochs=2, settings=settings)
 
 
 def test_other_epochs_would_bend_a_one_cycle_schedule():
