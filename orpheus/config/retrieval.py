@@ -1,5 +1,6 @@
 """The config of a retrieval run: the section retrieval beside model-training, tags and tfrecords of `orpheus.config`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
@@ -20,9 +21,22 @@ class Retrieval(Section):
     input_length: Positive = Field(173, description="stored frames of a window: spectrogram frames, or samples")
     margin: Annotated[float, Field(ge=0, le=2)] = 0.4
     is_balanced: bool = Field(False, description="anchors uniformly over tags, not over songs")
-    is_weighted: bool = Field(False, description="negatives within the batch, the likelier the more similar")
+    is_weighted: bool = Field(False, description="negatives the likelier the more similar to the anchor, not uniformly")
+    negatives: Literal["batch", "all"] = Field(
+        "batch", description="drawn from the batch's other songs, as the reference does, or from all training songs"
+    )
+    loss: Literal["triplet", "infonce"] = Field("triplet", description="one negative of each anchor, or all there are")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.1, description="of infonce: cosines are divided by it")
     triplets_per_epoch: Positive = 10_000
     zero_shot: list[str] = Field([], description="tags that training never sees, evaluated apart")
+
+    @model_validator(mode="after")
+    def _all_negatives_have_no_weights(self) -> "Retrieval":
+        if self.loss == "infonce" and self.is_weighted:
+            raise ValueError(
+                "is_weighted=true: loss=infonce takes all negatives and draws none; set is_weighted to false"
+            )
+        return self
 
 
 class RetrievalOptimizer(Optimizer):
@@ -79,6 +93,21 @@ class RetrievalConfig(Section):
     def to_json(self) -> dict:
         """The config as plain JSON values under the names of the file."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def as_trained(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of an existing run, with what it was trained with under keys that came later.
+
+    Before there was a key ``negatives``, drawn ones came from all songs and weighted ones from the batch.
+
+    Args:
+        values: A run's config.json.
+    """
+    section = values.get("retrieval")
+    if not isinstance(section, Mapping):
+        return dict(values)
+    before = {"negatives": "batch" if section.get("is_weighted") else "all"}
+    return {**values, "retrieval": {**before, **section}}
 
 
 def parse(values: dict, *, overrides: Any = (), source: str = "config") -> RetrievalConfig:

@@ -10,8 +10,8 @@ from orpheus import config, models
 from orpheus.config import retrieval
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.learning.engine import fit
-from orpheus.learning.losses.triplet import TripletLoss
 from orpheus.models import towers
+from orpheus.tasks.retrieval.job import loss_of
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.json") if "retrieval" not in path.name)
@@ -75,7 +75,7 @@ def test_retrieval_config_builds_and_steps(path):
     section = loaded.retrieval
     shapes = {"audio": (20, 16)} if section.input_type != "cf" else {}
     shapes |= {"factors": (7,)} if section.input_type != "spec" else {}
-    count = 1 if section.is_weighted else 2
+    count = 1 if section.negatives == "batch" else 2
     # A small picture and few filters: the step is what is tested, not its speed.
     model = towers.build_towers(
         shapes,
@@ -88,7 +88,7 @@ def test_retrieval_config_builds_and_steps(path):
         fusion=section.fusion,
     )
     optimizer = fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10)
-    model.compile(optimizer, TripletLoss(section.margin), jit_compile=False)
+    model.compile(optimizer, loss_of(section), jit_compile=False)
     rng = np.random.default_rng(0)
     inputs = {
         "tag": rng.normal(size=(4, 9)),

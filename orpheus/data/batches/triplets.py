@@ -22,7 +22,7 @@ class Drawn:
     Attributes:
         anchors: (batch,) int32, columns of tags.
         songs: (batch, 2) int32, the positive and the negative song's rows; (batch, 1) where negatives are sought
-            within the batch.
+            among the batch's positives.
         places: (batch,) float32 in [0, 1), each anchor's own random number for that search.
     """
 
@@ -35,14 +35,16 @@ class Triplets:
     """Draws of (anchor tag, positive song, negative song).
 
     Random: a song uniformly among those with a usable tag, then one of its usable tags uniformly: frequent tags are
-    anchors often. Balanced: a usable tag uniformly, then one of its songs. The negative is uniform among the songs that
-    do not have the tag. A tag is usable when some song has it and some has not; the others are in `unusable`.
+    anchors often. Balanced: a usable tag uniformly, then one of its songs. A negative drawn here is uniform among all
+    songs that do not have the tag; one sought within the batch (`losses.triplet`) is another anchor's positive, so that
+    songs of many tags are negatives more often, and with balanced anchors songs of rare tags.
+    A tag is usable when some song has it and some has not; the others are in `unusable`.
     (Won et al. 2021, arXiv 2010.16030, section 3.)
 
     Args:
         labels: (songs, tags), 1 where the song has the tag; of the training songs.
         balanced: Balanced instead of random anchors.
-        within_batch: Draw no negatives: the loss finds them among the batch's songs.
+        within_batch: Draw no negatives: the loss finds them among the batch's positives.
 
     Raises:
         DataError: no tag is usable.

@@ -1,17 +1,25 @@
-"""The triplet loss of tags and songs, with given negatives or with negatives drawn within the batch.
+"""Losses of tags and songs: triplets, whose negatives are given or drawn from the batch, and all negatives (InfoNCE).
 
 Source: Won et al. 2021, Multimodal metric learning for tag-based music retrieval (arXiv 2010.16030); the weighted draw
-after Wu et al. 2017, Sampling matters in deep embedding learning (arXiv 1706.07567).
+after Wu et al. 2017, Sampling matters in deep embedding learning (arXiv 1706.07567); InfoNCE after van den Oord et al.
+2018, Representation learning with contrastive predictive coding (arXiv 1807.03748), equation 4.
+
+Both losses take the same outputs and targets. Outputs are ``(batch, 2, d)``: embeddings of an anchor tag and of a song
+that has it; or ``(batch, 3, d)``, beside them a song that has it not. Targets are ``(batch, 2 + tags)`` float32: the
+anchor's column, a number in [0, 1) that makes its draw, and 1 for each tag of the last song. The anchors' last songs are
+the pool of negatives: those of them that lack an anchor's tag may be its negative. With several replicas the pool of a
+replica is its own share of the batch.
 """
 
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from orpheus.errors import ConfigError
 
-# Columns of the targets before the songs' tags: the anchor's column and its random number.
+# Columns of the targets before the pool's tags: the anchor's column and its random number.
 ANCHOR, PLACE, LABELS = 0, 1, 2
 
 
@@ -19,15 +27,12 @@ ANCHOR, PLACE, LABELS = 0, 1, 2
 class TripletLoss(keras.losses.Loss):
     """max(0, margin − cos(anchor, positive) + cos(anchor, negative)), one value per anchor.
 
-    Outputs are ``(batch, 3, d)``: embeddings of the anchor tag, of a song that has it and of one that has not. With
-    ``(batch, 2, d)`` the negative is one of the batch's other positive songs, see `draw_negatives`; an anchor all of
-    whose batch has its tag costs nothing (`WithoutNegative` counts them).
-
-    Targets are ``(batch, 2 + tags)`` float32: the anchor's column, a number in [0, 1) that makes its draw, and 1 for
-    each tag of the positive song (needed with two embeddings only).
+    The negative is drawn from the pool; an anchor without any costs nothing (`WithoutNegative` counts them). Where the
+    targets say nothing of tags, ``(batch, 2)``, it is the third embedding.
 
     Args:
         margin: 0 to 2, by how much the positive must be nearer. Default 0.4.
+        weighted: Draw with probability proportional to similarity (`draw_negatives`), the default, or uniformly.
         reduction, name, dtype: As for every Keras loss; float32 under any policy.
 
     Raises:
@@ -38,6 +43,7 @@ class TripletLoss(keras.losses.Loss):
         self,
         margin: float = 0.4,
         *,
+        weighted: bool = True,
         reduction: str | None = "sum_over_batch_size",
         name: str = "triplet",
         dtype: Any = "float32",
@@ -45,27 +51,74 @@ class TripletLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not 0 <= margin <= 2:
             raise ConfigError(f"margin={margin}: cosines differ by 0 to 2, the paper's margin is 0.4")
-        self.margin = margin
+        self.margin, self.weighted = margin, weighted
 
     def call(self, y_true, y_pred):
-        outputs = tf.math.l2_normalize(tf.cast(y_pred, tf.float32), axis=-1, epsilon=1e-12)
-        anchors, positives = outputs[:, 0], outputs[:, 1]
-        near = tf.reduce_sum(anchors * positives, axis=-1)
-        if outputs.shape[1] == 3:
-            far = tf.reduce_sum(anchors * outputs[:, 2], axis=-1)
-            return tf.nn.relu(self.margin - near + far)
-        targets = tf.cast(y_true, tf.float32)
-        cosines = tf.matmul(anchors, positives, transpose_b=True)
-        chosen, found = draw_negatives(tf.stop_gradient(cosines), without_anchor(targets), targets[:, PLACE])
+        near, cosines, targets = _compare(y_true, y_pred)
+        if not _pooled(y_true):
+            return tf.nn.relu(self.margin - near + tf.linalg.diag_part(cosines))
+        likeness = tf.stop_gradient(cosines) if self.weighted else tf.zeros_like(cosines)
+        chosen, found = draw_negatives(likeness, without_anchor(targets), targets[:, PLACE])
         far = tf.gather(cosines, chosen, batch_dims=1)
         return tf.where(found, tf.nn.relu(self.margin - near + far), 0.0)
 
     def get_config(self):
-        return {**super().get_config(), "margin": self.margin}
+        return {**super().get_config(), "margin": self.margin, "weighted": self.weighted}
+
+
+@keras.saving.register_keras_serializable(package="orpheus")
+class InfoNCE(keras.losses.Loss):
+    """−log of the positive's share among itself and all negatives of the pool, one value per anchor.
+
+    With s = exp(cos / temperature): −log(s(positive) / (s(positive) + Σ s(negatives))). Songs of the pool that have the
+    anchor's tag count as neither. An anchor without any negative costs nothing.
+
+    Args:
+        temperature: Above 0; the smaller, the more the nearest negatives count. Default 0.1.
+        reduction, name, dtype: As for every Keras loss; float32 under any policy.
+
+    Raises:
+        ConfigError: the temperature is not above 0.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "infonce",
+        dtype: Any = "float32",
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not temperature > 0:
+            raise ConfigError(f"temperature={temperature}: cosines are divided by it; 0.05 to 0.2 are usual")
+        self.temperature = temperature
+
+    def call(self, y_true, y_pred):
+        near, cosines, targets = _compare(y_true, y_pred)
+        negatives = tf.where(without_anchor(targets), cosines / self.temperature, -np.inf)
+        positive = near / self.temperature
+        return tf.reduce_logsumexp(tf.concat([positive[:, tf.newaxis], negatives], axis=1), axis=1) - positive
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def _compare(y_true: Any, y_pred: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(batch,) cosine of each anchor and its positive, (batch, batch) of anchors and the pool, targets as float32."""
+    outputs = tf.math.l2_normalize(tf.cast(y_pred, tf.float32), axis=-1, epsilon=1e-12)
+    anchors = outputs[:, 0]
+    near = tf.reduce_sum(anchors * outputs[:, 1], axis=-1)
+    return near, tf.matmul(anchors, outputs[:, -1], transpose_b=True), tf.cast(y_true, tf.float32)
+
+
+def _pooled(y_true: Any) -> bool:
+    """Whether targets tell the tags of the pool."""
+    return y_true.shape[1] is None or y_true.shape[1] > LABELS
 
 
 def without_anchor(targets: tf.Tensor) -> tf.Tensor:
-    """(batch, batch) bool: whether the song of column j lacks the tag of anchor i."""
+    """(batch, batch) bool: whether the pool's song j lacks the tag of anchor i."""
     columns = LABELS + tf.cast(targets[:, ANCHOR], tf.int32)
     return tf.transpose(tf.gather(targets, columns, axis=1)) < 0.5
 
@@ -101,7 +154,7 @@ class WithoutNegative(keras.metrics.Metric):
         self.count = self.add_weight(name="count", initializer="zeros")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        if y_pred.shape[1] == 2:
+        if _pooled(y_true):
             found = tf.reduce_any(without_anchor(tf.cast(y_true, tf.float32)), axis=1)
             self.count.assign_add(tf.reduce_sum(tf.cast(~found, tf.float32)))
 

@@ -316,7 +316,7 @@ def save(run: Run, data: Data, config: RetrievalConfig) -> None:
 
 def load_config(run: Run) -> RetrievalConfig:
     """The config of a run."""
-    return retrieval.parse(run.read("config"), source=str(run.folder / "config.json"))
+    return retrieval.parse(retrieval.as_trained(run.read("config")), source=str(run.folder / "config.json"))
 
 
 def reopen_data(

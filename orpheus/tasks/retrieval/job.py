@@ -6,17 +6,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from orpheus.config.retrieval import RetrievalConfig
+from orpheus.config.retrieval import Retrieval, RetrievalConfig
 from orpheus.data.batches.triplets import Triplets
 from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
-from orpheus.learning.losses.triplet import TripletLoss, WithoutNegative
+from orpheus.learning.losses.triplet import InfoNCE, TripletLoss, WithoutNegative
 from orpheus.models import towers
 from orpheus.tasks.retrieval import metrics
 from orpheus.tasks.retrieval.data import Data
 from orpheus.tasks.retrieval.embedding import score
 
 log = logging.getLogger(__name__)
+
+
+def loss_of(section: Retrieval) -> TripletLoss | InfoNCE:
+    """The loss that a config asks for."""
+    if section.loss == "infonce":
+        return InfoNCE(section.temperature)
+    return TripletLoss(section.margin, weighted=section.is_weighted)
 
 
 def job(
@@ -45,17 +52,20 @@ def job(
     rows, seen = data.part("train"), ~data.zero_shot
     labels, held_out = (data.labels[data.parts[side]][:, seen] for side in ("train", "valid"))
     names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
-    triplets = Triplets(labels, balanced=section.is_balanced, within_batch=section.is_weighted)
+    within_batch = section.negatives == "batch"
+    # The pool of negatives is the batch's, unless each anchor keeps the one that was drawn for it.
+    pooled = within_batch or section.is_weighted or section.loss == "infonce"
+    triplets = Triplets(labels, balanced=section.is_balanced, within_batch=within_batch)
     if triplets.unusable:
         log.info(
             "no anchors, since no training song or every one has them: %s", "; ".join(triplets.unusable_names(names))
         )
-    count = 1 if section.is_weighted else 2
+    count = 1 if within_batch else 2
 
     def train(first_epoch: int) -> tf.data.Dataset:
         drawn = triplets.batches(settings.batch_size, steps=steps, seed=seed, first_epoch=first_epoch)
         vectors, numbers = tf.constant(data.vectors[seen]), tf.constant(rows)
-        hot = tf.constant(labels.astype(np.float32)) if section.is_weighted else None
+        hot = tf.constant(labels.astype(np.float32)) if pooled else None
         # Captured by the graph: a constant within it would end at the 2 GiB that a graph may have.
         factors = tf.constant(data.factors[rows]) if data.factors is not None else None
 
@@ -66,7 +76,7 @@ def job(
                 inputs["factors"] = tf.gather(factors, picked)
             target = tf.stack([tf.cast(anchors, tf.float32), places], axis=1)
             if hot is not None:
-                target = tf.concat([target, tf.gather(hot, picked[:, 0])], axis=1)
+                target = tf.concat([target, tf.gather(hot, picked[:, -1])], axis=1)
             return inputs, target
 
         batches = drawn.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -102,8 +112,8 @@ def job(
             seed=seed,
         ),
         optimizer=lambda: fit.optimizer(settings, steps_per_epoch=steps, epochs=epochs),
-        loss=TripletLoss(section.margin),
-        metrics=lambda: [WithoutNegative()] if section.is_weighted else [],
+        loss=loss_of(section),
+        metrics=lambda: [WithoutNegative()] if pooled else [],
         train=train,
         valid=None,
         steps_per_epoch=steps,

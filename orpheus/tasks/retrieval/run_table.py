@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orpheus.base.text_table import bounded
+from orpheus.config import retrieval
 from orpheus.errors import DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
@@ -35,8 +36,9 @@ def beside(runs: Sequence[Run], side: str = "test", *, different_splits: bool = 
     trained: dict[tuple[str, ...], dict[str, str]] = {}
     about = {}
     for run in runs:
-        settings, config = run.read("run"), run.read("config")
         run.check_task("retrieval", "the table is of retrieval runs")
+        settings, stored = run.read("run"), retrieval.as_trained(run.read("config"))
+        config = retrieval.parse(stored, source=str(run.folder / "config.json")).to_json()
         scores = run.metrics().get(side)
         if scores is None:
             raise DataError(f"{run.folder}: not evaluated; run python -m orpheus.evaluate {run.folder} --split {side}")
@@ -97,6 +99,9 @@ def _kind(settings: dict, section: dict) -> tuple[str, str, str]:
     sampling = "balanced" if section["is_balanced"] else "random"
     if section["is_weighted"]:
         sampling += "-weighted"
+    sampling += f", {section['negatives']}"
+    if section["loss"] != "triplet":
+        sampling += f", {section['loss']}"
     return kind, sampling, settings["vectors"]["name"]
 
 

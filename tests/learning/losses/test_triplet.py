@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from orpheus.errors import ConfigError
-from orpheus.learning.losses.triplet import TripletLoss, WithoutNegative, draw_negatives, without_anchor
+from orpheus.learning.losses.triplet import InfoNCE, TripletLoss, WithoutNegative, draw_negatives, without_anchor
 
 
 def unit(x):
@@ -52,6 +52,55 @@ def test_negatives_within_the_batch():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("songs", [1, 2])
+def test_unweighted_negatives_are_uniform_over_the_pool(songs):
+    rng = np.random.default_rng(5)
+    labels = rng.random((8, 3)) < 0.4
+    anchors, outputs = rng.integers(0, 3, 8), rng.normal(size=(8, 1 + songs, 4)).astype(np.float32)
+    unit_outputs = unit(outputs)
+    near, cosines = (unit_outputs[:, 0] * unit_outputs[:, 1]).sum(1), unit_outputs[:, 0] @ unit_outputs[:, -1].T
+    uniform, likely_near = (tf.function(TripletLoss(2, weighted=each).call) for each in (False, True))
+    drawn = [tf.constant(targets(anchors, np.full(8, place), labels)) for place in (np.arange(400) + 0.5) / 400]
+    found, weighted = ([loss(y, outputs).numpy() for y in drawn] for loss in (uniform, likely_near))
+    for i in range(8):
+        allowed = np.flatnonzero(~labels[:, anchors[i]])
+        expected = np.mean([2 - near[i] + cosines[i, j] for j in allowed])
+        assert np.mean([row[i] for row in found]) == pytest.approx(expected, abs=0.02)
+        likely = (1 + cosines[i, allowed]) / 2
+        assert np.mean([row[i] for row in weighted]) == pytest.approx(
+            2 - near[i] + (likely * cosines[i, allowed]).sum() / likely.sum(), abs=0.02
+        )
+    assert np.mean(weighted) > np.mean(found) + 0.05, "nearer songs are drawn"
+
+
+@pytest.mark.parametrize("songs", [1, 2])
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_infonce_against_the_formula(songs, temperature):
+    rng = np.random.default_rng(6)
+    labels = rng.random((12, 4)) < 0.4
+    labels[:, 3] = True  # an anchor without any negative
+    anchors = np.arange(12) % 4
+    outputs = rng.normal(size=(12, 1 + songs, 5))
+    expected = []
+    for i in range(12):
+        anchor, positive = unit(outputs[i, 0]), unit(outputs[i, 1])
+        own = np.exp(anchor @ positive / temperature)
+        total = own
+        for j in range(12):
+            if not labels[j, anchors[i]]:
+                total += np.exp(anchor @ unit(outputs[j, -1]) / temperature)
+        expected.append(-np.log(own / total))
+    y = targets(anchors, rng.random(12), labels)
+    found = InfoNCE(temperature).call(y, outputs.astype(np.float32)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+    assert (found[3::4] == 0).all() and (found[:3] > 0.01).any()
+    variable = tf.Variable(outputs.astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(InfoNCE(temperature).call(y, variable))
+    gradient = tape.gradient(loss, variable).numpy()
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
 def test_draws_are_proportional_to_similarity_and_never_have_the_tag():
     cosines = np.array([-1.0, -0.5, 0.0, 0.5, 1.0, 0.9], np.float32)
     allowed = np.array([True, True, True, False, True, True])
@@ -86,7 +135,7 @@ def test_an_anchor_without_any_negative_costs_nothing_and_is_counted():
     metric.update_state(y, outputs)
     metric.update_state(y, outputs)
     assert float(metric.result()) == 4
-    metric.update_state(y, tf.zeros((3, 3, 4)))
+    metric.update_state(y[:, :2], tf.zeros((3, 3, 4)))
     assert float(metric.result()) == 4, "given negatives are there"
 
 
@@ -94,7 +143,7 @@ def test_an_anchor_without_any_negative_costs_nothing_and_is_counted():
 def test_gradients_against_differences(songs):
     rng = np.random.default_rng(4)
     outputs = rng.normal(size=(6, 1 + songs, 3)).astype(np.float32)
-    y = targets(rng.integers(0, 4, 6), rng.random(6), rng.random((6, 4)) < 0.4)
+    y = targets(rng.integers(0, 4, 6), rng.random(6), rng.random((6, 4)) < 0.4)[:, : 2 if songs == 2 else None]
     loss = TripletLoss(0.7)
     variable = tf.Variable(outputs)
     with tf.GradientTape() as tape:
@@ -116,6 +165,10 @@ def test_gradients_against_differences(songs):
 
 def test_is_saved_and_loaded_and_refuses_margins():
     loss = keras.losses.deserialize(keras.losses.serialize(TripletLoss(0.25)))
-    assert loss.margin == 0.25
+    assert loss.margin == 0.25 and loss.weighted
+    assert not keras.losses.deserialize(keras.losses.serialize(TripletLoss(weighted=False))).weighted
+    assert keras.losses.deserialize(keras.losses.serialize(InfoNCE(0.2))).temperature == 0.2
+    with pytest.raises(ConfigError, match="temperature=0"):
+        InfoNCE(0)
     with pytest.raises(ConfigError, match=r"margin=2.5"):
         TripletLoss(2.5)

@@ -272,7 +272,7 @@ def in_a_process_of_its_own(code, *arguments) -> str:
 @pytest.mark.slow
 def test_two_replicas_equal_one(tmp_path):
     """Given negatives, normalisation over all replicas, no dropout (masks differ per replica); sums in another order."""
-    plant(tmp_path, options={"is_balanced": True, "dropout": 0, "triplets_per_epoch": 320})
+    plant(tmp_path, options={"is_balanced": True, "negatives": "all", "dropout": 0, "triplets_per_epoch": 320})
     config = json.loads((tmp_path / "config.json").read_text())
     config["model-training"]["optimizer"] = {"name": "SGD", "learning_rate": 0.1}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -10,6 +10,7 @@ from sklearn import metrics
 from orpheus import evaluate, retrieve, train
 from orpheus.config import retrieval as config_retrieval
 from orpheus.data.batches import random_access
+from orpheus.data.batches.triplets import Triplets
 from orpheus.data.batches.windows import spread
 from orpheus.data.items import tables
 from orpheus.data.records import format
@@ -17,6 +18,7 @@ from orpheus.data.splits import search
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import areas
+from orpheus.learning.losses.triplet import draw_negatives
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.retrieval import embedding
@@ -68,14 +70,28 @@ def the_run(folder):
     return Run.open(next((folder / "runs").iterdir()))
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, weighted):
-    arguments = plant(tmp_path, zero_shot=["new"], options={"is_balanced": True, "is_weighted": weighted})
+SAMPLINGS = [
+    pytest.param({}, "balanced, batch", id="batch"),
+    pytest.param({"is_weighted": True}, "balanced-weighted, batch", id="weighted"),
+    pytest.param({"negatives": "all"}, "balanced, all", id="all", marks=pytest.mark.slow),
+    pytest.param(
+        {"negatives": "all", "is_weighted": True},
+        "balanced-weighted, all",
+        id="all-weighted",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param({"loss": "infonce"}, "balanced, batch, infonce", id="infonce", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("sampling, name", SAMPLINGS)
+def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, sampling, name):
+    arguments = plant(tmp_path, zero_shot=["new"], options={"is_balanced": True, **sampling})
     assert train.main([*arguments, "--epochs", "4"]) == 0
     run = the_run(tmp_path)
     history = run.read("history")
-    assert history[-1]["val_MAP"] > 0.9 > 0.5 > history[0]["loss"]
-    assert ("without_negative" in history[0]) == weighted
+    assert history[-1]["val_MAP"] > 0.9 and history[-1]["loss"] < history[0]["loss"] < 2
+    assert ("without_negative" in history[0]) == (name != "balanced, all")
     assert evaluate.main([str(run.folder), "--bootstrap", "50"]) == 0
     result = run.read("metrics")["test"]
     assert result["macro"]["MAP"] > 0.9 and result["macro"]["ROC-AUC"] > 0.95 and result["macro"]["P@10"] > 0.9
@@ -86,7 +102,7 @@ def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, weighte
     assert retrieve.main(["runs", str(run.folder), str(run.folder), "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["runs"] == "2" and row["MAP"] == f"{result['macro']['MAP']:.4f} ± 0.0000"
-    assert row["sampling"] == ("balanced-weighted" if weighted else "balanced") and row["vectors"] == "vectors.txt"
+    assert row["sampling"] == name and row["vectors"] == "vectors.txt"
     retriever = Retriever.load(run.folder)
     assert retriever.training_tags == tuple(tag for tag in retriever._targets.classes if tag != "new")
     calm, quiet = retriever.tags(["calm", "quiet"])
@@ -167,6 +183,51 @@ def test_bad_input_is_one_line(tmp_path, capsys, change, message):
     assert train.main([*plant(tmp_path, count=40), *change]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert message in lines[-1] and not (tmp_path / "runs").exists()
+
+
+def test_old_runs_keep_the_pool_they_were_trained_with():
+    for weighted, pool in ((False, "all"), (True, "batch")):
+        old = {"retrieval": {"is_weighted": weighted}}
+        assert config_retrieval.parse(config_retrieval.as_trained(old)).retrieval.negatives == pool
+    new = config_retrieval.parse({"retrieval": {}}).to_json()
+    assert new["retrieval"]["negatives"] == "batch" and config_retrieval.as_trained(new) == new
+    with pytest.raises(ConfigError, match="set is_weighted to false"):
+        config_retrieval.parse({"retrieval": {"loss": "infonce", "is_weighted": True}})
+
+
+def reference_negatives(labels, batches, size):
+    """Share of each song among the reference's negatives, balanced: of each anchor, any song of the batch without its
+    tag."""
+    rng, count = np.random.default_rng(0), np.zeros(len(labels))
+    for _ in range(batches):
+        pairs = []
+        for _ in range(size):
+            tag = rng.integers(labels.shape[1])
+            song = rng.choice(np.flatnonzero(labels[:, tag]))
+            pairs.append((tag, song))
+        for tag, _ in pairs:
+            allowed = [song for _, song in pairs if not labels[song, tag]]
+            if allowed:
+                count[rng.choice(allowed)] += 1
+    return count / count.sum()
+
+
+def test_negatives_of_the_batch_follow_the_references_distribution():
+    rng = np.random.default_rng(1)
+    labels = rng.random((40, 12)) < np.geomspace(0.03, 0.6, 12)
+    labels[np.arange(12), np.arange(12)] = True
+    expected = reference_negatives(labels, 250, 32)
+    triplets, found = Triplets(labels, balanced=True, within_batch=True), np.zeros(40)
+    for number in range(300):
+        drawn = triplets.draw(32, tf.constant([2, number]))
+        songs = drawn.songs.numpy()[:, 0]
+        allowed = tf.constant(~labels[songs[None], drawn.anchors.numpy()[:, None]])
+        chosen, there = draw_negatives(tf.zeros((32, 32)), allowed, drawn.places)
+        found += np.bincount(songs[chosen.numpy()[there.numpy()]], minlength=40)
+    everywhere = Triplets(labels, balanced=True).draw(48_000, tf.constant([2, 3])).songs.numpy()[:, 1]
+    distance = 0.5 * np.abs(found / found.sum() - expected).sum()
+    other = 0.5 * np.abs(np.bincount(everywhere, minlength=40) / 48_000 - expected).sum()
+    assert distance < 0.06 < 0.15 < other, (distance, other)
 
 
 def test_the_references_names_are_understood():
