@@ -1,4 +1,4 @@
-"""Does balanced-weighted sampling win? Tags that find songs, with three samplings of triplets, on two data sets.
+"""Does balanced-weighted sampling win? Tags that find songs, with anchors, pools and weights of triplets, on two data sets.
 
 hetrec: artists of HetRec 2011 as songs; inputs are factors of the listening counts, tags are those that listeners gave.
 philharmonia: orchestral clips as songs, a small short-chunk CNN on spectrograms. Both with word vectors trained on the tag
@@ -21,8 +21,17 @@ from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-SAMPLINGS = {"random": (False, False), "balanced": (True, False), "balanced-weighted": (True, True)}
-INPUTS = {"audio": ("spec", "sum"), "factors": ("cf", "sum"), "both, summed": ("hybrid", "sum"), "both, concatenated": ("hybrid", "concat")}  # fmt: skip
+SAMPLINGS = {  # negatives of the batch are the reference's
+    "random, batch": {"is_balanced": False},
+    "balanced, batch": {"is_balanced": True},
+    "balanced-weighted, batch": {"is_balanced": True, "is_weighted": True},
+    "random, all": {"is_balanced": False, "negatives": "all"},
+    "balanced, all": {"is_balanced": True, "negatives": "all"},
+    "balanced-weighted, all": {"is_balanced": True, "is_weighted": True, "negatives": "all"},
+    "balanced, batch, InfoNCE": {"is_balanced": True, "loss": "infonce"},
+    "balanced, all, InfoNCE": {"is_balanced": True, "loss": "infonce", "negatives": "all"},
+}
+INPUTS = {"audio": ("spec", "sum"), "factors": ("cf", "sum"), "both, summed": ("hybrid", "sum"), "both, concatenated": ("hybrid", "concat"), "both, as published": ("hybrid", "concat-raw")}  # fmt: skip
 METRICS = ("MAP", "ROC-AUC", "P@10")
 VECTORS = ("--dimension", 100, "--epochs", 30, "--min-count", 3, "--sample", 0)
 TRAINING = {"optimizer": {"name": "Adam", "learning_rate": 0.001}, "batch_size": 128}
@@ -40,6 +49,10 @@ def parser() -> cli.Parser:
         "--philharmonia", default=str(SHARED / "philharmonia"), metavar="DIR", help="tracks.csv, tags.db and audio"
     )
     result.add_argument("--out", default="out/retrieval", metavar="DIR", help="data, runs and the tables")
+    result.add_argument(
+        "--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS), metavar="NAME",
+        help=f"of hetrec and philharmonia: {', '.join(map(repr, SAMPLINGS))}",
+    )  # fmt: skip
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind")
     result.add_argument("--epochs", type=int, metavar="N", help="of each run; 50 on factors, 12 on audio if not given")
     result.add_argument("--smoke", action="store_true", help="one seed, one epoch of 2 steps: does it run?")
@@ -181,9 +194,9 @@ def _word_vectors(split: Path, lists: Path, train: Path, vectors: Path) -> None:
 
 def _samplings(folder: Path, frontend: str, config: dict, inputs: tuple, vectors: Path, epochs: int, arguments) -> dict:
     rows = {}
-    for name, (balanced, weighted) in SAMPLINGS.items():
-        mine = {**config, "retrieval": {**config["retrieval"], "is_balanced": balanced, "is_weighted": weighted}}
-        rows[name] = _seeds(folder / name, frontend, mine, inputs, vectors, epochs, arguments)
+    for name in arguments.samplings:
+        mine = {**config, "retrieval": {**config["retrieval"], **SAMPLINGS[name]}}
+        rows[name] = _seeds(folder / name.replace(", ", "-"), frontend, mine, inputs, vectors, epochs, arguments)
     return rows
 
 

@@ -10,6 +10,7 @@ MODULES = (
     "orpheus.models.layers",
     "orpheus.models.networks.attention",
     "orpheus.models.networks.harmonic",
+    "orpheus.learning.engine.optimizers",
     "orpheus.learning.engine.schedules",
     "orpheus.learning.evaluation.tag_auc",
     "orpheus.learning.losses.pointwise",

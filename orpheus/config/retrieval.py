@@ -16,7 +16,13 @@ class Retrieval(Section):
     n_filters: Positive = Field(128, description="narrowest convolution of the frontend")
     embedding: Positive = Field(256, description="dimensions of the space of tags and songs")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="of the dense towers")
-    fusion: Literal["sum", "concat"] = Field("sum", description="hybrid: sum of unit vectors, or the paper's concat")
+    audio_tower: Literal["published", "standardised"] = Field(
+        "published", description="of frontend short-chunk: as published, or windows standardised one by one"
+    )
+    fusion: Literal["sum", "concat", "concat-raw"] = Field(
+        "sum",
+        description="hybrid: sum of unit vectors, embeddings side by side, or (published) sound beside raw factors",
+    )
     num_chunk: Positive = Field(8, description="windows of a song whose mean embedding is the song's")
     input_length: Positive = Field(173, description="stored frames of a window: spectrogram frames, or samples")
     margin: Annotated[float, Field(ge=0, le=2)] = 0.4
@@ -98,7 +104,8 @@ class RetrievalConfig(Section):
 def as_trained(values: Mapping[str, Any]) -> dict[str, Any]:
     """The config of an existing run, with what it was trained with under keys that came later.
 
-    Before there was a key ``negatives``, drawn ones came from all songs and weighted ones from the batch.
+    Before there was a key ``negatives``, drawn ones came from all songs and weighted ones from the batch; before
+    ``audio_tower``, windows were standardised.
 
     Args:
         values: A run's config.json.
@@ -106,7 +113,7 @@ def as_trained(values: Mapping[str, Any]) -> dict[str, Any]:
     section = values.get("retrieval")
     if not isinstance(section, Mapping):
         return dict(values)
-    before = {"negatives": "batch" if section.get("is_weighted") else "all"}
+    before = {"negatives": "batch" if section.get("is_weighted") else "all", "audio_tower": "standardised"}
     return {**values, "retrieval": {**before, **section}}
 
 

@@ -13,13 +13,17 @@ from orpheus.models.networks import blocks, short_chunk
 
 SHORT_CHUNK = "short-chunk"
 _HIDDEN = 512
+_PUBLISHED_AUDIO = 200  # dimensions of the sound beside raw factors, as many as those have in the published model
 
 
-def short_chunk_tower(audio, *, n_filters: int, dimension: int, seed: int, synchronized: bool):
+def short_chunk_tower(audio, *, form: str, n_filters: int, dimension: int, seed: int, synchronized: bool):
     """The paper's song tower: the short-chunk CNN without its dense layer, then a convolution of 1 × 1.
 
     Args:
-        audio: (batch, frames, mels), decibels above the floor; standardised, as retrieval's runs always were.
+        audio: (batch, frames, mels), decibels above the floor.
+        form: ``"published"``: decibels are normalised over the batch, convolutions have biases, and batch normalisation
+            and ReLU follow the 1 × 1 convolution. ``"standardised"``: each window is standardised by itself, and the
+            1 × 1 convolution is the embedding.
         n_filters: Channels of the first convolution; the last has four times as many.
         dimension: Of the embedding.
         seed: The model's seed.
@@ -28,9 +32,16 @@ def short_chunk_tower(audio, *, n_filters: int, dimension: int, seed: int, synch
     Returns:
         (batch, dimension), the maximum over time (and over what is left of frequency).
     """
-    x = blocks.channel(StandardiseExample(name="standardise")(audio))
-    x = short_chunk.trunk(x, n_filters=n_filters, seed=seed, synchronized=synchronized)
-    x = keras.layers.Conv2D(dimension, 1, kernel_initializer=initializer(seed, "project"), name="project")(x)
+    published, options = form == "published", {"seed": seed, "synchronized": synchronized}
+    if published:
+        x = blocks.normalised(blocks.channel(audio), synchronized=synchronized)
+    else:
+        x = blocks.channel(StandardiseExample(name="standardise")(audio))
+    x = short_chunk.trunk(x, n_filters=n_filters, use_bias=published, **options)
+    if published:
+        x = blocks.block(x, dimension, 1, "project", **options)
+    else:
+        x = keras.layers.Conv2D(dimension, 1, kernel_initializer=initializer(seed, "project"), name="project")(x)
     return keras.layers.GlobalMaxPooling2D(name="audio_embedding")(x)
 
 
@@ -54,7 +65,8 @@ def build_towers(
     n_filters: int = 128,
     dimension: int = 256,
     dropout: float = 0.5,
-    fusion: Literal["sum", "concat"] = "sum",
+    fusion: Literal["sum", "concat", "concat-raw"] = "sum",
+    audio_tower: Literal["published", "standardised"] = "published",
     synchronized: bool = False,
     seed: int = 0,
 ) -> keras.Model:
@@ -69,8 +81,11 @@ def build_towers(
         n_filters: Width of that network, 128 in the paper (waveform's is fixed).
         dimension: Of the embedding.
         dropout: Of the dense towers.
-        fusion: Of both inputs. ``"concat"`` is the paper's: side by side, then a dense layer. ``"sum"`` adds the two
-            embeddings, each of length 1, so that neither drowns the other.
+        fusion: Of both inputs. ``"concat-raw"`` is the published one: 200 dimensions of the sound beside the raw
+            factors, then the dense tower. ``"concat"``: both embeddings side by side, then a dense layer. ``"sum"`` adds
+            the two embeddings, each of length 1, so that neither drowns the other.
+        audio_tower: Of frontend short-chunk: the published form or one without normalisation over the batch at its two
+            ends, see `short_chunk_tower`.
         synchronized: Batch normalisation over all replicas.
         seed: Of the initial weights and of dropout.
 
@@ -80,7 +95,8 @@ def build_towers(
         layers ``tag_tower`` and ``song_tower`` are models of their own, (batch, …) → (batch, dimension).
 
     Raises:
-        ConfigError: neither input, an input of another name, an unknown frontend or fusion, a value out of range.
+        ConfigError: neither input, an input of another name, an unknown frontend, fusion or audio_tower, a value out of
+            range.
     """
     if not song_shapes or set(song_shapes) - {"audio", "factors"}:
         raise ConfigError(f"inputs {sorted(song_shapes)}: a song tower takes audio, factors or both")
@@ -91,7 +107,10 @@ def build_towers(
     tags = keras.Input((tag_dimension,), name="tag")
     x = dense_tower(tags, "tag", dropout=dropout, **options)
     tag_tower = keras.Model(tags, UnitLength(name="tag_unit")(x), name="tag_tower")
-    song_tower = _song_tower(song_shapes, frontend, n_filters, dropout, fusion, options)
+    if audio_tower not in ("published", "standardised"):
+        raise ConfigError(f"audio_tower={audio_tower!r}: choose published or standardised")
+    audio = {"frontend": frontend, "n_filters": n_filters, "form": audio_tower}
+    song_tower = _song_tower(song_shapes, audio, dropout, fusion, options)
 
     anchor = keras.Input((tag_dimension,), name="tag")
     inputs = {name: keras.Input((songs, *shape), name=name) for name, shape in song_shapes.items()}
@@ -112,12 +131,16 @@ def check_frontend(frontend: str, shape: tuple[int, ...], *, dtype: str | None =
     networks.find(frontend, dtype=dtype, key="retrieval.frontend")
 
 
-def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: str, options: dict) -> keras.Model:
+def _song_tower(shapes, audio: dict, dropout: float, fusion: str, options: dict) -> keras.Model:
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    raw = len(inputs) == 2 and fusion == "concat-raw"
     parts = []
     if "audio" in inputs:
-        parts.append(_audio(inputs["audio"], frontend, n_filters, dropout, options))
-    if "factors" in inputs:
+        own = {**options, "dimension": _PUBLISHED_AUDIO} if raw else options
+        parts.append(_audio(inputs["audio"], dropout=dropout, options=own, **audio))
+    if raw:
+        parts.append(inputs["factors"])
+    elif "factors" in inputs:
         parts.append(dense_tower(inputs["factors"], "factors", dropout=dropout, **options))
     if len(parts) == 1:
         joined = parts[0]
@@ -127,16 +150,18 @@ def _song_tower(shapes, frontend: str, n_filters: int, dropout: float, fusion: s
         joined = keras.layers.Concatenate(name="joined")(parts)
         kernel = initializer(options["seed"], "fused")
         joined = keras.layers.Dense(options["dimension"], kernel_initializer=kernel, name="fused")(joined)
+    elif raw:
+        joined = dense_tower(keras.layers.Concatenate(name="joined")(parts), "fused", dropout=dropout, **options)
     else:
-        raise ConfigError(f"fusion={fusion!r}: choose sum or concat")
+        raise ConfigError(f"fusion={fusion!r}: choose sum, concat or concat-raw")
     return keras.Model(inputs, UnitLength(name="song_unit")(joined), name="song_tower")
 
 
-def _audio(audio, frontend: str, n_filters: int, dropout: float, options: dict):
+def _audio(audio, *, frontend: str, form: str, n_filters: int, dropout: float, options: dict):
     """Stored audio to an embedding by any network of the table."""
     check_frontend(frontend, audio.shape[1:])
     if frontend == SHORT_CHUNK:
-        return short_chunk_tower(audio, n_filters=n_filters, **options)
+        return short_chunk_tower(audio, form=form, n_filters=n_filters, **options)
     own = {"seed": options["seed"], "synchronized": options["synchronized"]}
     build = networks.FRONTENDS[frontend].build
     x = build(audio, n_filters=n_filters, n_dense_units=_HIDDEN, dropout=dropout, **own)

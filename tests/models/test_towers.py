@@ -36,7 +36,7 @@ def test_outputs_are_unit_rows_and_towers_work_alone(names, tmp_path):
 
 
 def test_short_chunk_cnn_has_the_papers_layers():
-    model = build_towers({"audio": (173, 128)}, 300)
+    model = build_towers({"audio": (173, 128)}, 300, audio_tower="standardised")
     tower = model.get_layer("song_tower")
     kernels = [w.shape for w in tower.weights if len(w.shape) == 4]
     channels = [1, 128, 128, 256, 256, 256, 256, 512]
@@ -44,6 +44,54 @@ def test_short_chunk_cnn_has_the_papers_layers():
     expected = sum(9 * a * b + 4 * b for a, b in itertools.pairwise(channels)) + 512 * 256 + 256
     assert tower.count_params() == expected
     assert model.get_layer("tag_tower").count_params() == 300 * 512 + 512 + 4 * 512 + 512 * 256 + 256
+
+
+def trainable(model):
+    """What PyTorch calls parameters: moving means and variances are none."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shapes, options, parameters",
+    [
+        ({"audio": (173, 128)}, {}, 3_816_322),  # the reference's AudioModel
+        ({"audio": (173, 128), "factors": (200,)}, {"fusion": "concat-raw"}, 4_125_146),  # its HybridModel
+        ({"factors": (200,)}, {}, 521_728),  # its CFModel: 2 · (512 + 2 · 512 + 256 + 512 · 256) + 512 · (200 + 300)
+        ({"audio": (173, 128)}, {"audio_tower": "standardised"}, 3_814_016),
+        (
+            {"audio": (173, 128), "factors": (200,)},
+            {"fusion": "concat", "audio_tower": "standardised"},
+            4_180_608,
+        ),
+    ],
+)
+def test_parameters_of_the_published_models(shapes, options, parameters):
+    assert trainable(build_towers(shapes, 300, **options)) == parameters
+
+
+def test_the_published_ends_of_the_song_tower():
+    """Two songs as one batch: the picture is normalised over both, and the embedding is never below 0."""
+    model = build_towers({"audio": (40, 32)}, 6, n_filters=2, dimension=16)
+    tower = model.get_layer("song_tower")
+    x = {"audio": np.abs(inputs({"audio": (40, 32)})["audio"][:, 0]) * 20}
+    normalised = keras.Model(tower.inputs, tower.get_layer("normalise").output)(x, training=True).numpy()
+    expected = (x["audio"] - x["audio"].mean()) / np.sqrt(x["audio"].var() + 1.001e-5)
+    np.testing.assert_allclose(normalised[..., 0], expected, atol=1e-4)
+    outputs = tower(x, training=True).numpy()
+    assert (outputs >= 0).all() and outputs.max() > 0
+    louder = build_towers({"audio": (40, 32)}, 6, n_filters=2, dimension=16, audio_tower="standardised")
+    assert (louder.get_layer("song_tower")(x, training=False).numpy() < 0).any()
+
+
+def test_raw_factors_stand_beside_the_sound():
+    model = build_towers(SHAPES, 6, n_filters=2, dimension=8, fusion="concat-raw")
+    tower = model.get_layer("song_tower")
+    x = {name: value[:, 0] for name, value in inputs(SHAPES).items() if name != "tag"}
+    joined = keras.Model(tower.inputs, tower.get_layer("joined").output)(x, training=False).numpy()
+    assert joined.shape == (3, 200 + 10)
+    np.testing.assert_array_equal(joined[:, 200:], x["factors"])
+    assert tower.get_layer("fused_dense").kernel.shape == (210, 512)
 
 
 def test_summed_inputs_weigh_alike_whatever_their_scale():
@@ -69,7 +117,8 @@ def test_the_taggers_frontends_fit(frontend, shape):
         ({}, {}, "takes audio, factors or both"),
         ({"text": (3,)}, {}, "takes audio, factors or both"),
         ({"audio": (900,)}, {}, "choose one of waveform, "),
-        (SHAPES, {"fusion": "product"}, "choose sum or concat"),
+        (SHAPES, {"fusion": "product"}, "choose sum, concat or concat-raw"),
+        (SHAPES, {"audio_tower": "nothing"}, "choose published or standardised"),
         ({"audio": (40, 32)}, {"frontend": "nothing"}, "no such network"),
         ({"factors": (3,)}, {"dimension": 0}, "dimension=0"),
     ],

@@ -16,6 +16,7 @@ from orpheus.config.sections import Training
 from orpheus.errors import ConfigError
 from orpheus.learning.engine import callbacks, loop, multi_worker
 from orpheus.learning.engine.job import Job
+from orpheus.learning.engine.optimizers import AdamL2
 from orpheus.learning.engine.schedules import Cyclical, OneCycle
 from orpheus.learning.tensorboard import dashboard, scalars
 from orpheus.runs.folder import Run
@@ -98,13 +99,14 @@ def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras
     """The optimizer of a config, with its learning-rate schedule.
 
     Raises:
-        ConfigError: Keras has no such optimizer, or it takes no such argument.
+        ConfigError: there is no such optimizer, or it takes no such argument.
     """
     wanted = settings.optimizer
-    names = {n.lower(): n for n in dir(keras.optimizers) if _is_optimizer(getattr(keras.optimizers, n))}
+    makers = {n: getattr(keras.optimizers, n) for n in dir(keras.optimizers)} | {"AdamL2": AdamL2}
+    names = {n.lower(): n for n, maker in makers.items() if _is_optimizer(maker)}
     if wanted.name.lower() not in names:
         raise ConfigError(
-            f"model-training.optimizer.name={wanted.name!r}: Keras has {', '.join(sorted(names.values()))}"
+            f"model-training.optimizer.name={wanted.name!r}: there are {', '.join(sorted(names.values()))}"
         )
     rate: Any = wanted.learning_rate
     maximum, kind = wanted.max_learning_rate, _schedule(settings)
@@ -112,7 +114,7 @@ def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras
         rate = Cyclical(rate, maximum, settings.iterations or 4 * steps_per_epoch)
     elif maximum is not None and kind == "one-cycle":
         rate = OneCycle(maximum, max(2, epochs * steps_per_epoch), start_divisor=maximum / rate)
-    make = getattr(keras.optimizers, names[wanted.name.lower()])
+    make = makers[names[wanted.name.lower()]]
     try:
         return make(learning_rate=rate, **(wanted.model_extra or {}))
     except (TypeError, ValueError) as error:

@@ -30,11 +30,11 @@ def short_chunk(audio, *, n_filters: int, n_dense_units: int, dropout: float, se
     return blocks.dense_embedding(x, n_dense_units, **options)
 
 
-def trunk(x, *, n_filters: int, seed: int, synchronized: bool):
+def trunk(x, *, n_filters: int, seed: int, synchronized: bool, use_bias: bool = False):
     """The seven convolutions, which retrieval's song tower shares; (batch, frames, mels, 1) → (batch, …, 4 n_filters).
 
-    Without the published biases: batch normalisation takes them away. An axis of which one position is left is pooled
-    no further.
+    By default without the published biases: batch normalisation takes them away. An axis of which one position is left
+    is pooled no further.
     """
     for number, multiple in enumerate(_MULTIPLES, 1):
         x = blocks.block(
@@ -43,7 +43,7 @@ def trunk(x, *, n_filters: int, seed: int, synchronized: bool):
             3,
             f"conv_{number}",
             pooling=2,
-            use_bias=False,
+            use_bias=use_bias,
             seed=seed,
             synchronized=synchronized,
         )

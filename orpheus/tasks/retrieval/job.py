@@ -108,6 +108,7 @@ def job(
             dimension=section.embedding,
             dropout=section.dropout,
             fusion=section.fusion,
+            audio_tower=section.audio_tower,
             synchronized=synchronized,
             seed=seed,
         ),
