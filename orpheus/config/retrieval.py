@@ -24,6 +24,11 @@ class Retrieval(Section):
         description="hybrid: sum of unit vectors, embeddings side by side, or (published) sound beside raw factors",
     )
     num_chunk: Positive = Field(8, description="windows of a song whose mean embedding is the song's")
+    evaluation_windows: Literal["whole", "published"] = Field(
+        "whole",
+        description="from a song's first window to its last; or as published, the last one a hop before the end",
+    )
+    unit_vectors: bool = Field(True, description="word vectors at length 1; the published model takes them as they are")
     input_length: Positive = Field(173, description="stored frames of a window: spectrogram frames, or samples")
     margin: Annotated[float, Field(ge=0, le=2)] = 0.4
     is_balanced: bool = Field(False, description="anchors uniformly over tags, not over songs")

@@ -32,7 +32,8 @@ def short_chunk_tower(audio, *, form: str, n_filters: int, dimension: int, seed:
     Returns:
         (batch, dimension), the maximum over time (and over what is left of frequency).
     """
-    published, options = form == "published", {"seed": seed, "synchronized": synchronized}
+    published = form == "published"
+    options: dict[str, Any] = {"seed": seed, "synchronized": synchronized}
     if published:
         x = blocks.normalised(blocks.channel(audio), synchronized=synchronized)
     else:

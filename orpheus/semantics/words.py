@@ -190,7 +190,7 @@ def needed_words(tags: Iterable[str]) -> set[str]:
     return needed
 
 
-def tag_vector(tag: str, vectors: WordVectors) -> np.ndarray | None:
+def tag_vector(tag: str, vectors: WordVectors, *, unit: bool = True) -> np.ndarray | None:
     """The unit vector of a tag, or None where the source knows none of its words.
 
     The whole tag is looked up first (``smooth_jazz``, ``hip-hop``), then from left to right the longest run of words
@@ -199,15 +199,16 @@ def tag_vector(tag: str, vectors: WordVectors) -> np.ndarray | None:
     Args:
         tag: As the listener wrote it.
         vectors: The source.
+        unit: False for the mean of the found vectors as they are, of their own lengths.
 
     Returns:
-        (d,) float32 of length 1; None as well where the words' vectors cancel out.
+        (d,) float32 of length 1 if `unit`; None as well where the words' vectors cancel out.
     """
     words = tokens(tag)
     for name in _names_of(words) if words else ():
         if name in vectors:
-            return _unit(vectors[name])
-    total = np.zeros(vectors.dimension, np.float64)
+            return _scaled(vectors[name], unit)
+    total, count = np.zeros(vectors.dimension, np.float64), 0
     i = 0
     while i < len(words):
         for end in range(min(i + _LONGEST, len(words)), i, -1):
@@ -224,28 +225,33 @@ def tag_vector(tag: str, vectors: WordVectors) -> np.ndarray | None:
                 found = None
         if found is not None:
             total += vectors[found]
+            count += 1
         i = end
-    return _unit(total)
+    return _scaled(total / max(count, 1), unit)
 
 
-def _unit(vector: np.ndarray) -> np.ndarray | None:
+def _scaled(vector: np.ndarray, unit: bool) -> np.ndarray | None:
+    """A vector at length 1, or as it is; None where it has no direction."""
     length = float(np.linalg.norm(vector.astype(np.float64)))
-    return (vector / length).astype(np.float32) if length > 1e-12 else None
+    return (vector / (length if unit else 1.0)).astype(np.float32) if length > 1e-12 else None
 
 
-def vectors_of_tags(tags: Sequence[str], vectors: WordVectors) -> tuple[list[str], np.ndarray, list[str]]:
+def vectors_of_tags(
+    tags: Sequence[str], vectors: WordVectors, *, unit: bool = True
+) -> tuple[list[str], np.ndarray, list[str]]:
     """The unit vectors of many tags.
 
     Args:
         tags: Any order; the result keeps it.
         vectors: The source.
+        unit: As in `tag_vector`.
 
     Returns:
-        The tags that have a vector, their (kept, d) float32 unit rows, and the tags that have none.
+        The tags that have a vector, their (kept, d) float32 rows, and the tags that have none.
     """
     kept, rows, missing = [], [], []
     for tag in tags:
-        row = tag_vector(tag, vectors)
+        row = tag_vector(tag, vectors, unit=unit)
         if row is None:
             missing.append(tag)
         else:

@@ -288,3 +288,14 @@ def test_a_broken_archive_of_vectors_is_one_line(tmp_path):
     (tmp_path / "g.txt.gz").write_bytes(packed)
     with pytest.raises(DataError, match="cannot be read"):
         words.load(tmp_path / "g.txt.gz")
+
+
+def test_vectors_as_they_are():
+    known = make()
+    np.testing.assert_array_equal(words.tag_vector("underground", known, unit=False), [3, 0, 0, 0])
+    np.testing.assert_array_equal(words.tag_vector("underground jazz", known, unit=False), [1.5, 0.5, 0, 0])
+    np.testing.assert_allclose(words.tag_vector("underground jazz", known), unit([3, 1, 0, 0]), atol=1e-6)
+    assert words.tag_vector("rock anti", known, unit=False) is None, "the words cancel out"
+    _, rows, missing = words.vectors_of_tags(["hip hop", "polka"], known, unit=False)
+    np.testing.assert_array_equal(rows, [[0, 0, 0, 2]])
+    assert missing == ["polka"]

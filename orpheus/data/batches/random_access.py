@@ -98,8 +98,10 @@ class Audio:
 
         return tf.data.Dataset.zip((read, seeds)).map(cut, num_parallel_calls=AUTOTUNE)
 
-    def spread(self, songs: Sequence[int], count: int, *, batch_size: int) -> tf.data.Dataset:
-        """`count` windows at equal distances of each song, once: batches of whole songs, (songs, count, …)."""
+    def spread(self, songs: Sequence[int], count: int, *, batch_size: int, whole: bool = True) -> tf.data.Dataset:
+        """`count` windows at `spread_starts` of each song, once: batches of whole songs, (songs, count, …)."""
         numbers = tf.data.Dataset.from_tensor_slices(np.asarray(songs, np.int32))
-        windows = numbers.map(lambda song: self._random.spread(self.record(song), count), num_parallel_calls=AUTOTUNE)
+        windows = numbers.map(
+            lambda song: self._random.spread(self.record(song), count, whole=whole), num_parallel_calls=AUTOTUNE
+        )
         return windows.batch(batch_size).prefetch(AUTOTUNE)

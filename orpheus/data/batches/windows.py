@@ -71,10 +71,10 @@ class Cutter:
         count = tf.maximum((length + (0 if self.whole else self.window - 1)) // self.window, 1)
         return self._at(record, tf.maximum(tf.minimum(tf.range(count) * self.window, length - self.window), 0))
 
-    def spread(self, record: tf.Tensor, count: int) -> tf.Tensor:
-        """(count, …) windows of one record, from its first to its last at equal distances; of one, the centre."""
+    def spread(self, record: tf.Tensor, count: int, *, whole: bool = True) -> tf.Tensor:
+        """(count, …) windows of one record at `spread_starts`."""
         room = tf.maximum(self._parse(record[tf.newaxis])[2][0] - self.window, 0)
-        return self._at(record, spread_starts(room, count))
+        return self._at(record, spread_starts(room, count, whole=whole))
 
     def _at(self, record: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
         """Windows of one record that begin at the frames `starts`."""
@@ -140,12 +140,14 @@ class Cutter:
         return tf.reshape(tf.transpose(window), self.shape)
 
 
-def spread_starts(room: Any, count: int) -> Any:
+def spread_starts(room: Any, count: int, *, whole: bool = True) -> Any:
     """Where `count` windows begin, from the first place to the last at equal distances; of one, the middle.
 
     Args:
         room: Frames beyond a window: a number, or a scalar tensor.
         count: At least 1.
+        whole: False for the places of Won et al. 2021: multiples of room / count, rounded down, from 0, so that the last
+            window ends about one such step before the song does.
 
     Returns:
         (count,) of what `room` is, rounded down.
@@ -153,16 +155,22 @@ def spread_starts(room: Any, count: int) -> Any:
     Example:
         >>> spread_starts(9, 4).tolist(), spread_starts(9, 1).tolist()
         ([0, 3, 6, 9], [4])
+        >>> spread_starts(9, 4, whole=False).tolist()
+        [0, 2, 4, 6]
     """
     numbers = tf.range(count) if tf.is_tensor(room) else np.arange(count)
+    if not whole:
+        return numbers * (room // count)
     return numbers * room // (count - 1) if count > 1 else numbers + room // 2
 
 
-def spread(frames: np.ndarray, window: int, count: int) -> np.ndarray:
+def spread(frames: np.ndarray, window: int, count: int, *, whole: bool = True) -> np.ndarray:
     """(count, window, …) windows of decoded audio at `spread_starts`, a short song padded with silence."""
     if len(frames) < window:
         frames = np.concatenate([frames, np.zeros((window - len(frames), *frames.shape[1:]), frames.dtype)])
-    return np.stack([frames[start : start + window] for start in spread_starts(len(frames) - window, count)])
+    return np.stack(
+        [frames[start : start + window] for start in spread_starts(len(frames) - window, count, whole=whole)]
+    )
 
 
 class _Columns:

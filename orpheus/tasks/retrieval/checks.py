@@ -66,6 +66,40 @@ def check_parts(parts: Mapping[str, Sequence[str]], source: str) -> None:
             side[song] = name
 
 
+def check_emptied(
+    data: Any, parts: Mapping[str, Sequence[str]], of_songs: Mapping[str, Sequence[str]], choices: Any
+) -> None:
+    """See that no part of the split lost all its songs in joining; a split may leave validation empty of itself.
+
+    Args:
+        data: `retrieval.Data`.
+        parts: train, valid and test → ids, before joining.
+        of_songs: Id → tags.
+        choices: `retrieval.Choices`.
+
+    Raises:
+        DataError: names the part, what its songs lack, and the cure.
+    """
+    for name, ids in parts.items():
+        if not ids or len(data.parts[name]):
+            continue
+        tagged = [song for song in ids if data.targets.any(of_songs.get(song, ()))]
+        if not tagged:
+            raise DataError(
+                f"none of the {len(ids)} {name} songs has any of the {len(data.targets.classes)} tags: do the ids of the "
+                "split and of the tags agree? Else give another --split"
+            )
+        if choices.factors:
+            raise DataError(
+                f"{choices.factors}: has factors of none of the {len(tagged)} tagged {name} songs ({tagged[0]}, …); "
+                "factors of a cold-start split leave them out: write those of all songs with tools.factorize als --all"
+            )
+        raise DataError(
+            f"{choices.tfrecords_dir}: has records of none of the {len(tagged)} tagged {name} songs ({tagged[0]}, …); make "
+            "them with tools.preprocess"
+        )
+
+
 def matrix_of(table: Any, ids: Sequence[str]) -> np.ndarray:
     """(songs, columns) float32 of a table of factors.
 

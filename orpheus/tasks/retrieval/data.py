@@ -65,7 +65,7 @@ class Data:
         parts: train, valid and test → numbers of songs.
         targets: Tags that have a vector, zero-shot ones included.
         labels: (songs, tags) bool.
-        vectors: (tags, d) float32, unit rows.
+        vectors: (tags, d) float32, unit rows unless retrieval.unit_vectors is false.
         zero_shot: (tags,) bool, tags that training never sees.
         categories: Tag → category, of those that have one.
         audio: Windows of songs, or None.
@@ -136,15 +136,17 @@ def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progr
         raise DataError("no song of the split has a tag: do its ids and those of the tags agree?")
     targets = choose(popular, top=chosen.top, with_=chosen.with_, without=chosen.without, merge=chosen.merge)
     vectors = words.load(choices.vectors, words=words.needed_words(targets.classes))
-    targets, matrix = with_vectors(targets, vectors)
+    targets, matrix = with_vectors(targets, vectors, unit=config.retrieval.unit_vectors)
     provenance = {
         "vectors": {"path": os.path.abspath(choices.vectors), "name": vectors.source, "sha256": vectors.sha256},
         "tags": source, "split_file": str(choices.split) if choices.split else None,
     }  # fmt: skip
-    return assemble(
+    found = assemble(
         config, targets, matrix, of_songs, groups, parts, catalogue, choices.factors,
         categories=read_categories(choices.categories) if choices.categories else {}, provenance=provenance,
     )  # fmt: skip
+    checks.check_emptied(found, parts, of_songs, choices)
+    return found
 
 
 def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], dict]:
@@ -169,13 +171,15 @@ def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[s
     }, ()
 
 
-def with_vectors(targets: TagTargets, vectors: words.WordVectors) -> tuple[TagTargets, np.ndarray]:
+def with_vectors(
+    targets: TagTargets, vectors: words.WordVectors, *, unit: bool = True
+) -> tuple[TagTargets, np.ndarray]:
     """The classes that have a vector, and the vectors; the others are named in a warning.
 
     Raises:
         DataError: none has.
     """
-    kept, matrix, missing = words.vectors_of_tags(targets.classes, vectors)
+    kept, matrix, missing = words.vectors_of_tags(targets.classes, vectors, unit=unit)
     if not kept:
         raise DataError(
             f"{vectors.source}: knows no word of the {len(targets.classes)} tags ({', '.join(targets.classes[:3])}, …); "

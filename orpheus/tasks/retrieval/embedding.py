@@ -39,7 +39,8 @@ def embed(
         assert factors is not None
         return embed_songs(model, None, factors)
     batch = max(1, _WINDOWS // count)
-    batches = data.audio.spread(rows.tolist(), count, batch_size=batch)
+    whole = config.retrieval.evaluation_windows == "whole"
+    batches = data.audio.spread(rows.tolist(), count, batch_size=batch, whole=whole)
     return np.concatenate(list(embed_batches(model, progress(batches), batch, factors)))
 
 

@@ -84,7 +84,7 @@ class Retriever:
         return self.model.get_layer("tag_tower")(rows, training=False).numpy().astype(np.float32)
 
     def word_vectors(self, names: Sequence[str]) -> np.ndarray:
-        """What the tag tower is given: (len(names), d) float32 unit rows; errors as in `tags`."""
+        """What the tag tower is given: (len(names), d) float32, unit rows unless retrieval.unit_vectors is false."""
         rows = {name: self._vector(name) for name in names}
         known = {name: row for name, row in rows.items() if row is not None}
         unknown = [name for name in rows if name not in known]
@@ -95,7 +95,7 @@ class Retriever:
 
     def _vector(self, name: str) -> np.ndarray | None:
         if name not in self._vectors:
-            found = words.tag_vector(name, self._source_words())
+            found = words.tag_vector(name, self._source_words(), unit=self.config.retrieval.unit_vectors)
             if found is None:
                 return None
             self._vectors[name] = found
@@ -131,13 +131,17 @@ class Retriever:
         """
         spec = self._need_audio("audio files")
         window, count = self.config.retrieval.input_length, self.config.retrieval.num_chunk
+        whole = self.config.retrieval.evaluation_windows == "whole"
         for path in map(Path, paths):
             try:
                 frames = reading.load(path, spec)
             except DataError as error:
                 yield path, error
                 continue
-            yield path, embedding.embed_songs(self.model, windows.spread(frames, window, count)[None], None)[0]
+            yield (
+                path,
+                embedding.embed_songs(self.model, windows.spread(frames, window, count, whole=whole)[None], None)[0],
+            )
 
     def _need_audio(self, what: str, factors: Table | None = None) -> AudioSpec:
         if self.spec is None or (self.input_type == "hybrid" and factors is None):
@@ -172,12 +176,12 @@ class Retriever:
         rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
         located = random_access.locate(catalogue)
         found = random_access.Audio(
-            catalogue,
-            [located[row.track_id] for row in rows],
-            self._targets,
-            spec.seconds(self.config.retrieval.input_length),
+            catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
+        )  # fmt: skip
+        section = self.config.retrieval
+        batches = found.spread(
+            range(len(rows)), section.num_chunk, batch_size=_SONGS, whole=section.evaluation_windows == "whole"
         )
-        batches = found.spread(range(len(rows)), self.config.retrieval.num_chunk, batch_size=_SONGS)
         values = factors.dense([row.track_id for row in rows]) if factors is not None else None
         embedded = embedding.embed_batches(self.model, batches, _SONGS, values)
         for row, vector in zip(rows, itertools.chain.from_iterable(embedded), strict=True):

@@ -90,6 +90,21 @@ def test_a_validation_that_measures_nothing_is_said(tmp_path, capsys, caplog):
     assert "watch the validation" in one_line(train.main, [*arguments, *stopping], capsys)
 
 
+def test_a_part_that_joining_empties_is_refused_at_once(tmp_path, capsys):
+    arguments = plant(tmp_path, count=48)
+    split = json.loads((tmp_path / "split.json").read_text())
+    table = tables.read(tmp_path / "factors.npz")
+    seen = tuple(song for song in table.ids if song not in set(split["test"]))
+    tables.write(tmp_path / "factors.npz", tables.Table("f", seen, table.dense(seen)))
+    message = one_line(train.main, arguments, capsys)
+    assert "has factors of none of the" in message and "tagged test songs" in message and "als --all" in message
+    (tmp_path / "split.json").write_text(json.dumps({**split, "valid": ["nobody"]}))
+    assert "none of the 1 valid songs has any of the 6 tags" in one_line(train.main, arguments, capsys)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "split.json").write_text(json.dumps({**split, "valid": [], "test": []}))
+    assert train.main([*arguments, "--dry-run"]) == 0
+
+
 def test_factors_are_rows_of_numbers(tmp_path, capsys):
     arguments = plant(tmp_path, count=48)
     ids = np.array([f"song {number}" for number in range(48)])

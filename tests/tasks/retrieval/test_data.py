@@ -258,6 +258,7 @@ def test_songs_are_read_at_their_place(catalogue):
     audio = random_access.Audio(catalogue, [located[song] for song in order], TagTargets(("x",), {"x": 0}), 1.0)
     window = audio.shape[0]
     spreads = np.concatenate(list(audio.spread(range(len(order)), 3, batch_size=8)))
+    published = np.concatenate(list(audio.spread(range(len(order)), 3, batch_size=8, whole=False)))
     read = tf.function(audio.record)
     for shard in catalogue.shards:
         for record in format.read_shard(catalogue.paths([shard])[0]):
@@ -266,6 +267,7 @@ def test_songs_are_read_at_their_place(catalogue):
             assert read(tf.constant(number)).numpy() == record
             frames = np.frombuffer(fields["audio"][0], np.float16).reshape(-1, 32)
             np.testing.assert_array_equal(spreads[number], spread(frames, window, 3))
+            np.testing.assert_array_equal(published[number], spread(frames, window, 3, whole=False))
     batches = tf.data.Dataset.from_tensors((tf.constant([[0, 1], [2, 0]]), tf.constant([5, 6], tf.int64)))
     first, again = (next(iter(audio.random(batches, (2, 2)))).numpy() for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -275,6 +277,8 @@ def test_songs_are_read_at_their_place(catalogue):
 def test_spread_covers_a_song_and_pads_a_short_one():
     np.testing.assert_array_equal(spread(np.arange(10), 4, 3)[:, 0], [0, 3, 6])
     np.testing.assert_array_equal(spread(np.arange(10), 4, 1)[:, 0], [3])
+    published = [i * ((10 - 4) // 4) for i in range(4)]
+    np.testing.assert_array_equal(spread(np.arange(10), 4, 4, whole=False)[:, 0], published)
     np.testing.assert_array_equal(spread(np.array([7, 8]), 4, 2), [[7, 8, 0, 0]] * 2)
 
 
