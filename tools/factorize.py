@@ -16,7 +16,8 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "tools.factorize",
         "Write what models learn to predict, y_SET_FACT_DIM_NAME.npy, and the factors of the other side. Test items are "
-        "never factorised: their targets, for R² only, are folded in afterwards. A leaking split is refused.",
+        "never factorised: their targets, for R² only, are folded in afterwards. A leaking split is refused. With --all, "
+        "for retrieval: factors of every item, whose listeners are known and whose tags are not.",
         example="python -m tools.factorize als --data-dir data --dataset HET --dim 200",
     )
     result.add_argument("fact", choices=("als", "pmi", "class"), help="what to factorise, and how")
@@ -35,6 +36,11 @@ def parser() -> cli.Parser:
     als.add_argument("--regularization", type=float, default=0.1, metavar="L", help="of the squared norms")
     als.add_argument("--iterations", type=int, default=15, metavar="N", help="rounds")
     als.add_argument("--threads", type=int, default=0, metavar="N", help="0: all cores")
+    als.add_argument(
+        "--all", action="store_true",
+        help="factors of all items of --counts (or of all sets), item_factors_als-all_DIM_NAME.npy, and nothing else: for "
+        "retrieval, where test songs have listeners; needs no splits/ where --counts is given",
+    )  # fmt: skip
     als.add_argument(
         "--upper-bound",
         action="store_true",
@@ -117,6 +123,42 @@ def factorize_counts(
         )
     log.info("als: %d items × %d users, %d counts", len(ids), users, sum(by_set[s].matrix.nnz for s in seen))
     return written
+
+
+def factorize_everything(
+    folder, dim: int, *, counts: Path | None = None, weighting: str = "log", alpha: float = 40.0,
+    regularization: float = 0.1, iterations: int = 15, seed: int = 0, threads: int = 0, callback=None,
+) -> list[Path]:  # fmt: skip
+    """Factorise the counts of all items at once, without regard to the sets; returns the files written.
+
+    Args:
+        folder: `DataFolder`; its item indexes are read where `counts` is None.
+        counts: File of user, item, count. None: the ``matrix_SET`` files of the folder.
+
+    Raises:
+        DataError: a file is missing, or an item is in two sets.
+    """
+    import scipy.sparse
+
+    from orpheus.data.items import interactions, layout, tables
+    from orpheus.learning.vectors import factorisation
+
+    if counts is not None:
+        data = interactions.read(counts).filter()
+        ids, matrix = tuple(data.items), data.counts.tocsr()
+    else:
+        by_set = {subset: tables.counts(folder, subset) for subset in layout.SETS if folder.source(subset) == subset}
+        _check_users(folder, by_set)
+        whole = tables.stack(list(by_set.values()))
+        ids, matrix = whole.ids, scipy.sparse.csr_matrix(whole.matrix).T.tocsr()
+    result = factorisation.als(
+        factorisation.confidence(matrix, weighting=weighting, alpha=alpha), dim, regularization=regularization,
+        iterations=iterations, seed=seed, threads=threads, callback=callback,
+    )  # fmt: skip
+    path = folder.factors_index("als-all", dim)
+    layout.write_ids(path, ids)
+    log.info("als: all %d items × %d users, %d counts", len(ids), matrix.shape[0], matrix.nnz)
+    return [path, *_save({folder.item_factors("als-all", dim): result.items, folder.user_factors("als-all", dim): result.others})]  # fmt: skip
 
 
 def factorize_classes(
@@ -276,21 +318,20 @@ def body(arguments: argparse.Namespace) -> None:
     from orpheus.data.items import layout
 
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
+    if arguments.all and (arguments.fact != "als" or arguments.upper_bound):
+        raise ConfigError("--all: factors of all items are als' alone, and their own upper bound; leave the others out")
     if arguments.fact == "als":
+        settings = {
+            "counts": arguments.counts, "weighting": arguments.weighting, "alpha": arguments.alpha,
+            "regularization": arguments.regularization, "iterations": arguments.iterations, "seed": arguments.seed,
+            "threads": arguments.threads,
+        }  # fmt: skip
         with cli.progress(total=arguments.iterations, desc="als", unit="round") as bar:
-            written = factorize_counts(
-                folder,
-                arguments.dim,
-                counts=arguments.counts,
-                weighting=arguments.weighting,
-                alpha=arguments.alpha,
-                regularization=arguments.regularization,
-                iterations=arguments.iterations,
-                seed=arguments.seed,
-                threads=arguments.threads,
-                upper_bound=arguments.upper_bound,
-                callback=lambda *_: bar.update(1),
-            )
+            settings["callback"] = lambda *_: bar.update(1)
+            if arguments.all:
+                written = factorize_everything(folder, arguments.dim, **settings)
+            else:
+                written = factorize_counts(folder, arguments.dim, upper_bound=arguments.upper_bound, **settings)
     else:
         written = factorize_classes(
             folder,

@@ -137,6 +137,27 @@ def test_counts_to_factors(tmp_path):
     )
 
 
+def test_factors_of_all_items(tmp_path, capsys):
+    folder, path = small(tmp_path)
+    assert call(factorize, folder, "als", "--all", "--counts", path, "--dim", 4) == 0
+    table = tables.read(folder.item_factors("als-all", 4))
+    assert set(table.ids) == {f"i{n}" for n in range(30)} and table.dim == 4
+    # Items that the same listeners love lie near each other, those that were never in training among them.
+    rows = table.dense([f"i{n}" for n in range(30)])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = rows @ rows.T
+    assert (cosines[25:, 0:24:2].mean(axis=1) > cosines[25:, 1:24:2].mean(axis=1)).tolist() == [
+        n % 2 == 0 for n in range(25, 30)
+    ]
+    assert call(factorize, folder, "als", "--counts", path, "--dim", 4) == 0
+    assert call(factorize, folder, "als", "--all", "--dim", 4) == 0, "the matrices of the sets are there now"
+    again = tables.read(folder.item_factors("als-all", 4))
+    assert again.ids == tuple(f"i{n}" for n in range(30)) and len(tables.read(folder.item_factors("als", 4))) == 25
+    for wrong in (["class", "--all"], ["als", "--all", "--upper-bound"]):
+        assert call(factorize, folder, *wrong) == 2
+        assert "--all" in capsys.readouterr().err
+
+
 def test_factors_that_saw_a_test_item_are_refused(tmp_path):
     folder, path = small(tmp_path)
     assert call(factorize, folder, "als", "--counts", path, "--dim", 2) == 0
