@@ -19,6 +19,7 @@ import numpy as np
 
 from orpheus.base.files import content_hash
 from orpheus.errors import ConfigError, DataError
+from orpheus.semantics import pickles
 
 KINDS = ("glove", "word2vec", "hub")
 Progress = Callable[..., Iterable]
@@ -55,6 +56,14 @@ def read(
         raise DataError(f"{path}: {what}")
     elif path.name.removesuffix(".gz").endswith(".bin"):
         result = _load_binary(path, wanted, progress)
+    elif path.suffix in (".pkl", ".pickle"):
+        result = _load_pickle(path, wanted)
+    elif path.suffix == ".model":
+        raise DataError(
+            f"{path}: a model saved by gensim, a program that none but gensim should run; write its vectors with "
+            "gensim.models.KeyedVectors.load(FILE).save_word2vec_format('vectors.bin', binary=True), of a whole Word2Vec "
+            "with Word2Vec.load(FILE).wv, and give vectors.bin"
+        )
     else:
         result = _load_text(path, wanted, progress)
     if not result.names:
@@ -90,6 +99,27 @@ class _Kept:
     def result(self, path: Path, dimension: int) -> Source:
         matrix = np.stack(list(self.rows.values())) if self.rows else np.zeros((0, dimension), np.float32)
         return Source(tuple(self.rows), matrix.astype(np.float32, copy=False), path.name, content_hash(path))
+
+
+def _load_pickle(path: Path, wanted: set[str] | None) -> Source:
+    """A pickled dict of word → vector, as published with retrieval's reference; nothing in it is run."""
+    content = pickles.load(path)
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path}: a pickle of {type(content).__name__}; expected a dict of word → vector")
+    kept, dimension = _Kept(wanted), None
+    for word, row in content.items():
+        try:
+            row = np.asarray(row, np.float32)
+        except (ValueError, TypeError):
+            row = np.zeros(0, np.float32)
+        dimension = len(row) if dimension is None and row.ndim == 1 else dimension
+        if not isinstance(word, str) or row.ndim != 1 or not len(row) or len(row) != dimension:
+            raise DataError(f"{path}: {word!r} has no vector of {dimension or 'any'} numbers; expected word → vector")
+        if not np.isfinite(row).all():
+            raise DataError(f"{path}: {word!r} has a value that is not finite")
+        if kept.wants(word):
+            kept.add(word, row)
+    return kept.result(path, dimension or 0)
 
 
 def _load_text(path: Path, wanted: set[str] | None, progress: Progress | None) -> Source:

@@ -12,6 +12,7 @@ import scipy.sparse
 
 from orpheus.base import arrays, files
 from orpheus.data.items import layout
+from orpheus.data.splits import published
 from orpheus.errors import DataError
 
 _MOST_COLUMNS = 1 << 26  # of a sparse matrix; one row of so many is 256 MB where it becomes dense
@@ -204,8 +205,8 @@ def read(path: str | os.PathLike) -> Table:
 
     Args:
         path: ``.npz`` with ``ids`` (strings) and ``matrix`` (rows, columns), as `write` makes it; ``.npy`` with a file of
-            ids beside it, ``item_factors_X.npy`` with ``index_factors_X.tsv`` as tools.factorize writes them, else
-            ``X.npy`` with ``X.tsv``; any other file is text, a line per row: the id, then its numbers, separated by tabs
+            ids beside it, ``item_factors_X.npy`` with ``index_factors_X.tsv`` as tools.factorize writes them, or with
+            ``items_index_X.tsv``, else ``X.npy`` with ``X.tsv``; ``ix_to_cf.npy`` of a published split; any other file is text, a line per row: the id, then its numbers, separated by tabs
             (or by blanks where there are no tabs).
 
     Raises:
@@ -217,7 +218,15 @@ def read(path: str | os.PathLike) -> Table:
             f"{path}: no such table; give a .npz with ids and matrix, or text with an id and numbers a line"
         )
     if path.suffix == ".npy":
-        beside = path.with_name(path.name.replace("item_factors_", "index_factors_", 1)).with_suffix(".tsv")
+        if path.name.removeprefix("sub_") == "ix_to_cf.npy":
+            matrix = load_matrix(path)
+            rows_of = published.rows(path, count=len(matrix))
+            return Table(str(path), tuple(rows_of.values()), matrix[list(rows_of)])
+        beside, other = (
+            path.with_name(path.name.replace("item_factors_", name, 1)).with_suffix(".tsv")
+            for name in ("index_factors_", "items_index_")
+        )
+        beside = other if other.is_file() and not beside.is_file() else beside
         return load(path, layout.read_ids(beside))
     if path.suffix == ".npz":
         parts = arrays.load_npz(path, ("ids", "matrix"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from orpheus.base import schema
 from orpheus.base.files import read_json, write_json
-from orpheus.data.splits import stratify
+from orpheus.data.splits import published, stratify
 from orpheus.data.tags.targets import popularity
 from orpheus.errors import ConfigError, DataError
 
@@ -245,9 +245,14 @@ def save(path: str | os.PathLike, found: Found, *, made: Mapping[str, Any]) -> N
 def load(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Read a split: part → track ids, and its tags.
 
+    Args:
+        path: Of tools.split; or the folder of a published one (`published.is_split`).
+
     Raises:
         DataError: missing, no split, or of another version.
     """
+    if published.is_split(path):
+        return published.split(path)
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a split (its 'format' is not {FORMAT!r}); make one with tools.split")

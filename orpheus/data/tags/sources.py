@@ -11,6 +11,7 @@ from typing import Any
 
 from orpheus.base.files import content_hash, read_jsonl
 from orpheus.data.items import hetrec
+from orpheus.data.splits import published
 from orpheus.data.tags import annotations
 from orpheus.data.tags.files import open_tags
 from orpheus.errors import DataError
@@ -38,8 +39,8 @@ def read(paths: Sequence[Path], *, min_val: float = 0, database: int = 0) -> tup
 
     Args:
         paths: A source of any of `KINDS`: a tag database, one or several tag files (TSV), a csv of tracks with tags, a
-            table of tools.clean_tags, a folder of records, its manifest.jsonl, or the HetRec Last.fm folder (artists as
-            tracks).
+            table of tools.clean_tags, a folder of records, its manifest.jsonl, the HetRec Last.fm folder (artists as
+            tracks), or the binaries.npy of a published split (`splits.published`) or its folder.
         min_val: Tags below this weight do not count: 0 to 100 of a database or table, users per artist of HetRec.
         database: Which tags of records that hold those of several databases.
 
@@ -111,6 +112,11 @@ KINDS: dict[str, Kind] = {
     "manifest of records": Kind(
         lambda path: path.name.endswith(".jsonl"),
         _manifest,
+    ),
+    "published split": Kind(
+        published.is_tags,
+        lambda path, min_val, database: published.tags(path),
+        published.files,
     ),
     "folder of records": Kind(Path.is_dir, _records, _shards),
     "table of tools.clean_tags": Kind(
