@@ -14,27 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from orpheus.base.same_words import LONGEST_RUN, SAME_WORDS
 from orpheus.errors import DataError
 from orpheus.semantics import vector_files
 
-# Several spellings of one thing, as runs of words; the first is the canonical one, which every other one becomes.
-_SAME = (
-    ("hip hop", "hiphop"),
-    ("trip hop", "triphop"),
-    ("lo fi", "lofi"),
-    ("sci fi", "scifi"),
-    ("synth pop", "synthpop"),
-    ("nu metal", "numetal"),
-    ("post rock", "postrock"),
-    ("avant garde", "avantgarde"),
-    ("singer songwriter", "singersongwriter"),
-    ("r and b", "r n b", "rnb", "rhythm and blues", "rhythm n blues"),
-    ("rock and roll", "rock n roll", "rocknroll"),
-    ("drum and bass", "drum n bass", "drumnbass", "dnb"),
-)
-_CANONICAL = {tuple(other.split()): tuple(first.split()) for first, *others in _SAME for other in others}
+_CANONICAL = {tuple(other.split()): tuple(first.split()) for first, *others in SAME_WORDS for other in others}
 # Names under which a source may hold a canonical run, besides its words joined by a blank, _ or -.
-_NAMES = {tuple(first.split()): tuple(other for other in others if " " not in other) for first, *others in _SAME}
+_NAMES = {tuple(first.split()): tuple(other for other in others if " " not in other) for first, *others in SAME_WORDS}
 _NAMES["r", "and", "b"] = ("r&b", "rnb")
 _DECADES = {
     "00": "noughties",
@@ -144,7 +130,7 @@ def tokens(tag: str) -> tuple[str, ...]:
     result: list[str] = []
     i = 0
     while i < len(words):
-        for length in (3, 2, 1):
+        for length in range(LONGEST_RUN, 0, -1):
             run = tuple(words[i : i + length])
             if len(run) == length and run in _CANONICAL:
                 result += _CANONICAL[run]

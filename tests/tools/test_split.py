@@ -136,7 +136,6 @@ def test_bad_input_is_one_line(source, capsys):
     for flags, message in [
         ([], "give --tags and --out"),
         ([*tags, "--audit", source / "tags.tsv"], "give neither --tags nor --out"),
-        ([*tags, "--out", source / "s.json", "--top", 3], "2 tags, top 3 asked for"),
         ([*tags, "--out", source / "s.json", "--top", 2, "--shares", 1, 0, 0], "three positive numbers"),
         (["--audit", source / "nothing"], "no split"),
         (["--audit", *[source / "artists.tsv"] * 2], "2 files: give one split"),

@@ -1,5 +1,6 @@
 """Splits into training, validation and test by artist in which every tag has enough tracks everywhere."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from orpheus.data.splits import published, stratify
 from orpheus.data.tags.targets import popularity
 from orpheus.errors import ConfigError, DataError
 
+log = logging.getLogger(__name__)
 PARTS = ("train", "valid", "test")
 FORMAT, VERSION = "orpheus-split", 1
 
@@ -84,7 +86,7 @@ def find(
     Args:
         tracks: Track id → tags.
         groups: Track id → artist (or album, or whatever must not be on two sides).
-        top: How many of the most popular tags; tracks without any of them are left out.
+        top: How many of the most popular tags, or all where there are fewer (a warning says so); tracks without any of them are left out.
         min_tracks: Least number of tracks of each tag in each part.
         shares: Of training, validation and test; any positive numbers, only their ratio counts.
         tolerance: How far a part's tracks may be from its share, in per cent of all tracks.
@@ -100,12 +102,14 @@ def find(
 
     Raises:
         ConfigError: a setting out of range.
-        DataError: fewer than `top` tags or three artists, or no split with these shares.
+        DataError: no tag, fewer than three artists, or no split with these shares.
     """
     _check(top, min_tracks, shares, tolerance, starts, moves)
     counts = popularity(tracks.values())
+    if not counts:
+        raise DataError("no track has a tag")
     if len(counts) < top:
-        raise DataError(f"{len(counts)} tags, top {top} asked for: ask for at most {len(counts)}")
+        log.warning("there are %d tags where the top %d were asked for: all of them are taken", len(counts), top)
     tags = tuple(tag for tag, _ in counts[:top])
     kept, names, problem = _problem(tracks, groups, tags, np.asarray(shares, float) / sum(shares), tolerance / 100)
     bounds = stratify.upper_bounds(problem.counts, len(PARTS))

@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from orpheus.base.same_words import LONGEST_RUN, SAME_WORDS
 
 _DECADE_WORDS = {
     "twenties": 1920,
@@ -17,13 +19,19 @@ _DECADE_WORDS = {
 }
 _DECADE = re.compile(r"(?:(1[89]|20)(\d0)|(\d0))s")
 _APOSTROPHES = re.compile("['’‘`´]")
+_SAME = {
+    tuple(other.replace(" and ", " n ").split()): first.replace(" and ", " n ").split()
+    for first, *others in SAME_WORDS
+    for other in others
+}
 
 
 def spelling_key(tag: str) -> str:
     """A key that is equal for the spellings of one tag.
 
     Ignored are case, everything that is not a letter or digit, and a final "s"; "&", "n" and "and" are one word, and so
-    are the ways to write a decade ("80s", "80's", "1980s", "eighties"). The year "1980" is not the decade, and two
+    are the ways to write a decade ("80s", "80's", "1980s", "eighties") and the names that `SAME_WORDS` holds ("dnb", "drum
+    and bass"). The year "1980" is not the decade, and two
     digits mean the twentieth century from 20 on ("10s" is 2010).
 
     Example:
@@ -38,12 +46,32 @@ def spelling_key(tag: str) -> str:
 
 
 def spelling_words(tag: str) -> list[str]:
-    """The words of a tag, the same for its spellings: lower case, no punctuation, "n" for "and" and "&", decades as one.
+    """The words of a tag, the same for its spellings: lower case, no punctuation, "n" for "and" and "&", decades as one,
+    names of `SAME_WORDS` by their first spelling.
 
     Empty where the tag has neither letter nor digit.
     """
     text = _plain(tag).replace("&", " and ")
-    return ["n" if word == "and" else _decade(word) for word in re.sub(r"[\W_]+", " ", text).split()]
+    words = ["n" if word == "and" else _decade(word) for word in re.sub(r"[\W_]+", " ", text).split()]
+    found: list[str] = []
+    while words:
+        length = next((n for n in range(LONGEST_RUN, 1, -1) if tuple(words[:n]) in _SAME), 1)
+        found += _SAME.get(tuple(words[:length]), words[:length])
+        words = words[length:]
+    return found
+
+
+def one_spelling(tags: Iterable[str]) -> list[str]:
+    """The first of each tag's spellings, in their order.
+
+    Example:
+        >>> one_spelling(["Synth", "dnb", "synth", "Drum & Bass"])
+        ['Synth', 'dnb']
+    """
+    first: dict[str, str] = {}
+    for tag in tags:
+        first.setdefault(spelling_key(tag), tag)
+    return list(first.values())
 
 
 def lemma_key(words: Sequence[str], tag: str) -> str:

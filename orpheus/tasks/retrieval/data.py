@@ -1,5 +1,6 @@
 """Retrieval: songs, their tags and inputs joined by id, and what a run keeps of them."""
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -134,8 +135,9 @@ def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progr
         popular = [(tag, count) for tag, count in popular if tag in set(split_tags) & known]
     if not popular:
         raise DataError("no song of the split has a tag: do its ids and those of the tags agree?")
+    vectors = words.load(choices.vectors, words=words.needed_words(tag for tag, _ in popular))
+    popular = _having_vectors(popular, vectors, config)
     targets = choose(popular, top=chosen.top, with_=chosen.with_, without=chosen.without, merge=chosen.merge)
-    vectors = words.load(choices.vectors, words=words.needed_words(targets.classes))
     targets, matrix = with_vectors(targets, vectors, unit=config.retrieval.unit_vectors)
     provenance = {
         "vectors": {"path": os.path.abspath(choices.vectors), "name": vectors.source, "sha256": vectors.sha256},
@@ -147,6 +149,25 @@ def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progr
     )  # fmt: skip
     checks.check_emptied(found, parts, of_songs, choices)
     return found
+
+
+def _having_vectors(
+    popular: list[tuple[str, int]], vectors: words.WordVectors, config: RetrievalConfig
+) -> list[tuple[str, int]]:
+    """Tags among which the top ones are chosen: those with a vector, and those that the config names."""
+    missing = set(words.vectors_of_tags([tag for tag, _ in popular], vectors)[2])
+    named = {*config.tags.with_, *itertools.chain.from_iterable(config.tags.merge)}
+    kept = [(tag, count) for tag, count in popular if tag not in missing or tag in named]
+    top = config.tags.top
+    if top is None or not kept:
+        return popular
+    passed = [tag for tag, _ in popular[: popular.index(kept[:top][-1])] if tag in missing - named]
+    if passed:
+        log.warning(
+            "%s: no vector for %d of the most popular tags, and the next ones take their places: %s", vectors.source,
+            len(passed), "; ".join(passed[:20]) + ("; …" if len(passed) > 20 else ""),
+        )  # fmt: skip
+    return kept
 
 
 def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], dict]:

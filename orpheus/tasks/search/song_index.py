@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from orpheus.base import locks
+from orpheus.data.tags.spelling import one_spelling
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.vectors.nearest import Nearest
 from orpheus.semantics.words import tokens
@@ -236,8 +237,8 @@ class SongIndex:
         return self._hits(vector, k, tags, np.stack(known) if known else vector[None], own)
 
     def tags(self, song: str | os.PathLike, k: int = 20) -> list[Near]:
-        """The tags nearest to a song, of those of training and of the songs in the index; `song` as in `similar`."""
-        return _nearest_tags(self._song(song)[2], list(self._tag_vectors), self._tag_matrix, k)
+        """The tags nearest to a song, of training and of songs in the index, in one spelling; `song` as in `similar`."""
+        return _nearest_tags(self._song(song)[2], *self._listed, k)
 
     @functools.cached_property
     def training_tags(self) -> tuple[str, ...]:
@@ -264,9 +265,7 @@ class SongIndex:
                 return nearest
             except DataError as error:
                 log.warning("%s; it is made again", error)
-        others = sorted(
-            self.folder.glob(_VECTORS.format("*")), key=lambda other: other.stat().st_mtime_ns, reverse=True
-        )
+        others = sorted(self.folder.glob(_VECTORS.format("*")), key=lambda file: file.stat().st_mtime_ns, reverse=True)
         nearest = Nearest(self.dimension)
         if others and others[0] != path:
             try:
@@ -350,7 +349,7 @@ class SongIndex:
             log.warning("%s", error)
             known = [tag for tag in new if tag in seen]
         self._store.put_tags(known, retriever.tags(known))
-        for name in ("_tag_vectors", "_tag_matrix", "_spelled"):
+        for name in ("_tag_vectors", "_listed", "_spelled"):
             self.__dict__.pop(name, None)
 
     @functools.cached_property
@@ -358,8 +357,11 @@ class SongIndex:
         return self._store.tag_vectors()
 
     @functools.cached_property
-    def _tag_matrix(self) -> np.ndarray:
-        return np.array(list(self._tag_vectors.values()), np.float32).reshape(-1, self.dimension)
+    def _listed(self) -> tuple[list[str], np.ndarray]:
+        """Tags that have a vector, each in one spelling, training's where it has one; and their rows."""
+        known = self._tag_vectors
+        names = one_spelling([*(tag for tag in self.training_tags if tag in known), *known])
+        return names, np.array([known[tag] for tag in names], np.float32).reshape(-1, self.dimension)
 
     @functools.cached_property
     def _spelled(self) -> dict[tuple[str, ...], str]:

@@ -2,16 +2,20 @@
 
 import pytest
 
+from orpheus.base.same_words import SAME_WORDS
 from orpheus.data.tags.spelling import spelling_key
+from orpheus.semantics.words import tokens
 
 SAME = [
     ["hip-hop", "Hip Hop", "hiphop", "hip_hop", "hip hops"],
-    ["R&B", "rnb", "r and b", "r n b", "R'n'B", "r & b"],
+    ["R&B", "rnb", "Rhythm & Blues", "r and b", "r n b", "R'n'B", "r & b"],
     ["rock and roll", "Rock & Roll", "rock 'n' roll", "rock’n’roll", "rocknroll"],
     ["80s", "80's", "1980s", "eighties", "The80s"[3:], "1980's"],
     ["80s pop", "1980s-pop", "eighties pop", "80´s pop"],
     ["00s", "2000s", "noughties"],
     ["10s", "2010s"],
+    ["dnb", "Drum & Bass", "drum'n'bass", "drum and bass", "drumnbass", "Drum n' Bass"],
+    ["liquid dnb", "liquid drum and bass"],
     ["Björk", "bjo\u0308rk"],
     ["favourite", "favourites"],
 ]
@@ -45,3 +49,8 @@ def test_different_tags_have_different_keys():
     assert len({spelling_key(tag) for tag in DIFFERENT}) == len(DIFFERENT)
     firsts = {spelling_key(spellings[0]) for spellings in SAME}
     assert len(firsts) == len(SAME)
+
+
+@pytest.mark.parametrize("spellings", SAME_WORDS, ids=lambda spellings: spellings[0])
+def test_word_vectors_have_the_same_notion(spellings):
+    assert len({spelling_key(tag) for tag in spellings}) == len({tokens(tag) for tag in spellings}) == 1

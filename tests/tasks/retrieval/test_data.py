@@ -15,14 +15,14 @@ from orpheus.data.batches.windows import spread
 from orpheus.data.items import tables
 from orpheus.data.records import format
 from orpheus.data.splits import search
-from orpheus.data.tags.targets import TagTargets
+from orpheus.data.tags.targets import TagTargets, popularity
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import areas
 from orpheus.learning.losses.triplet import draw_negatives
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.retrieval import embedding
-from orpheus.tasks.retrieval.data import load_config, reopen_data
+from orpheus.tasks.retrieval.data import Choices, load_config, open_data, reopen_data
 from orpheus.tasks.retrieval.metrics import summarise
 from orpheus.tasks.retrieval.retriever import Retriever
 
@@ -156,6 +156,21 @@ def test_scores_against_scikit_learn():
     assert result["categories"]["x"]["MAP"] == pytest.approx(np.mean(ap[:2]))
     assert result["left_out"] == ["e"] and result["per_class"]["e"]["P@10"] is None
     assert areas.summarise(labels, scores, list("abcde"))["macro"]["pr_auc"] == pytest.approx(np.mean(ap))
+
+
+def test_the_top_tags_are_those_with_a_vector(tmp_path, caplog):
+    arguments = plant(tmp_path)
+    lists = [json.loads(row)["tags"] for row in (tmp_path / "tags.jsonl").read_text().splitlines()]
+    first, second, third = (tag for tag, _ in popularity(lists)[:3])
+    vectors = (tmp_path / "vectors.txt").read_text().splitlines()
+    (tmp_path / "vectors.txt").write_text("\n".join(row for row in vectors if row.split()[0] != first) + "\n")
+    config = config_retrieval.parse({"retrieval": {"input_type": "cf"}, "tags": {"top": 2}})
+    named = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    choices = Choices(
+        named["--word-vectors"], factors=named["--factors"], tags=[named["--tags"]], split=named["--split"]
+    )
+    assert open_data("features", config, choices).targets.classes == (second, third)
+    assert f"no vector for 1 of the most popular tags, and the next ones take their places: {first}" in caplog.text
 
 
 def test_songs_without_factors_are_named(tmp_path, caplog):

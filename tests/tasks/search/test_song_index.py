@@ -232,6 +232,13 @@ def test_similar_and_tags(index, music, retriever, tmp_path):
         index.similar(other)
 
 
+def test_a_tag_is_listed_in_one_spelling(index, music):
+    (music / "e.wav").write_text("piano")
+    index.add([music], tags={str(music / "e.wav"): ["Piano", "PIANO", "piano", "rock"]})
+    listed = [near.tag for near in index.tags(music / "e.wav", k=20)]
+    assert [tag.lower() for tag in listed].count("piano") == 1 == listed.count("rock")
+
+
 def test_known_tags_are_searched_without_the_run(index, music):
     index.add([music])
     again = SongIndex(index.folder)  # its run folder does not exist
