@@ -114,7 +114,7 @@ def test_cluster_targets_by_hand(place, demo, caplog):
 
 def test_genres_keep_and_merge(place):
     reduced = read_clusters(place / "dictionary", place / "genres")
-    # Positions 0, 1 and 4 of (0, 1, 2, 4, 5, 7), 1 and 4 merged; the pair (2, 3) holds no genre.
+    # Positions 0, 1 and 4 of (0, 1, 2, 4, 5, 7), 1 and 4 merged; the pair (2, 3) has no genre.
     assert set(reduced.clusters) == {0, 1}
     assert set(reduced.clusters[1]) == {*CLUSTERS[1], *CLUSTERS[5]}
     found = cluster_targets(reduced, ["loud", "violins", "fast"])
@@ -260,6 +260,7 @@ def stored(tags: dict, version=1) -> dict:
         ("no tag occurs", ["--dictionary-dir", "klingon.json"], "none of its 2 tags (qa'vam, 'oH, …) occurs in the records"),
         ("case", ["--dictionary-dir", "case.json"], "differ in case only"),
         ("genres that do not exist", ["--dictionary-dir", "dictionary", "--genre-path", "wrong"], "cluster 6 does not exist; "),
+        ("no genres", ["--dictionary-dir", "dictionary", "--merge-outside"], "give --genre-path too"),
         ("no genres.txt", ["--dictionary-dir", "dictionary", "--genre-path", "runs"], "neither genres.txt nor genres.json"),
         ("genres malformed", ["--dictionary-dir", "dictionary", "--genre-path", "bad"], "genres.txt:2"),
     ],

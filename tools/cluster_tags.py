@@ -111,6 +111,9 @@ def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--genre-path", type=Path, metavar="DIR", help="genres.txt; without it every cluster counts as a genre"
     )
+    sub.add_argument(
+        "--merge-outside", action="store_true", help="merge pairs of genres.txt of which only one is a genre, too"
+    )
     sub.add_argument("--min-clusters", type=int, default=5, metavar="K", help="fewest clusters of a genre")
     sub.add_argument("--max-clusters", type=int, default=20, metavar="K", help="most clusters of a genre")
     sub.add_argument(
@@ -183,7 +186,7 @@ def _subgenres(arguments: argparse.Namespace) -> None:
     source = {"name": arguments.dictionary.name, "sha256": content_hash(dictionary.find(arguments.dictionary))}
     if arguments.genre_path:
         chosen = genres.read(arguments.genre_path)
-        base = base.restrict(chosen.genres, chosen.merge, source=chosen.source)
+        base = base.restrict(chosen.genres, chosen.merge, merge_outside=arguments.merge_outside, source=chosen.source)
     tracks, data = _tracks.read(arguments)
     matrix = cooccurrence.tag_matrix(tracks.values())
     groups = [subgenres.members(tags, matrix) for tags in base.clusters.values()]

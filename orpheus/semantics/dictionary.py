@@ -118,14 +118,21 @@ class Dictionary:
         return self._select({tag: c for tag, c in self.tag_to_cluster.items() if c in kept})
 
     def restrict(
-        self, genres: Sequence[int] | None = None, merge: Sequence[Sequence[int]] = (), *, source: str = "genres"
+        self,
+        genres: Sequence[int] | None = None,
+        merge: Sequence[Sequence[int]] = (),
+        *,
+        merge_outside: bool = False,
+        source: str = "genres",
     ) -> "Dictionary":
         """Only the clusters of genres, highly correlated ones merged.
 
         Args:
             genres: Positions in the sorted list of clusters; None for all.
-            merge: Pairs of positions; pairs that share a position form one group. A group is kept when one of its
-                clusters is a genre, and takes that one's number (the smallest's, of several).
+            merge: Pairs of positions; pairs that share a position form one group, which takes the smallest number of
+                its genres.
+            merge_outside: Also merge pairs of which only one is a genre, so that clusters that are none join one. By
+                default such pairs are left alone, as in the reference's training script.
             source: Where the two are from, for messages.
 
         Raises:
@@ -145,6 +152,8 @@ class Dictionary:
         for pair in merge:
             if len(pair) != 2 or pair[0] == pair[1]:
                 raise DataError(f"{source}: {list(pair)} is no pair of two clusters")
+            if not merge_outside and not set(pair) <= set(chosen):
+                continue
             a, b = (group[position] for position in pair)
             group = [a if g == b else g for g in group]
         number_of_group: dict[int, int] = {}
@@ -153,7 +162,8 @@ class Dictionary:
         # Merged clusters take the group's number; a number stays unique since it belongs to a member of the group.
         new = {number: number_of_group.get(group[position]) for position, number in enumerate(numbers)}
         reduced = {tag: target for tag, c in self.tag_to_cluster.items() if (target := new[c]) is not None}
-        made = {**self.made, "restricted": {"genres": chosen, "merge": [list(pair) for pair in merge]}}
+        rule = {"merge_outside": True} if merge_outside else {}
+        made = {**self.made, "restricted": {"genres": chosen, "merge": [list(pair) for pair in merge], **rule}}
         return replace(self._select(reduced), made=made)
 
     def _select(self, tag_to_cluster: Mapping[str, int]) -> "Dictionary":

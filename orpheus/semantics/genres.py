@@ -1,7 +1,8 @@
 """genres.txt: which clusters of a dictionary are genres, and which pairs of them are one.
 
 Two lines, as the reference writes them: a list of clusters ``[34,37,24]`` and a list of pairs ``[[6, 37], [14, 24]]``.
-Numbers are positions in the sorted list of the dictionary's clusters. genres.json holds the same as an object with the
+Numbers are positions in the sorted list of the dictionary's clusters. Of the pairs only those of two genres are merged, as
+the reference does; ``merge_outside`` of `Dictionary.restrict` takes clusters that are no genres into theirs, too. genres.json holds the same as an object with the
 keys ``genres`` and ``merge``, and the clusters' names for the reader's eye.
 """
 

@@ -50,12 +50,17 @@ def test_clusters_with_tags_to_keep(example):
 
 
 def test_genres_merge_in_groups_and_others_go(example):
-    # Positions: 0 jazz, 1 trip hop, 2 rock, 3 lone. 3 is no genre but merges into 2, as 14 and 18 into 24 do in the
-    # reference's genres.txt.
-    reduced = example.restrict([2, 0], [(3, 2)])
-    assert reduced.clusters == {3: ("jazz",), 58: ("rock", "Rock", "lone", "indie, rock")}
-    assert reduced.mapping["lone"] == reduced.mapping["rock"] == 1
-    assert reduced.made["restricted"] == {"genres": [0, 2], "merge": [[3, 2]]}
+    # Positions: 0 jazz, 1 trip hop, 2 rock, 3 lone. 3 is no genre: the reference leaves it out, pair or not.
+    plain = example.restrict([2, 0], [(3, 2)])
+    assert plain.clusters == {3: ("jazz",), 58: ("rock", "Rock", "indie, rock")}
+    assert plain.made["restricted"] == {"genres": [0, 2], "merge": [[3, 2]]}
+    wide = example.restrict([2, 0], [(3, 2)], merge_outside=True)
+    assert wide.clusters == {3: ("jazz",), 58: ("rock", "Rock", "lone", "indie, rock")}
+    assert wide.mapping["lone"] == wide.mapping["rock"] == 1 and wide.made["restricted"]["merge_outside"]
+    both = example.restrict([0, 2, 3], [(3, 2)])
+    assert both.clusters == wide.clusters and both.clusters != plain.clusters
+    # A pair that leads through a cluster that is no genre joins nothing either.
+    assert set(example.restrict([0, 3], [(0, 1), (1, 3)]).clusters) == {3, 90}
     chained = example.restrict([0, 1, 2, 3], [(0, 1), (1, 3)])
     assert set(chained.clusters) == {3, 58} and len(chained.clusters[3]) == 4
     assert set(example.restrict(None, [(2, 3)]).clusters) == {3, 7, 58}

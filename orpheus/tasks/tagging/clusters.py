@@ -18,8 +18,15 @@ from orpheus.semantics.dictionary import Dictionary
 log = logging.getLogger(__name__)
 
 
-def read_clusters(path: str | os.PathLike, genre_path: str | os.PathLike | None = None) -> Dictionary:
+def read_clusters(
+    path: str | os.PathLike, genre_path: str | os.PathLike | None = None, *, merge_outside: bool = False
+) -> Dictionary:
     """A dictionary, and only its genres where `genre_path` (a folder with genres.txt, or the file) is given.
+
+    Args:
+        path: The dictionary, or its folder.
+        genre_path: Which clusters are genres, and which of them are one.
+        merge_outside: As for `Dictionary.restrict`.
 
     Raises:
         DataError: missing, malformed or empty; genres.txt names clusters that do not exist.
@@ -28,16 +35,19 @@ def read_clusters(path: str | os.PathLike, genre_path: str | os.PathLike | None 
     if genre_path is None:
         return whole
     chosen = genres.read(genre_path)
-    return whole.restrict(chosen.genres, chosen.merge, source=chosen.source)
+    return whole.restrict(chosen.genres, chosen.merge, merge_outside=merge_outside, source=chosen.source)
 
 
-def provenance(path: str | os.PathLike, genre_path: str | os.PathLike | None = None) -> dict[str, Any]:
+def provenance(
+    path: str | os.PathLike, genre_path: str | os.PathLike | None = None, *, merge_outside: bool = False
+) -> dict[str, Any]:
     """Which dictionary a run's classes are from, for run.json."""
     file = dictionary.find(path)
     made: dict[str, Any] = {"file": str(file.absolute()), "sha256": files.content_hash(file)}
     if genre_path is not None:
         chosen = genres.read(genre_path)
         made |= {"genres": list(chosen.genres), "merge": [list(pair) for pair in chosen.merge]}
+        made |= {"merge_outside": merge_outside}
     return made
 
 

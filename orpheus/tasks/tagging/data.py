@@ -57,6 +57,7 @@ class Choices:
     filter_path: str | os.PathLike | None = None
     dictionary: str | os.PathLike | None = None  # clusters of tags as classes instead of tags
     genres: str | os.PathLike | None = None  # only these of its clusters
+    merge_outside: bool = False  # pairs of genres.txt of which one is no genre, too
 
 
 def open_data(
@@ -67,7 +68,9 @@ def open_data(
     Raises:
         ConfigError, DataError: records and config disagree, no such tags, nothing to train on.
     """
-    clusters = targets_module.read_clusters(choices.dictionary, choices.genres) if choices.dictionary else None
+    clusters = None
+    if choices.dictionary:
+        clusters = targets_module.read_clusters(choices.dictionary, choices.genres, merge_outside=choices.merge_outside)
     database_file = TagDatabase(choices.lastfm) if choices.lastfm else None
     catalogue = format.open_folder(
         choices.tfrecords_dir,

@@ -39,7 +39,13 @@ FLAGS: Flags = {
                 "--genre-path",
                 kept=True,
                 metavar="DIR",
-                help="folder that holds genres.txt: only its clusters, pairs of it merged",
+                help="folder that holds genres.txt: only its clusters, pairs of them merged",
+            ),
+            flag(
+                "--merge-outside",
+                kept=True,
+                action="store_true",
+                help="merge pairs of genres.txt of which only one is a genre, too; the reference leaves them",
             ),
             flag(
                 "--save-cooccurrence-matrix-path",
@@ -251,6 +257,8 @@ def _check_train(arguments: argparse.Namespace, run: "Run | None") -> None:
             raise ConfigError(f"{option}: says what becomes of the network of --init-from; give it too")
     if arguments.genre_path and not arguments.dictionary_dir:
         raise ConfigError("--genre-path: chooses clusters of a dictionary; give --dictionary-dir too")
+    if arguments.merge_outside and not arguments.genre_path:
+        raise ConfigError("--merge-outside: says how pairs of genres.txt are merged; give --genre-path too")
 
 
 def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:

@@ -26,6 +26,7 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
         filter_path=arguments.filter_path if arguments.filter else None,
         dictionary=arguments.dictionary_dir,
         genres=arguments.genre_path,
+        merge_outside=arguments.merge_outside,
     )
     opened = data.open_data(arguments.frontend, config, choices, progress=scan_progress)
     loss, start, more = None, None, {}
@@ -37,7 +38,9 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
         )
         more["init_from"], more["freeze"] = start.to_json(), arguments.freeze
     if arguments.dictionary_dir:
-        more["dictionary"] = clusters.provenance(arguments.dictionary_dir, arguments.genre_path)
+        more["dictionary"] = clusters.provenance(
+            arguments.dictionary_dir, arguments.genre_path, merge_outside=arguments.merge_outside
+        )
     if arguments.custom_loss_embeddings_path:
         gamma = 1.0 if arguments.gamma is None else arguments.gamma
         loss, more["loss"] = similarity_loss.embedding_loss(
