@@ -33,6 +33,10 @@ def parser() -> cli.Parser:
     patch.add_argument("--count", type=int, default=1, metavar="N", help="patches per item")
     patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")
     patch.add_argument("--seed", type=int, default=0, help="draws where patches start")
+    patch.add_argument(
+        "--standardise", choices=("band", "frame-band"), default="band",
+        help="mean and deviation of each band; or of each frame and band, as the reference",
+    )  # fmt: skip
     spectrogram = result.add_argument_group("spectrogram")
     spectrogram.add_argument("--sr", type=int, default=22050, metavar="HZ", help="sample rate")
     spectrogram.add_argument("--hop-length", type=int, default=1024, metavar="SAMPLES", help="step between frames")
@@ -56,6 +60,7 @@ def body(arguments: argparse.Namespace) -> int:
         seconds=arguments.seconds,
         count=arguments.count,
         seed=arguments.seed,
+        standardise=arguments.standardise,
     )
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     index = Path(arguments.index) if arguments.index else folder.index / f"index_audio_{folder.dataset}.tsv"

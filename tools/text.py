@@ -27,20 +27,36 @@ def parser() -> cli.Parser:
     tfidf.add_argument("--max-df", type=float, default=0.5, metavar="SHARE", help="drop terms of more texts than this")
     tfidf.add_argument("--ngrams", type=int, default=1, metavar="N", help="longest run of words that is a term")
     word2vec = result.add_argument_group("word2vec")
-    word2vec.add_argument("--length", type=int, default=500, metavar="N", help="word ids per text")
+    word2vec.add_argument(
+        "--as-reference",
+        action="store_true",
+        help="as load_w2v.py of tartarus: CBOW, 5 epochs, texts cut at 300 words, unknown words zero",
+    )
+    word2vec.add_argument("--length", type=int, metavar="N", help="word ids per text; 500 if not given")
     word2vec.add_argument("--vectors", metavar="FILE", help="word vectors (GloVe, word2vec); trained if not given")
     word2vec.add_argument("--dim", type=int, default=300, metavar="N", help="length of trained vectors")
     word2vec.add_argument("--window", type=int, default=10, metavar="N", help="context words on either side")
     word2vec.add_argument("--min-count", type=int, default=1, metavar="N", help="rarer words are unknown")
-    word2vec.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the texts")
+    word2vec.add_argument("--epochs", type=int, metavar="N", help="passes over the texts; 10 if not given")
+    word2vec.add_argument("--cbow", action="store_true", help="words from their context, not skip-gram")
+    word2vec.add_argument(
+        "--zero-unknown", action="store_true", help="words without a vector are zero, not drawn from ±0.25"
+    )
     word2vec.add_argument("--seed", type=int, default=0, help="of training and of words without a vector")
     word2vec.add_argument("--mean", action="store_true", help="also write the texts' mean vectors as SUFFIX-mean")
     return result
 
 
+OURS = {"length": 500, "epochs": 10, "cbow": False, "zero_unknown": False}
+REFERENCE = {"length": 300, "epochs": 5, "cbow": True, "zero_unknown": True}
+
+
 def body(arguments: argparse.Namespace) -> None:
     from orpheus.data.items import layout, tables, texts
 
+    for name, value in (REFERENCE if arguments.as_reference else OURS).items():
+        if getattr(arguments, name) in (None, False):
+            setattr(arguments, name, value)
     folder = layout.DataFolder(arguments.data_dir, arguments.dataset)
     folder.sets()  # refuses a leak before any work
     present = {s: folder.items(s) for s in layout.SETS if folder.source(s) == s}
@@ -57,7 +73,10 @@ def body(arguments: argparse.Namespace) -> None:
         model = texts.Sequences.fit(by_set["train"], length=arguments.length, min_count=arguments.min_count)
         features = {subset: model.transform(documents) for subset, documents in by_set.items()}
         matrix, lacking = texts.embedding_matrix(
-            model.words, _vectors(arguments, by_set["train"], model.words), seed=arguments.seed
+            model.words,
+            _vectors(arguments, by_set["train"], model.words),
+            seed=arguments.seed,
+            zero_unknown=arguments.zero_unknown,
         )
         tables.save_matrix(folder.embedding(arguments.setting), matrix)
         print(f"{folder.embedding(arguments.setting)}: {matrix.shape}, {len(lacking)} words without a vector")
@@ -89,6 +108,7 @@ def _vectors(arguments: argparse.Namespace, documents: list[str], words: tuple[s
         min_count=arguments.min_count,
         epochs=arguments.epochs,
         seed=arguments.seed,
+        cbow=arguments.cbow,
     )
 
 

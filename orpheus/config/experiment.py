@@ -16,9 +16,20 @@ class Convolution(Section):
     pool: tuple[Positive, Positive] = (1, 1)
 
 
+class Parallel(Section):
+    """Dense layers of several activations on one vector, joined side by side."""
+
+    units: Positive = Field(description="of each of them")
+    activations: list[Literal["relu", "tanh", "sigmoid", "elu"]] = Field(min_length=1)
+
+
 class _Input(Section):
     """What every input has: a dropout-dense stack on its vector, then its length made 1."""
 
+    input_norm: bool = Field(
+        False, description="batch normalisation of the values themselves, each column or band alone"
+    )
+    parallel: Parallel | None = Field(None, description="dense layers side by side, below the other dense layers")
     dense: list[Positive] = Field([], description="units of dense layers, with dropout before, between and after them")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="of these layers and of convolutions")
     batch_norm: bool = False
@@ -38,8 +49,10 @@ class PatchesInput(_Input):
     kind: Literal["patches"] = "patches"
     count: Positive = Field(1, description="patches per item, N")
     seconds: Seconds = Field(15, description="S")
-    architecture: Literal["cnn", "multi-filter", "crnn"] = "cnn"
-    convolutions: list[Convolution] = Field(min_length=1, max_length=5)
+    architecture: Literal["cnn", "multi-filter", "crnn", "flat"] = "cnn"
+    convolutions: list[Convolution] = Field(
+        [], max_length=5, description="flat has none: values as they are, one vector"
+    )
     shapes: list[tuple[Positive, Positive]] = Field(
         [(1, 70), (5, 70), (10, 70), (1, 35), (5, 35), (10, 35)],
         description="multi-filter: (frames, bands) of the first layer's filters, convolutions[0].filters of each",
@@ -53,6 +66,9 @@ class TextInput(_Input):
 
     kind: Literal["text"] = "text"
     setting: str | None = Field(None, description="null: given on the command line")
+    words_dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="of word vectors; null: dropout"
+    )
     architecture: Literal["cnn", "lstm"] = "cnn"
     filter_lengths: list[Positive] = Field([2, 3], min_length=1, description="cnn: words")
     filters: Positive = Field(150, description="cnn: of each length")
@@ -127,8 +143,16 @@ class ExperimentConfig(Section):
         for name, value in self.inputs.items():
             if not name.isidentifier():
                 raise ValueError(f"inputs.{name}: use letters, digits and _ for the name of an input")
-            if value.kind == "patches" and value.architecture == "crnn" and len(value.convolutions) < 2:
-                raise ValueError(f"inputs.{name}.convolutions: a crnn has at least 2")
+            if value.input_norm and (value.kind == "text" or getattr(value, "architecture", None) == "crnn"):
+                raise ValueError(
+                    f"inputs.{name}.input_norm: word ids cannot have it, and a crnn has its own; leave it out"
+                )
+            if value.kind == "patches":
+                fewest = {"flat": 0, "crnn": 2}.get(value.architecture, 1)
+                if len(value.convolutions) < fewest:
+                    raise ValueError(f"inputs.{name}.convolutions: {value.architecture} has at least {fewest}")
+                if value.architecture == "flat" and value.convolutions:
+                    raise ValueError(f"inputs.{name}.convolutions: architecture=flat has none; leave them out")
         return self
 
     def to_json(self) -> dict:

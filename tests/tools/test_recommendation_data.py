@@ -58,6 +58,14 @@ def test_word_sequences_of_the_lyrics(example):
     np.testing.assert_allclose(means.matrix[0], embedding[known].mean(axis=0), atol=1e-5)
 
 
+def test_word_sequences_as_the_reference(example):
+    assert call(text, example, "word2vec", "--setting", "theirs", "--dim", "8", "--as-reference") == 0
+    assert tables.features(example, "val", "theirs").matrix.shape == (3, 300)
+    np.testing.assert_array_equal(np.load(example.embedding("theirs"))[:2], 0)
+    assert call(text, example, "word2vec", "--setting", "ours", "--dim", "8", "--length", "300", "--epochs", "5") == 0
+    assert np.abs(np.load(example.embedding("ours"))[1]).min() > 0  # unknown words: drawn
+
+
 def test_given_vectors(example, tmp_path):
     (tmp_path / "v.txt").write_text("vacilar 1 0\nzither 0 1\n")
     assert call(text, example, "word2vec", "--setting", "given", "--vectors", tmp_path / "v.txt") == 0

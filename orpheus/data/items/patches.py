@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from orpheus.data.items import layout
 from orpheus.errors import ConfigError, DataError
 
 KINDS = ("cqt", "mel", "stft")
+BAND, FRAME_BAND = "band", "frame-band"
 FLOOR = -80.0  # decibels below the loudest bin of a recording; silence
 _LOWEST_NOTE = 32.703195662574829  # Hz, C1, the first bin of the constant-Q transform
 
@@ -39,6 +41,8 @@ class PatchSpec:
         seconds: Length of a patch.
         count: Patches per item.
         seed: Draws where they start.
+        standardise: By mean and deviation of each ``"band"`` over all frames of the training patches, the same wherever
+            a patch begins; or, as the reference does, of each frame and band by itself, ``"frame-band"``.
 
     Raises:
         ConfigError: a value that makes no patch.
@@ -53,10 +57,12 @@ class PatchSpec:
     seconds: float = 15.0
     count: int = 1
     seed: int = 0
+    standardise: str = BAND
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind={self.kind!r}: expected one of {', '.join(KINDS)}")
+        for key, known in (("kind", KINDS), ("standardise", (BAND, FRAME_BAND))):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"{key}={getattr(self, key)!r}: expected one of {', '.join(known)}")
         for name in ("sample_rate", "hop_length", "bins", "n_fft", "bins_per_octave", "count"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: expected at least 1")
@@ -79,6 +85,10 @@ class PatchSpec:
         """Values per frame."""
         return self.n_fft // 2 + 1 if self.kind == "stft" else self.bins
 
+    def to_json(self) -> str:
+        """As files have it; those from before there was a choice of `standardise` are per band."""
+        return json.dumps({key: value for key, value in asdict(self).items() if (key, value) != ("standardise", BAND)})
+
 
 class _SpecAttribute(schema.Schema):
     """A `PatchSpec` as it is written into a file."""
@@ -92,6 +102,7 @@ class _SpecAttribute(schema.Schema):
     seconds: Annotated[float, Field(gt=0, le=36000)]
     count: Annotated[int, Field(ge=1, le=1 << 20)]
     seed: Annotated[int, Field(ge=0)]
+    standardise: str = BAND
 
 
 class Summary(NamedTuple):
@@ -144,7 +155,7 @@ def make(
     """Write ``patches_SET_DATASET_NxS.hdf5`` of each set that has an index.
 
     Each file has ``index``, the item id of each patch, and ``features``, float32 (patches, 1, frames, width), minus
-    the mean and divided by the standard deviation of each band over the training patches. These two and the spec are
+    the mean and divided by the standard deviation of the training patches (`PatchSpec.standardise`). These two and the spec are
     its attributes. Items are kept one by one in a cache folder until all is written, so that an interrupted run goes
     on where it stopped. Unusable audio is left out and listed in ``failures_DATASET_NxS.jsonl``; what is missing of damaged
     audio is in ``damaged_DATASET_NxS.jsonl``.
@@ -170,7 +181,7 @@ def make(
             f"index of audio files: no file of item {missing[0]!r} ({len(missing)} of {len(wanted)} missing)"
         )
     written = {subset: folder.patches_file(subset, spec.count, spec.seconds) for subset in items}
-    digest = hashlib.sha256(_made_as(spec, damaged).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{spec.to_json()} {damaged}".encode()).hexdigest()[:8]
     cache = folder.patches / f".cache_{folder.dataset}_{digest}"
     if all(_is_made(written[subset], spec, damaged, items[subset]) for subset in items):
         shutil.rmtree(cache, ignore_errors=True)  # of a process that was killed in the end
@@ -199,19 +210,17 @@ def _make(
     reasons = {item: reason for item, reason in tried if reason}
     failures = [{"id": item, "path": str(paths[item]), "reason": reason} for item, reason in sorted(reasons.items())]
     files.write_jsonl(folder.patches / f"failures_{folder.dataset}_{spec.count}x{spec.seconds:g}.jsonl", failures)
-
     damage = [
         {"id": item, "path": str(paths[item]), **files.read_json(_damage(job[2]))}
         for item, job in sorted(jobs.items())
         if item not in reasons and _damage(job[2]).is_file()
     ]
     files.write_jsonl(folder.patches / f"damaged_{folder.dataset}_{spec.count}x{spec.seconds:g}.jsonl", damage)
-
     usable = {subset: [item for item in ids if item not in reasons] for subset, ids in items.items()}
     if not usable["train"]:
         first = failures[0]
         raise DataError(f"{folder.items_index('train')}: no item could be used; the first: {first['reason']}")
-    mean, deviation = _moments(jobs[item][2] for item in usable["train"])
+    mean, deviation = _moments((jobs[item][2] for item in usable["train"]), spec.standardise)
     for subset, ids in usable.items():
         _write(written[subset], ids, [jobs[item][2] for item in ids], spec, damaged, mean, deviation)
     if not failures:
@@ -253,7 +262,7 @@ class Patches:
                 f"{self.path}: features are {self._features.dtype}, the index is {stored.dtype} of shape {stored.shape}; "
                 "expected numbers and a list of ids"
             )
-        if not (len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)):
+        if not (len(shape) in (2, 3) or (len(shape) == 4 and shape[1] == 1)):
             raise DataError(f"{self.path}: features of shape {shape}, expected (patches, 1, frames, bands)")
         try:
             self.ids = tuple(name.decode() for name in stored[:].tolist())
@@ -261,7 +270,8 @@ class Patches:
             raise DataError(f"{self.path}: an id of the index is not UTF-8 ({error.reason})") from None
         if len(self.ids) != shape[0]:
             raise DataError(f"{self.path}: {shape[0]} patches, but an index of {len(self.ids)} ids")
-        self.frames, self.width = shape[-2:]
+        # Descriptors, as genre experiments have them in files named 1x1, are patches of one frame.
+        self.frames, self.width = (1, shape[1]) if len(shape) == 2 else shape[-2:]
         self._rows: dict[str, list[int]] = {}
         for row, item in enumerate(self.ids):
             self._rows.setdefault(item, []).append(row)
@@ -279,7 +289,7 @@ class Patches:
         self._opened.close()
 
     def made_with(self) -> tuple[PatchSpec, np.ndarray, np.ndarray]:
-        """What new audio must be made into: the spec, and mean and deviation of each band, (width,).
+        """What new audio must be made into: the spec, and mean and deviation of each band, (width,), or (frames, width).
 
         Raises:
             DataError: another program made the file and did not say.
@@ -294,10 +304,11 @@ class Patches:
         except hdf5.ERRORS as error:
             raise DataError(f"{self.path}: what it was made with cannot be read ({hdf5.reason(error)})") from None
         made = schema.check(_SpecAttribute, files.parse_json(str(spec), f"{self.path}: spec"), f"{self.path}: spec")
+        shape = (self.frames, self.width)[made.standardise == BAND :]
         for name, values in (("mean", mean), ("std", deviation)):
-            if values.shape != (self.width,) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            if values.shape != shape or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
                 raise DataError(
-                    f"{self.path}: {name} is {values.dtype} of shape {values.shape}, expected {self.width} numbers"
+                    f"{self.path}: {name} is {values.dtype} of shape {values.shape}, expected {math.prod(shape)} numbers"
                 )
         return PatchSpec(**made.model_dump()), mean, deviation
 
@@ -363,12 +374,13 @@ def _cached(cache: Path, item: str, path: Path) -> Path:
     return cache / f"{hashlib.sha256(f'{item} {path} {version}'.encode()).hexdigest()[:32]}.npy"
 
 
-def _moments(paths: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band, float32 (width,), one item in memory at a time."""
+def _moments(paths: Iterable[Path], standardise: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each band, or frame and band, float32; one item in memory at a time."""
     count, total, squares = 0, np.zeros(1), np.zeros(1)
     for path in paths:
         values = np.load(path, allow_pickle=False).astype(np.float64)
-        values = values.reshape(-1, values.shape[-1])
+        if standardise == BAND:
+            values = values.reshape(-1, values.shape[-1])
         count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
@@ -382,7 +394,7 @@ def _write(
     names = np.repeat(np.asarray([item.encode() for item in ids], dtype="S"), spec.count)
     shape = (len(names), 1, spec.frames, spec.width)
     with hdf5.written(path) as file:
-        file.attrs.update({"spec": json.dumps(asdict(spec)), "mean": mean, "std": deviation})
+        file.attrs.update({"spec": spec.to_json(), "mean": mean, "std": deviation})
         if damaged != reading.KEEP:
             file.attrs["damaged"] = damaged
         file.create_dataset("index", data=names if len(names) else np.zeros(0, "S1"))
@@ -392,15 +404,10 @@ def _write(
             features[rows, 0] = (np.load(source, allow_pickle=False) - mean) / deviation
 
 
-def _made_as(spec: PatchSpec, damaged: str) -> str:
-    """What decides about the patches of an audio file."""
-    return json.dumps(asdict(spec) | ({"damaged": damaged} if damaged != reading.KEEP else {}))
-
-
 def _is_made(path: Path, spec: PatchSpec, damaged: str, ids: Sequence[str]) -> bool:
     """Whether a file holds exactly these items' patches."""
     if not path.is_file():
         return False
     with Patches(path) as made:
         stored = (made._file.attrs.get("spec"), made._file.attrs.get("damaged", reading.KEEP))
-        return stored == (json.dumps(asdict(spec)), damaged) and tuple(made._rows) == tuple(ids)
+        return stored == (spec.to_json(), damaged) and tuple(made._rows) == tuple(ids)

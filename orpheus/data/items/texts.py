@@ -202,9 +202,10 @@ def load_model(path: Path) -> Tfidf | Sequences:
 
 
 def train_word2vec(
-    texts: Iterable[str], *, dim: int = 300, window: int = 10, min_count: int = 1, epochs: int = 10, seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Skip-gram word vectors of unit length, float32 (dim,); each line of a text is a sentence.
+    texts: Iterable[str], *, dim: int = 300, window: int = 10, min_count: int = 1, epochs: int = 10, seed: int = 0,
+    cbow: bool = False,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Skip-gram (or CBOW) word vectors of unit length, float32 (dim,); each line of a text is a sentence.
 
     One thread: equal seeds give equal vectors. Source: Mikolov et al. 2013; library gensim.
 
@@ -214,7 +215,9 @@ def train_word2vec(
     from gensim.models import Word2Vec
 
     sentences = [words for text in texts for line in text.splitlines() if (words := tokens(line))]
-    model = Word2Vec(vector_size=dim, window=window, min_count=min_count, sample=1e-3, sg=1, workers=1, seed=seed)
+    model = Word2Vec(
+        vector_size=dim, window=window, min_count=min_count, sample=1e-3, sg=int(not cbow), workers=1, seed=seed
+    )
     model.build_vocab(sentences)
     if not len(model.wv):
         raise DataError(f"texts: no word occurs {min_count} times")
@@ -223,7 +226,7 @@ def train_word2vec(
 
 
 def embedding_matrix(
-    words: Sequence[str], vectors: Mapping[str, np.ndarray], *, seed: int = 0
+    words: Sequence[str], vectors: Mapping[str, np.ndarray], *, seed: int = 0, zero_unknown: bool = False
 ) -> tuple[np.ndarray, list[str]]:
     """The matrix that an embedding layer starts from.
 
@@ -231,10 +234,11 @@ def embedding_matrix(
         words: Of `Sequences`.
         vectors: Word → vector; all of one length.
         seed: Of the rows that have no vector.
+        zero_unknown: They are zero, as in the reference.
 
     Returns:
-        float32 (len(words) + 2, dim): padding zero, unknown and words without a vector uniform in ±0.25 (Kim 2014);
-        and the words without a vector.
+        float32 (len(words) + 2, dim): padding zero, unknown and words without a vector uniform in ±0.25 (Kim 2014), or
+        zero; and the words without a vector.
 
     Raises:
         DataError: no word has a vector.
@@ -245,6 +249,8 @@ def embedding_matrix(
     dim = len(vectors[known[0]])
     matrix = np.random.default_rng(seed).uniform(-0.25, 0.25, (len(words) + UNKNOWN + 1, dim)).astype(np.float32)
     matrix[PADDING] = 0
+    if zero_unknown:
+        matrix[:] = 0
     for row, word in enumerate(words, UNKNOWN + 1):
         if word in vectors:
             matrix[row] = vectors[word]

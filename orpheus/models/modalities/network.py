@@ -32,8 +32,8 @@ def build_modalities(
     """A network of any number of inputs: each to a vector, the vectors joined, dense layers, the output.
 
     Layers in order of their index, for each input (its name in front of the layer's where there are several inputs):
-    the input itself; of a vector: ``dropout_1 dense_1 dropout_2 … unit``; of patches and texts see `patch_cnn.vector`
-    and `text_cnn.vector`. Then ``joined`` (several inputs only), ``joined_dropout``, ``hidden_1 …``, ``output`` and,
+    the input itself, [``input_norm``]; of a vector: ``dropout_1 [parallel_relu … parallel parallel_dropout] dense_1
+    dropout_2 … unit``; of patches and texts see `patches.vector` and `text.vector`. Then ``joined`` (several inputs only), ``joined_dropout``, ``hidden_1 …``, ``output`` and,
     where the output has length 1, ``factors``.
 
     Args:
@@ -71,11 +71,14 @@ def build_modalities(
         prefix = f"{name}_" if len(inputs) > 1 else ""
         options: dict[str, Any] = {"prefix": prefix, "seed": seed, "synchronized": synchronized}
         tensors[name] = x = keras.Input(shape, dtype="int32" if settings.kind == "text" else "float32", name=name)
+        if settings.input_norm:
+            x = layers.BatchNormalization(synchronized=synchronized, name=f"{prefix}input_norm")(x)
         if settings.kind == "patches":
             x = patches.vector(x, settings, name=name, **options)
         elif settings.kind == "text":
             x = text.vector(x, settings, _embedding(name, settings, embeddings), **options)
-        x = _stack(x, settings, first=settings.kind == "vector", **options)
+        first = settings.kind == "vector" or (settings.kind == "patches" and settings.architecture == "flat")
+        x = _stack(x, settings, first=first, **options)
         vectors.append(UnitLength(name=f"{prefix}unit")(x) if settings.l2 else x)
 
     x = layers.Concatenate(name="joined")(vectors) if len(vectors) > 1 else vectors[0]
@@ -99,11 +102,19 @@ def build_modalities(
 
 
 def _stack(x, settings: Input, *, first: bool, prefix: str, seed: int, synchronized: bool):
-    """Dense layers with dropout between and after them, and before them where the vector comes `first`."""
+    """Layers side by side, then dense ones, each with dropout after it; dropout before where the vector comes `first`."""
     names = [f"{prefix}dropout_{number}" for number in range(1, len(settings.dense) + 2)]
     drop = [keras.layers.Dropout(settings.dropout, seed=layer_seed(seed, name), name=name) for name in names]
-    if settings.dense and first:
+    if (settings.dense or settings.parallel) and first:
         x = drop[0](x)
+    if settings.parallel:
+        units, found = settings.parallel.units, []
+        for activation in settings.parallel.activations:
+            name = f"{prefix}parallel_{activation}"
+            found.append(_dense(x, units, name, activation, settings.batch_norm, seed, synchronized))
+        x = keras.layers.Concatenate(name=f"{prefix}parallel")(found) if len(found) > 1 else found[0]
+        name = f"{prefix}parallel_dropout"
+        x = keras.layers.Dropout(settings.dropout, seed=layer_seed(seed, name), name=name)(x)
     for number, units in enumerate(settings.dense, 1):
         x = _dense(x, units, f"{prefix}dense_{number}", "relu", settings.batch_norm, seed, synchronized)
         x = drop[number](x)

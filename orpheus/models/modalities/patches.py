@@ -25,6 +25,8 @@ def vector(x, settings: PatchesInput, *, name: str, prefix: str, seed: int, sync
     classification", whose sizes are 96 bands × 1,366 frames, 64–128–128–128 filters of 3×3, pooling of (2, 2), (3, 3),
     (4, 4), (4, 4), two GRU of 32). Layers ``channel pad input_norm conv_1 … sequence gru_1 …``.
 
+    ``flat``: all values as they are, for descriptors that are stored as patches of one frame. Layer ``flat``.
+
     Args:
         x: (batch, frames, bands).
         settings: Of the input.
@@ -40,6 +42,8 @@ def vector(x, settings: PatchesInput, *, name: str, prefix: str, seed: int, sync
         ConfigError: a kernel or a pooling is larger than what is left of the patch; names the convolution.
     """
     frames, bands = x.shape[1:]
+    if settings.architecture == "flat":
+        return keras.layers.Flatten(name=f"{prefix}flat")(x)
     x = keras.layers.Reshape((frames, bands, 1), name=f"{prefix}channel")(x)
     block = _Block(settings, name, prefix, seed, synchronized)
     convolutions = settings.convolutions

@@ -41,7 +41,8 @@ def vector(x, settings: TextInput, embedding: np.ndarray, *, prefix: str, seed: 
         name=f"{prefix}word_vectors",
     )
     dropped = f"{prefix}words_dropout"
-    embedded = layers.Dropout(settings.dropout, seed=layer_seed(seed, dropped), name=dropped)(words(x))
+    rate = settings.dropout if settings.words_dropout is None else settings.words_dropout
+    embedded = layers.Dropout(rate, seed=layer_seed(seed, dropped), name=dropped)(words(x))
     if recurrent:
         name = f"{prefix}text_vector"
         lstm = layers.LSTM(

@@ -1,5 +1,6 @@
 """Patches: librosa as the reference, standardisation, failures, resuming, and bad files."""
 
+import dataclasses
 import errno
 import os
 import resource
@@ -95,6 +96,35 @@ def test_files_are_standardised_by_the_training_set(folder):
         np.testing.assert_array_equal(made.rows([3, 0, 3]), made.rows([0, 3])[[1, 0, 1]])
         with pytest.raises(DataError, match="no patch of item 'a'"):
             made.positions(["f", "a"])
+
+
+def test_files_standardised_per_frame_and_band_as_the_reference(folder):
+    spec = dataclasses.replace(SPEC, standardise="frame-band")
+    summary = patches.make(folder, paths(folder), spec)
+    raw = np.concatenate(
+        [patches.cut(patches.spectrogram(tone(200 + 150 * n), spec), spec, "abc"[n]) for n in range(3)]
+    )
+    deviation = raw.std(axis=0)
+    with patches.Patches(summary.written["train"]) as made:
+        found_spec, mean, stored = made.made_with()
+        assert found_spec == spec and mean.shape == stored.shape == (15, 20)
+        varies = deviation > 1e-3
+        expected = (raw - raw.mean(axis=0)) / np.where(varies, deviation, 1)
+        np.testing.assert_allclose(made.rows(range(6))[:, varies], expected[:, varies], atol=2e-2)
+    assert patches.make(folder, paths(folder), spec).made == 0  # what is there is known again
+    assert patches.make(folder, paths(folder), SPEC).made == 6  # and the other way is another file
+    with patches.Patches(summary.written["train"]) as made:
+        assert made.made_with()[1].shape == (20,)
+    assert "standardise" not in SPEC.to_json()  # files from before there was a choice are known, too
+
+
+def test_descriptors_are_patches_of_one_frame(tmp_path):
+    with h5py.File(tmp_path / "patches_train_D_1x1.hdf5", "w") as file:
+        file["index"] = np.array([b"a", b"b"])
+        file["features"] = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with patches.Patches(tmp_path / "patches_train_D_1x1.hdf5") as made:
+        assert (made.frames, made.width) == (1, 3)
+        np.testing.assert_array_equal(made.rows([1]), [[[3, 4, 5]]])
 
 
 def test_unusable_audio_is_listed_and_left_out(folder):
@@ -196,7 +226,7 @@ def test_bad_settings_are_refused(options, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"index": (3,)}, "no dataset named features"), ({"index": (3,), "features": (3, 5)}, r"shape \(3, 5\)"),
+    [({"index": (3,)}, "no dataset named features"), ({"index": (3,), "features": (3,)}, r"shape \(3,\)"),
      ({"index": (2,), "features": (3, 1, 4, 5)}, "3 patches, but an index of 2 ids"), (None, "not an HDF5 file"),
      ({}, "no dataset named index or features")],
 )  # fmt: skip

@@ -86,6 +86,8 @@ def test_the_embedding_matrix_has_its_rows_by_word_id():
     assert np.abs(matrix[[1, 3]]).max() <= 0.25 and np.abs(matrix[[1, 3]]).min() > 0
     with pytest.raises(DataError, match="none of the 1 words"):
         texts.embedding_matrix(["x"], vectors)
+    zero, _ = texts.embedding_matrix(["c", "b", "a"], vectors, zero_unknown=True)
+    np.testing.assert_array_equal(zero, [[0, 0], [0, 0], [3, 4], [0, 0], [1, 2]])
     means = texts.mean_vectors(np.array([[2, 4, 1, 0], [0, 0, 0, 0]]), matrix)
     np.testing.assert_array_equal(means, [[2, 3], [0, 0]])
 
@@ -98,6 +100,8 @@ def test_trained_vectors_know_which_words_go_together_and_repeat():
     for word in one:
         np.testing.assert_array_equal(one[word], two[word])
         assert abs(np.linalg.norm(one[word]) - 1) < 1e-5
+    other = texts.train_word2vec(documents, dim=12, epochs=1, seed=3, cbow=True)
+    assert set(other) == set(one) and not np.allclose(other["jazz0"], one["jazz0"])
     metal, jazz = (np.stack([one[word] for word in group]) for group in groups)
     assert (metal @ metal.T).mean() > (metal @ jazz.T).mean() + 0.3
 

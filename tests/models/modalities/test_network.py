@@ -83,6 +83,36 @@ def test_first_kernels_of_the_reference(height, second):
     assert model.layers[9].name == "joined_dropout"  # what predict -l 9 takes is the patch's vector
 
 
+def test_layers_side_by_side_against_their_formula():
+    settings = VectorInput(parallel={"units": 3, "activations": ["relu", "tanh", "sigmoid"]}, dense=[2], l2=False)
+    model = models.build_modalities({"a": settings}, {"a": (6,)}, 4, output=Output(l2=False))
+    x = example((6,), "vector")
+    parts = []
+    for activation in (lambda v: np.maximum(v, 0), np.tanh, lambda v: 1 / (1 + np.exp(-v))):
+        kernel, bias = model.get_layer(f"parallel_{('relu', 'tanh', 'sigmoid')[len(parts)]}").get_weights()
+        parts.append(activation(x @ kernel + bias))
+    found = keras.Model(model.inputs, model.get_layer("parallel").output)({"a": x}).numpy()
+    np.testing.assert_allclose(found, np.concatenate(parts, axis=1), atol=1e-6)
+    assert model.get_layer("dense_1").kernel.shape == (9, 2)
+
+
+def test_architectures_of_patches_beside_a_vector_and_of_normalised_inputs():
+    """Architectures 2 and 11 (patches beside a vector) and 31 (batch normalisation of inputs) of the reference."""
+    audio = SMALL["cnn"][0]
+    both = models.build_modalities({"audio": audio, "text": VectorInput()}, {"audio": (12, 8), "text": (6,)}, 4)
+    plain = models.build_modalities({"audio": audio}, {"audio": (12, 8)}, 4)
+    assert both.count_params() == plain.count_params() + 6 * 4
+    norm = models.build_modalities(
+        {"audio": audio.model_copy(update={"input_norm": True}), "text": VectorInput(input_norm=True)},
+        {"audio": (12, 8), "text": (6,)}, 4,
+    )  # fmt: skip
+    assert norm.count_params() == both.count_params() + 4 * (8 + 6)  # per band, per column
+    inputs = {"audio": example((12, 8), "cnn"), "text": 7 + 3 * example((6,), "vector")}
+    seen = keras.Model(norm.inputs, norm.get_layer("text_input_norm").output)(inputs, training=True).numpy()
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(seen.std(axis=0), 1, atol=2e-3)
+
+
 LONG = [pytest.param([name], marks=pytest.mark.slow, id=name) for name in ("crnn", "lstm", "multi", "normed")]
 
 
