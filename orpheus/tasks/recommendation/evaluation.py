@@ -34,6 +34,7 @@ def evaluate(
     *,
     k: int | None = None,
     replicates: int | None = None,
+    as_reference: bool = False,
     progress: Callable[..., Iterable] = lambda items, **options: items,
 ) -> dict[str, Any]:
     """Metrics of a run on a set, as metrics.json holds them; writes RUN/per_user_SET.npz and RUN/confusion_SET.png.
@@ -44,6 +45,7 @@ def evaluate(
         split: ``"train"``, ``"val"`` or ``"test"``.
         k: Length of recommendation lists; the config's if None.
         replicates: Of the bootstrap; 0 for no intervals, None for `REPLICATES`.
+        as_reference: The figures as tartarus computes them, too.
         progress: Makes progress bars.
     """
     replicates = REPLICATES if replicates is None else replicates
@@ -62,6 +64,8 @@ def evaluate(
         keep_per_user=True,
         progress=progress,
     )
+    if as_reference:
+        result["as_reference"] = metrics.as_reference(data, values, split, k=k)
     if "per_user" in result:  # by which reports compare runs, user by user
         with files.atomic(run.folder / f"per_user_{split}.npz", "wb") as file:
             np.savez_compressed(file, **{name: one.astype(np.float32) for name, one in result.pop("per_user").items()})
@@ -121,6 +125,9 @@ def table(result: dict[str, Any], split: str, *, name: str) -> str:
         lines.append(alone(unit))
     if result.get("R2") is not None:
         lines.append(f"R2 avg {_shown(result, 'R2')}")
+    if "as_reference" in result:
+        found = "  ".join(f"{key} {number(value, 4)}" for key, value in result["as_reference"].items())
+        lines.append(f"as tartarus computes them: {found}")
     return "\n".join(lines)
 
 

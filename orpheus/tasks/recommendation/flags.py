@@ -13,6 +13,11 @@ DATA_DIR = flag("--data-dir", metavar="DIR", help="data folder; where the run's 
 SCORES = [  # of orpheus.experiment, too
     flag("-k", type=int, metavar="K", help="length of recommendation lists; the config's if not given"),
     flag("--baselines", action="store_true", help="random, popularity, nearest neighbours, upper bound too"),
+    flag(
+        "--as-reference",
+        action="store_true",
+        help="also R2, nDCG, MAP, P@k, ADiv and PR-AUC as tartarus computes them (docs/RECOMMENDATION.md)",
+    ),
 ]
 FLAGS: Flags = {
     "train": {},

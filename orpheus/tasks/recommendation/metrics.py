@@ -13,6 +13,7 @@ from orpheus.base import files
 from orpheus.data.items import tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import areas, baselines, bootstrap, classification
+from orpheus.learning.evaluation import as_reference as reference
 from orpheus.learning.evaluation.lists import evaluate_lists
 from orpheus.tasks.recommendation import intervals
 from orpheus.tasks.recommendation.data import Data
@@ -72,6 +73,37 @@ def evaluate(
     if not result:
         raise DataError(f"{data.folder.targets(subset, data.config.data.fact, data.dim)}: no such file")
     return {"items": len(outputs), **result}
+
+
+def as_reference(data: Data, outputs: np.ndarray, subset: str, *, k: int | None = None) -> dict[str, float | None]:
+    """The figures that tartarus prints of the same outputs (`learning.evaluation.as_reference`).
+
+    Args:
+        data: The experiment's.
+        outputs: (items of the set, dim), in the splits' order.
+        subset: ``"train"``, ``"val"`` or ``"test"``.
+        k: Length of lists, also of classes; the config's (500) if None.
+
+    Raises:
+        ConfigError: the experiment is neither of recommendation, of several labels nor of factors.
+    """
+    settings = data.config.evaluating
+    found: dict[str, float | None] = {}
+    k, kind = k or settings.k, data.config.evaluation
+    cutoffs = [cut for cut in settings.cutoffs if cut <= k]
+    if kind == "recommendation":
+        users = user_factors(data)
+        rows, truth = (lambda start, stop: users[start:stop] @ outputs.T), counts(data, subset)
+        found |= reference.lists(rows, truth, k=k, cutoffs=cutoffs)
+    elif kind == "multilabel":
+        scores, labels = class_scores(data, outputs), scipy.sparse.csr_matrix(class_truth(data, subset))
+        found |= reference.lists(lambda start, stop: scores[start:stop], labels, k=k, cutoffs=cutoffs, pr_auc=False)
+    elif kind != "regression":
+        raise ConfigError(f"--as-reference: evaluation={kind}, whose figures are the reference's anyway; leave it out")
+    fact = data.config.data.fact
+    if fact != "class" and data.folder.targets(data.folder.source(subset), fact, data.dim).is_file():
+        found["R2"] = reference.r_squared_of_items(_targets(data, subset), outputs)
+    return found
 
 
 def user_factors(data: Data) -> np.ndarray:

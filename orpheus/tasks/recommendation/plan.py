@@ -63,6 +63,7 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         split,
         k=arguments.k,
         replicates=arguments.bootstrap,
+        as_reference=arguments.as_reference,
         progress=cli.progress,
     )
     run.write_metrics(split, result)

@@ -61,6 +61,20 @@ def test_lists_and_r_squared_against_the_textbook(data):
     assert again["mean"]["MAP@3"] == pytest.approx(textbook(data, vectors, 3)[0], abs=1e-9)
 
 
+def test_the_references_figures_are_beside_ours(data):
+    vectors = RNG.normal(size=(len(data.splits.test), demo.DIM)).astype(np.float32)
+    theirs = recommendation_metrics.as_reference(data, vectors, "test")
+    ours = recommendation_metrics.evaluate(data, vectors, "test")
+    users = len(recommendation_metrics.user_factors(data))
+    assert theirs["MAP@7"] == pytest.approx(ours["mean"]["MAP@7"] * ours["users"] / users)
+    truth = data.examples("test", targets=True).targets(np.arange(len(vectors)), 0)
+    expected = np.mean([metrics.r2_score(t, v) for t, v in zip(truth, vectors, strict=True)])
+    assert theirs["R2"] == pytest.approx(expected, abs=1e-5) and theirs["R2"] != pytest.approx(ours["R2"], abs=1e-3)
+    assert set(theirs) == {"MAP@7", "P@1", "P@3", "nDCG@1", "nDCG@3", "ADiv@1", "ADiv@3", "PR-AUC", "R2"}
+    shown = evaluation.table({**ours, "as_reference": theirs}, "test", name="model_1")
+    assert shown.splitlines()[-1].startswith("as tartarus computes them: MAP@7 ")
+
+
 def test_items_may_stand_in_any_order_in_the_splits(data):
     """Scores belong to ids: a set that is read in another order gives the same result."""
     from dataclasses import replace
@@ -136,6 +150,20 @@ def test_multilabel_against_scikit_learn(tmp_path):
     assert metrics.f1_score(truth[30:60, 1], values[30:60, 1] >= limits["class 1"]) == pytest.approx(best)
     assert set(result["at_thresholds"]) == {"accuracy", "precision", "recall", "f1"}
     assert "ADiv/C@3" in evaluation.table({"items": 30, **result}, "test", name="m")
+
+
+def test_lists_of_classes_as_the_reference(tmp_path):
+    """MAP@500 over lists of classes; an item without a label is a zero there, and left out here."""
+    truth = np.tile(np.array([[1, 0, 1], [0, 0, 0]], np.float32), (30, 1))
+    data = open_classes(classes_folder(tmp_path, truth), "multilabel")
+    scores = np.tile([0.9, 0.5, 0.1], (20, 1)).astype(np.float32)
+    theirs = recommendation_metrics.as_reference(data, scores, "test")
+    found = recommendation_metrics.class_truth(data, "test").any(axis=1).mean()
+    assert 0 < found < 1
+    assert theirs["MAP@500"] == pytest.approx(found * (1 + 2 / 3) / 2) and theirs["ADiv@1"] == pytest.approx(1 / 3)
+    other = open_classes(classes_folder(tmp_path / "one", np.eye(3, dtype=np.float32)[np.arange(60) % 3]), "multiclass", activation="softmax", loss="categorical_crossentropy")  # fmt: skip
+    with pytest.raises(ConfigError, match="whose figures are the reference's anyway"):
+        recommendation_metrics.as_reference(other, scores, "test")
 
 
 def test_factors_are_scored_by_their_cosine_with_the_classes(tmp_path):
