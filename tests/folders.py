@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import librosa
 import numpy as np
 import tensorflow as tf
 
@@ -56,6 +57,45 @@ def write(folder: Path, shards: Sequence[Sequence[Clip]], spec: AudioSpec = MEL,
     format.write_spec(folder, spec, len(fields(shards[0][0].tags)))
     files.write_jsonl(folder / format.MANIFEST, rows)
     return names
+
+
+def write_as_reference(
+    folder: Path, split: dict[str, Sequence[str]], recordings: dict[str, tuple[np.ndarray, Sequence[str]]],
+    *, kind: str = LOG_MEL, table: Sequence[str] = (), n_mels: int = 96, rate: int = 16000,
+) -> None:  # fmt: skip
+    """Re-enact the reference's preprocessing scripts: one file per split named by the format, mel spectrograms by librosa in
+    decibels with its default top_db, bands first, lists of floats; tags as strings, or as positions of a database's table.
+
+    Args:
+        folder: Created when missing.
+        split: ``train``, ``valid``, ``test`` → ids.
+        recordings: Id → (mono samples, tags).
+        kind: Format.
+        table: Names of the rows of the database's table tags: the predecessor's one-hot tags.
+        n_mels: Bands.
+        rate: Hz.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, ids in split.items():
+        with tf.io.TFRecordWriter(str(folder / f"{kind}_{name}.tfrecord")) as writer:
+            for track in ids:
+                samples, tags = recordings[track]
+                values = samples
+                if kind == LOG_MEL:
+                    power = librosa.feature.melspectrogram(y=samples, sr=rate, n_mels=n_mels)
+                    values = librosa.power_to_db(power)
+                floats = tf.train.FloatList(value=values.ravel())
+                if table:
+                    hot = [int(row in tags) for row in table]
+                    listed = tf.train.Feature(int64_list=tf.train.Int64List(value=hot))
+                else:
+                    listed = tf.train.Feature(bytes_list=tf.train.BytesList(value=[tag.encode() for tag in tags]))
+                feature = {
+                    "audio": tf.train.Feature(float_list=floats),
+                    "tid": tf.train.Feature(bytes_list=tf.train.BytesList(value=[track.encode()])),
+                    "tags": listed,
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
 def write_older(
