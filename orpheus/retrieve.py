@@ -17,7 +17,7 @@ def parser() -> cli.Parser:
         example="python -m orpheus.retrieve index runs/retrieval_260101-120000 ~/Music -o music.index\n"
         '  python -m orpheus.retrieve search music.index "sad piano" -vocals -k 10',
     )
-    of = result.add_subparsers(dest="action", required=True, metavar="COMMAND", parser_class=cli.Parser)
+    of = result.add_subparsers(dest="action", required=True, metavar="COMMAND", parser_class=cli.SubParser)
 
     index = of.add_parser(
         "index",

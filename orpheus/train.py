@@ -56,7 +56,11 @@ def parser() -> cli.Parser:
     )
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
     how.add_argument("--seed", type=int, default=0, help="of weights, order, windows, augmentation and dropout")
-    how.add_argument("--resume", metavar="RUN", help="go on with a run from its last complete epoch")
+    how.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run from its last complete epoch; its folder, or the time in the name of one in runs/",
+    )
     how.add_argument(
         "--dry-run", action="store_true", help="load, check, build, run one batch and say what would happen"
     )

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -195,7 +196,9 @@ def test_waveform_and_built_in_and_dry_run(demo, tiny, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "parameters" in printed and "train" in printed
     assert not (tmp_path / "runs").exists()
-    assert train.main([*arguments, "--built-in", "--epochs", "1", "--steps-per-epoch", "2", "--no-shuffle"]) == 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*ran out of data")
+        assert train.main([*arguments, "--built-in", "--epochs", "1", "--steps-per-epoch", "2", "--no-shuffle"]) == 0
     assert evaluate.main([capsys.readouterr().out.splitlines()[-1]]) == 0
 
 

@@ -254,7 +254,9 @@ def stored(tags: dict, version=1) -> dict:
         ("other language", ["--custom-loss-embeddings-path", "foreign.txt"], "foreign.txt"),
         ("empty dictionary", ["--dictionary-dir", "empty.json"], "empty.json: holds no tag"),
         ("no dictionary", ["--dictionary-dir", "nothing"], "nothing: no such file"),
-        ("pickle", ["--dictionary-dir", "old.pkl"], "tools.convert_dictionary"),
+        ("no pickle", ["--dictionary-dir", "old.pkl"], "old.pkl"),
+        ("few vectors", ["--custom-loss-embeddings-path", "few.txt"], "has vectors of 1 of 12 classes, fewer than --min-coverage 0.5"),
+        ("coverage", ["--min-coverage", 2, "--custom-loss-embeddings-path", "few.txt"], "--min-coverage 2.0: must be between 0 and 1"),
         ("not a dictionary", ["--dictionary-dir", "config.json"], "not a dictionary"),
         ("version", ["--dictionary-dir", "version.json"], "version 2"),
         ("no tag occurs", ["--dictionary-dir", "klingon.json"], "none of its 2 tags (qa'vam, 'oH, …) occurs in the records"),
@@ -269,6 +271,7 @@ def test_bad_input_is_one_line(place, demo, capsys, name, options, message):
     (place / "runs").mkdir(exist_ok=True)
     write(place / "short.txt", "loud 1 0 0\nfast 1 0\n")
     write(place / "letters.txt", "loud one two three\n")
+    write(place / "few.txt", "loud 1 0 0\n")
     write(place / "foreign.txt", "laut 1 0\nleise 0 1\n")
     write(place / "empty.json", stored({}))
     write(place / "klingon.json", stored({"qa'vam": 0, "'oH": 1}))

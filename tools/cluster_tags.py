@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Method:
 
     help: str
     flags: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[[argparse.Namespace], int | None]
 
 
 def parser() -> cli.Parser:
@@ -33,19 +33,15 @@ def parser() -> cli.Parser:
         "--threshold 100 500 --n-clusters 100 500",
     )
     chosen = f"{{{','.join(METHODS)}}}"
-    methods = result.add_subparsers(dest="method", required=True, metavar=chosen, parser_class=_Sub)
+    methods = result.add_subparsers(dest="method", required=True, metavar=chosen, parser_class=cli.SubParser)
     for name, method in METHODS.items():
         method.flags(methods.add_parser(name, help=method.help))
     return result
 
 
-class _Sub(cli.Parser):
-    """A method's own parser: shows defaults, and -v stays with the command."""
-
-
-def body(arguments: argparse.Namespace) -> None:
+def body(arguments: argparse.Namespace) -> int | None:
     """Run the chosen method."""
-    METHODS[arguments.method].run(arguments)
+    return METHODS[arguments.method].run(arguments)
 
 
 def _kmeans_flags(kmeans: argparse.ArgumentParser) -> None:
@@ -117,6 +113,11 @@ def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--min-clusters", type=int, default=5, metavar="K", help="fewest clusters of a genre")
     sub.add_argument("--max-clusters", type=int, default=20, metavar="K", help="most clusters of a genre")
     sub.add_argument(
+        "--scale-k",
+        action="store_true",
+        help="both at most a quarter and half of a genre's tags, so that small genres are not broken into single tags",
+    )
+    sub.add_argument(
         "--out", type=cli.output_file(), metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json"
     )
 
@@ -126,8 +127,8 @@ def _start_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=int, default=0, help="same seed, same clusters")
 
 
-def _kmeans(arguments: argparse.Namespace) -> None:
-    from orpheus.semantics import clustering, dictionary, words
+def _kmeans(arguments: argparse.Namespace) -> int:
+    from orpheus.semantics import words
 
     kind, path = arguments.embedding
     tracks, data = _tracks.read(arguments)
@@ -140,29 +141,59 @@ def _kmeans(arguments: argparse.Namespace) -> None:
         )
     vectors = words.load(path, kind=kind, words=words.needed_words(candidates), progress=cli.progress)
     grid = [(threshold, k) for threshold in arguments.threshold for k in arguments.n_clusters]
+    impossible: list[tuple[Path, Exception]] = []
     for threshold, k in cli.progress(grid, desc="Dictionaries", unit=" dictionaries"):
-        tags, matrix, missing = words.vectors_of_tags([t for t in candidates if counts[t] > threshold], vectors)
-        if not tags:
-            raise DataError(f"{path}: knows no tag of more than {threshold} tracks")
-        found = clustering.kmeans(matrix, k, n_init=arguments.n_init, seed=arguments.seed, progress=cli.progress)
-        parameters = {
-            "n_clusters": k, "threshold": threshold, "n_init": arguments.n_init, "filtered": keep is not None,
-            "tags_without_vector": len(missing),
-        }  # fmt: skip
-        made = dictionary.provenance(
-            "kmeans", parameters=parameters, data=data, seed=arguments.seed,
-            embedding={"kind": kind, "name": vectors.source, "sha256": vectors.sha256},
-        )  # fmt: skip
-        labels = {tag: int(label) for tag, label in zip(tags, found.labels, strict=True)}
-        whole = dictionary.Dictionary(labels, {t: counts[t] for t in tags}, made, {"cost": round(found.cost, 4)})
-        kept = whole if keep is None else whole.keep_clusters_with(keep)
         name = arguments.out / (arguments.name or kind) / f"{threshold}_models" / f"tags_dict_{k}.json"
-        kept.save(name)
-        print(
-            f"{name}: {len(kept.tag_to_cluster)} tags in {len(kept.clusters)} clusters "
-            f"(of {len(tags)} in {k}, cost {found.cost:.1f}; {len(missing)} tags without a vector)"
-        )
-        logger.debug("without a vector: %s", ", ".join(missing))
+        try:
+            print(_one_kmeans(arguments, name, threshold, k, (candidates, counts, vectors), keep, data))
+        except (ConfigError, DataError) as error:  # the others of the grid may be possible
+            impossible.append((name, error))
+    if len(impossible) == len(grid):
+        raise impossible[0][1]
+    for name, reason in impossible:
+        print(f"{name}: not made; {reason}")
+    return cli.EXIT_PARTIAL if impossible else cli.EXIT_OK
+
+
+def _one_kmeans(arguments: argparse.Namespace, name: Path, threshold: int, k: int, source, keep, data: dict) -> str:
+    """Make and write one dictionary of the grid; returns a sentence about it."""
+    from orpheus.semantics import clustering, dictionary, words
+
+    candidates, counts, vectors = source
+    tags, matrix, missing = words.vectors_of_tags([t for t in candidates if counts[t] > threshold], vectors)
+    if not tags:
+        raise DataError(f"{vectors.source}: knows no tag of more than {threshold} tracks")
+    found = clustering.kmeans(matrix, k, n_init=arguments.n_init, seed=arguments.seed, progress=cli.progress)
+    parameters = {
+        "n_clusters": k,
+        "threshold": threshold,
+        "n_init": arguments.n_init,
+        "filtered": keep is not None,
+        "tags_without_vector": len(missing),
+    }
+    made = dictionary.provenance(
+        "kmeans",
+        parameters=parameters,
+        data=data,
+        seed=arguments.seed,
+        embedding={"kind": arguments.embedding[0], "name": vectors.source, "sha256": vectors.sha256},
+    )
+    labels = {tag: int(label) for tag, label in zip(tags, found.labels, strict=True)}
+    whole = dictionary.Dictionary(labels, {t: counts[t] for t in tags}, made, {"cost": round(found.cost, 4)})
+    kept = whole if keep is None else whole.keep_clusters_with(keep)
+    kept.save(name)
+    logger.debug("without a vector: %s", ", ".join(missing))
+    return (
+        f"{name}: {len(kept.tag_to_cluster)} tags in {len(kept.clusters)} clusters "
+        f"(of {len(tags)} in {k}, cost {found.cost:.1f}; {len(missing)} tags without a vector); "
+        f"{_annotations(kept, counts)}"
+    )
+
+
+def _annotations(kept, counts: Mapping[str, int]) -> str:
+    """How many of the annotations (a tag on a track) a dictionary has, and what is lost with the other tags."""
+    total, there = sum(counts.values()), sum(counts.get(tag, 0) for tag in kept.tag_to_cluster)
+    return f"{there:,} of {total:,} annotations ({100 * there / max(total, 1):.1f} %), {total - there:,} lost"
 
 
 def filtered_tags(arguments: argparse.Namespace, counts: dict[str, int]) -> list[str]:
@@ -199,13 +230,13 @@ def _subgenres(arguments: argparse.Namespace) -> None:
     parts = []
     for group in cli.progress(present, desc="Genres", unit=" genres"):
         if arguments.method == "npmi":
-            part = subgenres.by_npmi(group, linkage=arguments.linkage, k_range=k_range)
+            part = subgenres.by_npmi(group, linkage=arguments.linkage, k_range=k_range, scaled=arguments.scale_k)
         else:
             part = _by_skip_gram(group, arguments, k_range)
         parts.append(part)
         best = f"silhouette {part.scores[part.k]:.3f}" if part.k else "too few tags to choose"
         print(f"{part.genre}: {len(part.labels)} tags in {len(set(part.labels.values()))} clusters, {best}")
-    parameters = {"k": list(k_range), "genres": base.made.get("restricted")}
+    parameters = {"k": list(k_range), "scaled": arguments.scale_k, "genres": base.made.get("restricted")}
     if arguments.method == "npmi":
         parameters["linkage"] = arguments.linkage
     else:
@@ -220,7 +251,11 @@ def _subgenres(arguments: argparse.Namespace) -> None:
     result = subgenres.joined(parts, made=made)
     out = arguments.out or Path("dictionaries") / arguments.method / "tags_dict.json"
     result.save(out)
-    print(f"{out}: {len(result.tag_to_cluster)} tags in {len(result.clusters)} clusters")
+    counts = dict(zip(matrix.tags, map(int, matrix.counts()), strict=True))
+    divided = {tag: counts[tag] for tag in base.tag_to_cluster if tag in counts}
+    print(
+        f"{out}: {len(result.tag_to_cluster)} tags in {len(result.clusters)} clusters; {_annotations(result, divided)}"
+    )
 
 
 def _by_skip_gram(group, arguments: argparse.Namespace, k_range: tuple[int, int]):
@@ -239,7 +274,14 @@ def _by_skip_gram(group, arguments: argparse.Namespace, k_range: tuple[int, int]
     logger.debug(
         "%s: %d samples, %d epochs, loss %.4f", group.genre, learned.samples, len(learned.loss), min(learned.loss)
     )
-    return subgenres.by_vectors(group, learned.vectors, k_range=k_range, n_init=arguments.n_init, seed=arguments.seed)
+    return subgenres.by_vectors(
+        group,
+        learned.vectors,
+        k_range=k_range,
+        scaled=arguments.scale_k,
+        n_init=arguments.n_init,
+        seed=arguments.seed,
+    )
 
 
 METHODS = {

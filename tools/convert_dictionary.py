@@ -41,17 +41,7 @@ def convert(old: Path, new: Path, *, counts: dict[str, int] | None = None) -> st
     value = read_clusters(old) if by_hand else pickles.load(old)
     if isinstance(value, pickles.Estimator):
         return write_estimator(new, value, source)
-    if not isinstance(value, dict):
-        raise DataError(f"{old}: holds a {type(value).__name__}; expected a dict of tag → cluster or a fitted KMeans")
-    mapping: dict[str, int] = {}
-    for tag, cluster in value.items():
-        number = cluster.item() if hasattr(cluster, "item") else cluster
-        if not isinstance(tag, str) or isinstance(number, bool) or not isinstance(number, int):
-            raise DataError(f"{old}: entry {tag!r}: {cluster!r} is not a tag and a cluster number")
-        mapping[str(tag)] = number
-    made = dictionary.provenance("by hand" if by_hand else "converted", parameters={}, data=source)
-    kept = {tag: counts[tag] for tag in mapping if counts and tag in counts}
-    result = dictionary.Dictionary(mapping, kept, made, {}, str(old))
+    result = dictionary.from_mapping(value, old, counts=counts, method="by hand" if by_hand else "converted")
     result.save(new)
     return f"{new}: {len(result.tag_to_cluster)} tags in {len(result.clusters)} clusters"
 

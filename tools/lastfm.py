@@ -20,7 +20,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "source", metavar="DB", help="tag database (SQLite: tids, tags, tid_tag) or tab-separated tag file"
     )
-    actions = result.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = result.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=cli.SubParser)
 
     top = actions.add_parser("top", help="most frequent tags: their tracks, and what the list covers up to there")
     top.add_argument("-n", "--number", type=int, default=50, help="how many; 0 for all")

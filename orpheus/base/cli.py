@@ -70,11 +70,30 @@ def parser(module: str, description: str, *, example: str = "") -> Parser:
         example: One command line that works.
     """
     result = Parser(prog=f"python -m {module}", description=description, example=example)
-    result.add_argument(
-        "-v", "--verbose", nargs="?", type=int, choices=(0, 1, 2, 3), const=2, default=1, metavar="LEVEL",
-        help="0 errors only, 1 progress, 2 details, 3 TensorFlow's messages too",
-    )  # fmt: skip
+    _add_verbose(result, 1)
     return result
+
+
+class SubParser(Parser):
+    """The parser of a sub-command, behind which -v is understood as well as before it."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        _add_verbose(self, argparse.SUPPRESS)  # a default of its own would replace what was said before it
+
+
+def _add_verbose(to: Parser, default: Any) -> None:
+    to.add_argument(
+        "-v",
+        "--verbose",
+        nargs="?",
+        type=int,
+        choices=(0, 1, 2, 3),
+        const=2,
+        default=default,
+        metavar="LEVEL",
+        help="0 errors only, 1 progress, 2 details, 3 TensorFlow's messages too",
+    )
 
 
 def output_file(*suffixes: str) -> Callable[[str], Path]:

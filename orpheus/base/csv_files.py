@@ -26,20 +26,24 @@ class CsvRows:
     rows: list[tuple[int, dict[str, str]]]
 
 
-def read(path: str | os.PathLike, *, delimiter: str = ",", required: Iterable[str] = ()) -> CsvRows:
+def read(
+    path: str | os.PathLike, *, delimiter: str = ",", required: Iterable[str] = (), comments: bool = False
+) -> CsvRows:
     """Read a csv with a header; cells are as they are in the file, blanks at their ends included.
 
     Args:
         path: UTF-8, with or without a byte-order mark.
         delimiter: A comma or a tab.
         required: Columns that must be there.
+        comments: Leave out lines that begin with ``#``, above the header or with another number of cells than it; so that
+            an id that begins with ``#`` is none.
 
     Raises:
         DataError: as `iterate`; no header, a column missing or named twice, or a row with more or fewer cells than the
             header.
     """
     lines = iterate(path, delimiter=delimiter)
-    _, columns = next(lines, (0, []))
+    _, columns = next((line for line in lines if not (comments and _is_comment(line[1]))), (0, []))
     twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if twice:
         raise DataError(f"{path}:1: two columns are named {twice[0]!r}; rename one")
@@ -48,12 +52,18 @@ def read(path: str | os.PathLike, *, delimiter: str = ",", required: Iterable[st
     rows = []
     for number, cells in lines:
         if len(cells) != len(columns):
+            if comments and _is_comment(cells):
+                continue
             raise DataError(
                 f"{path}:{number}: {len(cells)} cells, the header has {len(columns)}; a cell that holds a comma or a "
                 'quote must be written in quotes, "like, this"'
             )
         rows.append((number, dict(zip(columns, cells, strict=True))))
     return CsvRows(tuple(columns), rows)
+
+
+def _is_comment(cells: Sequence[str]) -> bool:
+    return cells[0].lstrip().startswith("#")
 
 
 def header(path: str | os.PathLike, *, delimiter: str = ",") -> tuple[str, ...]:

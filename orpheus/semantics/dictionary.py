@@ -26,10 +26,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from orpheus.base import resources, schema
-from orpheus.base.files import read_json, write_json
+from orpheus.base.files import content_hash, read_json, write_json
 from orpheus.errors import ConfigError, DataError
+from orpheus.semantics import pickles
 
 FORMAT, VERSION = "orpheus-dictionary", 1
+PICKLES = (".pkl", ".pickle")
 TAGS_IN_NAME = 3
 
 
@@ -192,30 +194,59 @@ def find(path: str | os.PathLike) -> Path:
     """The dictionary file that `path` is, or that the folder `path` holds.
 
     Raises:
-        DataError: nothing there, a folder with no or several dictionaries, a pickle.
+        DataError: nothing there, a folder with no or several dictionaries.
     """
     path = resources.find(path)
     if path.is_dir():
         found = sorted(p for p in path.glob("*.json") if p.name != "genres.json")
+        found = found or sorted(p for p in path.iterdir() if p.suffix in PICKLES)
         if len(found) != 1:
-            what = "holds no dictionary (*.json)" if not found else f"holds {len(found)} ({found[0].name}, …)"
+            what = "holds no dictionary (*.json, *.pkl)" if not found else f"holds {len(found)} ({found[0].name}, …)"
             raise DataError(f"{path}: {what}; give the file itself")
         return found[0]
-    if path.suffix in (".pkl", ".pickle"):
-        raise DataError(f"{path}: pickles are not read; run python -m tools.convert_dictionary {path} NEW.json first")
     return path
+
+
+def from_mapping(value: object, source: Path, *, counts: Mapping[str, int] | None = None, method: str) -> Dictionary:
+    """The dictionary that a dict tag → cluster is, as the reference's pickles hold it.
+
+    Args:
+        value: What was read.
+        source: Its file, for provenance and errors.
+        counts: Tag → number of tracks, where they are known.
+        method: How it was made, for provenance.
+
+    Raises:
+        DataError: it is no such dict.
+    """
+    if not isinstance(value, dict):
+        raise DataError(
+            f"{source}: holds a {type(value).__name__}; expected a dict of tag → cluster or a fitted KMeans"
+        )
+    mapping: dict[str, int] = {}
+    for tag, cluster in value.items():
+        number = cluster.item() if hasattr(cluster, "item") else cluster
+        if not isinstance(tag, str) or isinstance(number, bool) or not isinstance(number, int):
+            raise DataError(f"{source}: entry {tag!r}: {cluster!r} is not a tag and a cluster number")
+        mapping[str(tag)] = number
+    data = {"name": source.name, "sha256": content_hash(source)}
+    kept = {tag: counts[tag] for tag in mapping if counts and tag in counts}
+    return Dictionary(mapping, kept, provenance(method, parameters={}, data=data), {}, str(source))
 
 
 def load(path: str | os.PathLike) -> Dictionary:
     """Read and check a dictionary.
 
     Args:
-        path: The JSON file, or the folder that holds one.
+        path: The JSON file, or the folder that holds one; or a pickle of the reference, which `pickles` reads without
+            running anything.
 
     Raises:
         DataError: missing, not a dictionary, of another version, empty, or at odds with itself.
     """
     path = find(path)
+    if path.suffix in PICKLES:
+        return from_mapping(pickles.load(path), path, method="converted")
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a dictionary of clusters (its 'format' is not {FORMAT!r})")

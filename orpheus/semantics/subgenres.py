@@ -85,6 +85,7 @@ def subclusters(
     cluster: Callable[[Sequence[int]], dict[int, np.ndarray]],
     *,
     k_range: tuple[int, int] = K_RANGE,
+    scaled: bool = False,
 ) -> Subclusters:
     """Choose the number of clusters by silhouette and drop tags that are alone.
 
@@ -93,6 +94,8 @@ def subclusters(
         distances: (tags, tags), for the silhouette.
         cluster: Numbers of clusters → labels of each.
         k_range: Smallest and largest number of clusters, both included; at most one less than there are tags.
+        scaled: Both at most a quarter and half of the number of tags (and at least 2): of 12 tags 3 to 6 instead of 5 to
+            11, which leaves most of them alone.
 
     Returns:
         The clusters. With too few tags for the smallest number they form one cluster, and a single tag none.
@@ -101,6 +104,8 @@ def subclusters(
     if not 2 <= low <= high:
         raise ConfigError(f"number of clusters {low}…{high}: expected 2 ≤ smallest ≤ largest")
     names = genre.tracks.tags
+    if scaled:
+        low, high = min(low, max(2, len(names) // 4)), min(high, max(2, len(names) // 2))
     ks = range(low, min(high, len(names) - 1) + 1)
     if len(ks):
         k, labels, scores = clustering.choose_k(distances, cluster(ks))
@@ -113,17 +118,24 @@ def subclusters(
     return Subclusters(genre.genre, kept, k, scores, alone, genre.rare, counts)
 
 
-def by_npmi(genre: Members, *, linkage: str = "average", k_range: tuple[int, int] = K_RANGE) -> Subclusters:
+def by_npmi(
+    genre: Members, *, linkage: str = "average", k_range: tuple[int, int] = K_RANGE, scaled: bool = False
+) -> Subclusters:
     """Subgenres by hierarchical clustering of 1 − NPMI.
 
     Args:
         genre: The tags.
         linkage: ``"average"`` (the reference's choice), ``"complete"`` or ``"single"``.
         k_range: Smallest and largest number of clusters.
+        scaled: As for `subclusters`.
     """
     distances = npmi_distances(cooccurrence(genre.tracks), genre.tracks.tracks)
     return subclusters(
-        genre, distances, lambda ks: clustering.agglomerative(distances, ks, linkage=linkage), k_range=k_range
+        genre,
+        distances,
+        lambda ks: clustering.agglomerative(distances, ks, linkage=linkage),
+        k_range=k_range,
+        scaled=scaled,
     )
 
 
@@ -132,6 +144,7 @@ def by_vectors(
     vectors: np.ndarray,
     *,
     k_range: tuple[int, int] = K_RANGE,
+    scaled: bool = False,
     n_init: int = 60,
     seed: int = 0,
 ) -> Subclusters:
@@ -141,6 +154,7 @@ def by_vectors(
         genre: The tags.
         vectors: (tags, d), any length.
         k_range: Smallest and largest number of clusters.
+        scaled: As for `subclusters`.
         n_init: Starts of each k-means.
         seed: Of k-means.
     """
@@ -150,6 +164,7 @@ def by_vectors(
         distances,
         lambda ks: {k: clustering.kmeans(vectors, k, n_init=n_init, seed=seed).labels for k in ks},
         k_range=k_range,
+        scaled=scaled,
     )
 
 

@@ -82,3 +82,17 @@ def test_without_quotes_a_quote_is_a_character(tmp_path):
     path = write(tmp_path, 'u\t"Heroes\t3\nv\tb\t1\n')
     rows = [cells for _, cells in csv_files.iterate(path, delimiter="\t", quotes=False)]
     assert rows == [["u", '"Heroes', "3"], ["v", "b", "1"]]
+
+
+def test_comment_lines_are_left_out_where_they_are_asked_for(tmp_path):
+    path = tmp_path / "ultimate.csv"
+    path.write_text("# made by hand, in 2020\n#\nid,path\n#1 Dads,a.mp3\n# the rest, as it was, before\nb,b.mp3\n")
+    table = csv_files.read(path, comments=True)
+    assert table.columns == ("id", "path")
+    # A line with as many cells as the header is a row, whatever its id begins with.
+    assert [(number, row["id"]) for number, row in table.rows] == [(4, "#1 Dads"), (6, "b")]
+    with pytest.raises(DataError):
+        csv_files.read(path, required=["id"])
+    path.write_text("id,path\na,b,c\n")
+    with pytest.raises(DataError, match=":2: 3 cells"):
+        csv_files.read(path, comments=True)

@@ -1,7 +1,9 @@
 """Dictionaries and genres.txt: round trips, positions, merging, and one clear line for each kind of damage."""
 
 import json
+import pickle
 
+import numpy as np
 import pytest
 
 from orpheus.errors import DataError
@@ -134,8 +136,21 @@ def test_where_a_dictionary_is(tmp_path, example):
         dictionary.load(tmp_path)
     with pytest.raises(DataError, match="no such file"):
         dictionary.load(tmp_path / "none.json")
-    with pytest.raises(DataError, match="run python -m tools"):
-        dictionary.load(tmp_path / "old.pkl")
+
+
+def test_pickles_of_the_reference_are_read_and_run_nothing(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    path = tmp_path / "theirs" / "tags_dict_4.pkl"
+    path.write_bytes(pickle.dumps({"rock": np.int32(5), "jazz": 2, "bop": 2}))
+    for found in (dictionary.load(path), dictionary.load(path.parent)):
+        assert found.tag_to_cluster == {"rock": 5, "jazz": 2, "bop": 2} and found.mapping["jazz"] == 0
+        assert found.made["method"] == "converted" and found.made["data"]["name"] == "tags_dict_4.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'touch /tmp/never'\ntR.")
+    with pytest.raises(DataError, match=r"system"):
+        dictionary.load(path)
+    path.write_bytes(pickle.dumps(["rock"]))
+    with pytest.raises(DataError, match=r"holds a list; expected a dict of tag → cluster"):
+        dictionary.load(path)
 
 
 def test_genres_files(tmp_path, shared):

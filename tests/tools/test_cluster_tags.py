@@ -201,6 +201,67 @@ def test_subgenres(genre_base, method, capsys):
     assert "40 tags in 10 clusters" in capsys.readouterr().out
 
 
+def test_the_grid_writes_what_can_be_made_and_names_the_rest(database, glove, tmp_path, capsys):
+    grid = ["--threshold", 0, 10**6, "--n-clusters", 2, 50, "--n-init", 2]
+    arguments = [
+        "kmeans",
+        "--tags",
+        database,
+        "--embedding",
+        "glove",
+        glove,
+        "--out",
+        tmp_path / "o",
+        "--no-filter",
+        *grid,
+    ]
+    assert cluster_tags.main(list(map(str, arguments))) == 1
+    said = capsys.readouterr().out
+    assert {path.relative_to(tmp_path / "o").as_posix() for path in (tmp_path / "o").rglob("*.json")} == {
+        "glove/0_models/tags_dict_2.json"
+    }
+    assert "tags_dict_50.json: not made; k-means: n_clusters=50" in said and said.count("not made; ") == 3
+    assert "annotations (" in said and "knows no tag of more than 1000000 tracks" in said
+
+
+def test_what_a_clustering_loses_is_counted(genre_base, capsys):
+    rest = ["--tags", genre_base / "sub.db", "--dictionary", genre_base / "base.json", "--genre-path", genre_base]
+    assert cluster_tags.main(["npmi", *map(str, [*rest, "--out", genre_base / "n.json"])]) == 0
+    counts = dict(TagDatabase(genre_base / "sub.db").popularity())
+    total, there = sum(counts.values()), sum(count for tag, count in counts.items() if tag not in ("rock", "jazz"))
+    said = capsys.readouterr().out
+    assert f"{there:,} of {total:,} annotations ({100 * there / total:.1f} %), {total - there:,} lost" in said
+
+
+def test_the_number_of_clusters_scales_with_a_small_genre():
+    """Twelve tags in four planted groups: 3 to 6 clusters are tried instead of 5 to 11."""
+    from orpheus.semantics import cooccurrence, subgenres
+
+    rng = np.random.default_rng(0)
+    tracks = [["genre", *(f"{g}{n}" for n in range(3) if rng.random() < 0.7)] for g in rng.integers(4, size=800)]
+    group = subgenres.members(sorted({tag for tags in tracks for tag in tags}), cooccurrence.tag_matrix(tracks))
+    plain, scaled = subgenres.by_npmi(group), subgenres.by_npmi(group, scaled=True)
+    assert sorted(plain.scores) == list(range(5, 12)) and sorted(scaled.scores) == [3, 4, 5, 6]
+    assert scaled.k == 4 and len(scaled.labels) == 12 and len(plain.labels) <= 12
+
+
+@pytest.mark.parametrize("place", [0, 1, 99])
+def test_verbosity_before_and_behind_the_method(genre_base, place, capsys):
+    rest = [
+        "npmi",
+        "--tags",
+        genre_base / "sub.db",
+        "--dictionary",
+        genre_base / "base.json",
+        "--out",
+        genre_base / "v.json",
+    ]
+    arguments = list(map(str, rest))
+    arguments[place:place] = ["-v", "0"]
+    assert cluster_tags.parser().parse_args(arguments).verbose == 0
+    assert cluster_tags.parser().parse_args(list(map(str, rest))).verbose == 1
+
+
 def failing(capsys, arguments, message):
     assert cluster_tags.main(list(map(str, arguments))) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

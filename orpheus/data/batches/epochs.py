@@ -102,7 +102,9 @@ def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = No
 def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
     """Batches of every kept track's centre window once, in the order of `Part.rows`, the last one ragged."""
     cut = Cutter(part, windows)
-    return _in_order(part).batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
+    batches = _in_order(part).batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
+    # What a filter leaves tf.data does not know, and `model.fit` would warn that the data ran out.
+    return batches.apply(tf.data.experimental.assert_cardinality(-(-len(part.rows()) // batch_size)))
 
 
 def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:

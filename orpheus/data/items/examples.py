@@ -133,7 +133,10 @@ class Examples:
             for start in range(0, len(self), size):
                 yield self._read_or_note(np.arange(start, min(start + size, len(self))))
 
-        return self._dataset(generate, None)
+        batches = self._dataset(generate, None)
+        return batches.apply(
+            tf.data.experimental.assert_cardinality(-(-len(self) // size))
+        )  # else fit warns of the end
 
     def _read_or_note(self, examples: np.ndarray):
         try:

@@ -41,7 +41,7 @@ def read_tracks(
     base = os.path.expanduser(root) if root else str(csv_path.parent)
     if not csv_path.exists():
         raise DataError(f"{csv_path}: no such csv of tracks; make one with tools.scan_audio")
-    table = csv_files.read(csv_path)
+    table = csv_files.read(csv_path, comments=True)  # the reference's ultimate.csv begins with some
     columns = table.columns
     path_column = next((name for name in PATH_COLUMNS if name in columns), None)
     if "track_id" not in columns or path_column is None:

@@ -71,6 +71,13 @@ FLAGS: Flags = {
                 metavar="G",
                 help="how much more, at least 0 (plain cross-entropy); 1 if not given",
             ),
+            flag(
+                "--min-coverage",
+                kept=True,
+                type=float,
+                metavar="SHARE",
+                help="refuse word vectors that know a smaller share of the classes; 0.5 if not given",
+            ),
         ],
         "training": [
             flag("--no-shuffle", action="store_true", help="keep the order of the records, whatever the config says"),
@@ -250,6 +257,13 @@ def _check_train(arguments: argparse.Namespace, run: "Run | None") -> None:
             raise ConfigError(f"--gamma {arguments.gamma}: must be at least 0 (0 is plain cross-entropy)")
         if not arguments.custom_loss_embeddings_path:
             raise ConfigError(f"--gamma {arguments.gamma}: needs word vectors, --custom-loss-embeddings-path")
+    if arguments.min_coverage is not None:
+        if not 0 <= arguments.min_coverage <= 1:
+            raise ConfigError(f"--min-coverage {arguments.min_coverage}: must be between 0 and 1")
+        if not arguments.custom_loss_embeddings_path:
+            raise ConfigError(
+                f"--min-coverage {arguments.min_coverage}: is of word vectors, --custom-loss-embeddings-path"
+            )
     if arguments.init_embeddings_path and not arguments.init_from:
         raise ConfigError("--init-embeddings-path: says how new classes of --init-from start; give it too")
     for option, value in (("--init-rows", arguments.init_rows), ("--freeze", arguments.freeze)):

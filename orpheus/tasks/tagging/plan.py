@@ -44,7 +44,11 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
     if arguments.custom_loss_embeddings_path:
         gamma = 1.0 if arguments.gamma is None else arguments.gamma
         loss, more["loss"] = similarity_loss.embedding_loss(
-            opened.targets, arguments.custom_loss_embeddings_path, gamma, progress=cli.progress
+            opened.targets,
+            arguments.custom_loss_embeddings_path,
+            gamma,
+            min_coverage=similarity_loss.MIN_COVERAGE if arguments.min_coverage is None else arguments.min_coverage,
+            progress=cli.progress,
         )
     settings = data.describe(
         opened,

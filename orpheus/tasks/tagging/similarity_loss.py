@@ -17,6 +17,7 @@ from orpheus.semantics import words
 log = logging.getLogger(__name__)
 
 SIMILARITY = "similarity.npy"
+MIN_COVERAGE = 0.5
 
 
 def class_vectors(targets: TagTargets, vectors: words.WordVectors) -> np.ndarray:
@@ -69,6 +70,7 @@ def embedding_loss(
     source: str | os.PathLike,
     gamma: float = 1.0,
     *,
+    min_coverage: float = MIN_COVERAGE,
     progress: Callable[..., Iterable] | None = None,
 ) -> tuple[EmbeddingAwareCrossentropy, dict[str, Any]]:
     """The loss of Model 5 for these classes, and what run.json says of it.
@@ -77,15 +79,23 @@ def embedding_loss(
         targets: The classes.
         source: Anything that `words.load` takes: GloVe or word2vec file, TF-Hub model.
         gamma: At least 0.
+        min_coverage: Share of the classes that must have a vector, 0 to 1: of the others no prediction costs more than in
+            plain cross-entropy, so that with few left the loss is that in all but name.
         progress: As for `words.load`.
 
     Raises:
-        ConfigError, DataError: γ out of range, vectors that cannot be read or know none of the classes.
+        ConfigError, DataError: γ out of range, vectors that cannot be read or know too few of the classes.
     """
     vectors = words.load(source, words=words.needed_words(targets.columns), progress=progress)
     similarity = class_similarity(targets, vectors)
     none = np.isnan(np.diagonal(similarity))
     without = [name for name, missing in zip(targets.classes, none, strict=True) if missing]
+    if len(targets.classes) - len(without) < min_coverage * len(targets.classes):
+        raise DataError(
+            f"{vectors.source}: has vectors of {len(targets.classes) - len(without)} of {len(targets.classes)} classes, "
+            f"fewer than --min-coverage {min_coverage:g} (none of {', '.join(without[:5])}, …); give vectors of the tags' "
+            "language and spelling, or a lower share"
+        )
     if without:
         log.warning(
             "%s: no vector for %d of %d classes, which get no extra penalty: %s",

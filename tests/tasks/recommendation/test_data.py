@@ -108,6 +108,7 @@ def test_epochs_see_every_example_in_an_order_of_seed_and_epoch():
     assert not np.array_equal(one[0], one[1])
     np.testing.assert_array_equal(epochs(5, 2, 1)[0], one[2])  # what a resumed run sees
     assert not np.array_equal(epochs(6, 0, 1)[0], one[0])
+    assert examples.validation(4).cardinality() == 3
     valid = [x["x"].numpy() for x, _ in examples.validation(4)]
     np.testing.assert_array_equal(np.concatenate(valid), column)
 
