@@ -76,6 +76,10 @@ def parser() -> cli.Parser:
         "-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent"
     )
     which.add_argument(
+        "--split-file", metavar="JSON",
+        help="a split of tools.split or tools.dataset decides which part's shards a track goes to; tracks of none are left out",
+    )  # fmt: skip
+    which.add_argument(
         "-i",
         "--start-stop",
         type=int,
@@ -123,13 +127,16 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
         top_db=arguments.top_db,
     )
     tracks = _tracks(arguments)
+    parts, about = _split(arguments.split_file) if arguments.split_file else (None, None)
     plan = writing.deal(
-        tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split
-    )
+        tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split, parts=parts
+    )  # fmt: skip
+    if left_out := len(tracks) - sum(map(len, plan.values())):
+        print(f"{left_out} of {len(tracks)} tracks are in no part of {arguments.split_file} and left out")
     workers = arguments.workers
     if workers is None:
         workers = 0 if arguments.runner == "beam" else os.cpu_count() or 1
-    with cli.progress(total=len(tracks), desc="preprocess", unit="track") as bar:
+    with cli.progress(total=sum(map(len, plan.values())), desc="preprocess", unit="track") as bar:
         summary = writing.make(
             arguments.output,
             plan,
@@ -140,6 +147,7 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
             damaged=arguments.damaged,
             interval=tuple(arguments.start_stop) if arguments.start_stop else None,
             beam=list(beam_options) if arguments.runner == "beam" else None,
+            split=about,
             bar=bar,
         )
     print(
@@ -181,6 +189,19 @@ def _tracks(arguments: argparse.Namespace) -> list:
         ids, paths = [track.track_id for track in tracks], arguments.tag_path_multi or [arguments.tag_path]
         sources = [files.open_tags(path).tags_of_all(ids) for path in paths]
     return with_tags(tracks, sources)
+
+
+def _split(path: str) -> tuple[dict[str, tuple[str, ...]], dict]:
+    """Part → ids, and what spec.json keeps of the split: its hash, its sizes, its tags and how it was made."""
+    from orpheus.data.splits import search
+    from orpheus.runs import comparability
+
+    parts, tags = search.load(path)
+    sizes = {part: len(ids) for part, ids in parts.items()}
+    if not sizes["train"]:
+        raise DataError(f"{path}: no track is in its part train, so that there is nothing to train on")
+    made = search.made_of(path)
+    return parts, {"sha256": comparability.of_split(parts), "tracks": sizes, "tags": list(tags), "made": made}
 
 
 def _check(output: str) -> int:

@@ -7,6 +7,7 @@ import soundfile
 from orpheus.base import files
 from orpheus.data.records.format import open_folder
 from orpheus.data.tags.database import TagDatabase
+from orpheus.runs import comparability
 from tools import preprocess
 
 RATE = 4000
@@ -157,3 +158,41 @@ def test_help_as_a_module(command):
     assert done.returncode == 0 and "example:" in done.stdout
     for option in ("--tag-path-multi", "--num-files", "--start-stop", "--check", "--min-seconds", "--tags-tsv"):
         assert option in done.stdout
+
+
+def write_split(path, **parts):
+    parts = {"train": [], "valid": [], "test": [], **parts}
+    files.write_json(path, {"format": "orpheus-split", "version": 1, "made": {"by": "hand"}, "tags": ["rock"], **parts})
+
+
+def test_a_split_file_decides_the_part_of_every_track(music, capsys):
+    write_split("split.json", train=["t0", "t3"], valid=["t1"], test=["t4", "t2"])
+    assert call("--tag-path", "tags.db", "-n", 4, "--split-file", "split.json") == 0
+    assert "1 of 6 tracks are in no part of split.json and left out" in capsys.readouterr().out
+    catalogue = open_folder("out", format="log-mel-spectrogram")
+    found = {}
+    for shard in catalogue.shards:
+        found.setdefault(shard.split("-")[0], set()).update(row.track_id for row in catalogue.rows([shard]))
+    assert found == {"train": {"t0", "t3"}, "valid": {"t1"}, "test": {"t4", "t2"}}
+    about = files.read_json("out/spec.json")["split"]
+    parts = {"train": ["t3", "t0"], "valid": ["t1"], "test": ["t2", "t4"]}
+    assert about["sha256"] == comparability.of_split(parts) != comparability.of_split({**parts, "valid": ["t5"]})
+    assert about["tracks"] == {"train": 2, "valid": 1, "test": 2} and about["made"] == {"by": "hand"}
+    assert call("--tag-path", "tags.db", "-n", 4, "--split-file", "split.json") == 0
+    assert "4 shards (0 made now)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("parts", "shards", "said"),
+    [
+        ({"train": ["t0"], "test": ["nobody"]}, 2, "1 of the split's 2 tracks are not in the list of tracks"),
+        ({"train": ["t0"], "test": ["t0"]}, 2, "track 't0' in train and in test"),
+        ({"test": ["t0"]}, 1, "nothing to train on"),
+        ({"train": ["t0"], "test": ["t1"]}, 1, "--num-files 1: the split has 2 parts"),
+        ({"train": ["t0"], "test": ["t1"]}, 3, "--num-files 2: must be 1 to 1"),
+    ],
+)
+def test_splits_that_cannot_be(music, capsys, parts, shards, said):
+    write_split("split.json", **parts)
+    assert call("--tag-path", "tags.db", "-n", shards, "--split-file", "split.json") == 2
+    assert said in capsys.readouterr().err and not (music / "out").exists()

@@ -78,3 +78,22 @@ def shard_names(n_files: int, format: str, split: Sequence[float] | None) -> lis
         raise ConfigError(f"--split={list(split)}: give per cent of train, valid and test that add up to 100")
     parts = split_shards(names, split, key="--split")
     return [f"{part}-{name}" for part, shards in zip(SPLITS, parts, strict=True) for name in shards]
+
+
+def shard_counts(tracks: Sequence[int], n_files: int) -> list[int]:
+    """How many of `n_files` shards each part gets: by its share of the tracks, at least one where it has any.
+
+    >>> shard_counts([800, 100, 100], 10), shard_counts([98, 1, 1], 5), shard_counts([50, 0, 50], 2)
+    ([8, 1, 1], [3, 1, 1], [1, 0, 1])
+
+    Raises:
+        ConfigError: fewer shards than parts.
+    """
+    counts = [int(count > 0) for count in tracks]
+    if n_files < sum(counts):
+        raise ConfigError(f"--num-files {n_files}: the split has {sum(counts)} parts, and each needs a shard")
+    while sum(counts) < n_files:
+        # One after the other to the part whose shards are largest now: none is left with much longer ones.
+        loads = [count / shards if shards else 0.0 for count, shards in zip(tracks, counts, strict=True)]
+        counts[int(np.argmax(loads))] += 1
+    return counts

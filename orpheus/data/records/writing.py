@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,21 @@ from orpheus.data.audio import reading, spectrogram
 from orpheus.data.audio.spec import LOG_MEL, AudioSpec
 from orpheus.data.records import format as records_format
 from orpheus.data.records.ledger import Ledger
-from orpheus.data.records.shards import shard_names
+from orpheus.data.records.shards import shard_counts, shard_names
 from orpheus.data.records.tracks import Track
 from orpheus.errors import ConfigError, DataError
 
 
 def deal(
-    tracks: Sequence[Track], *, n_files: int, format: str, seed: int, split: Sequence[float] | None = None
+    tracks: Sequence[Track],
+    *,
+    n_files: int,
+    format: str,
+    seed: int,
+    split: Sequence[float] | None = None,
+    parts: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, list[Track]]:
-    """Deal whole groups to shards.
+    """Assign whole groups to shards.
 
     Args:
         tracks: Any order; ids are sorted first.
@@ -32,21 +38,53 @@ def deal(
         format: Goes into their names.
         seed: Draws the order of groups and of the tracks in a shard.
         split: Per cent of the shards that are named train-, valid- and test-; None names them by the format alone.
+        parts: train, valid and test → ids, instead of `split`: each part has shards of its own, about as many as its
+            share of the tracks. Tracks of no part are left out.
 
     Returns:
-        Shard name → its tracks. Each group goes to the shard with the fewest tracks so far.
+        Shard name → its tracks. Each group goes to the shard with the fewest tracks so far (of the part's).
 
     Raises:
         ConfigError: fewer groups than shards, or a split that leaves a part without shards.
+        DataError: ids of `parts` that are no track's, or are in two parts.
     """
+    rng = np.random.default_rng(seed)
+    if parts is None:
+        return dict(zip(shard_names(n_files, format, split), _assign(tracks, n_files, rng), strict=True))
+    of_part = _of_parts(tracks, parts)
+    counts = shard_counts([len(each) for each in of_part.values()], n_files)
+    shards = [shard for each, count in zip(of_part.values(), counts, strict=True) for shard in _assign(each, count, rng, "of this part") if count]  # fmt: skip
+    named = [part for part, count in zip(of_part, counts, strict=True) for _ in range(count)]
+    names = shard_names(n_files, format, None)
+    return {f"{part}-{name}": shard for part, name, shard in zip(named, names, shards, strict=True)}
+
+
+def _of_parts(tracks: Sequence[Track], parts: Mapping[str, Collection[str]]) -> dict[str, list[Track]]:
+    """Part → its tracks."""
+    part_of: dict[str, str] = {}
+    for part, ids in parts.items():
+        for track_id in ids:
+            if part_of.setdefault(track_id, part) != part:
+                raise DataError(f"the split has track {track_id!r} in {part_of[track_id]} and in {part}; keep one")
+    known = {track.track_id for track in tracks}
+    if lacking := [track_id for track_id in part_of if track_id not in known]:
+        raise DataError(
+            f"{len(lacking)} of the split's {len(part_of)} tracks are not in the list of tracks (first: {lacking[0]!r}); "
+            "give the list that the split was made of"
+        )
+    return {part: [track for track in tracks if part_of.get(track.track_id) == part] for part in parts}
+
+
+def _assign(tracks: Sequence[Track], n_files: int, rng: np.random.Generator, of: str = "") -> list[list[Track]]:
+    """Whole groups to shards, the tracks of each mixed."""
     groups: dict[str, list[Track]] = {}
     for track in sorted(tracks, key=lambda track: track.track_id):
         groups.setdefault(f"group {track.group}" if track.group else f"track {track.track_id}", []).append(track)
-    if n_files < 1 or n_files > len(groups):
-        raise ConfigError(f"--num-files {n_files}: must be 1 to {len(groups)}, the number of artists, groups or tracks")
-    rng = np.random.default_rng(seed)
+    if not 1 <= n_files <= len(groups) and (groups or n_files):
+        which = " ".join(filter(None, ["artists, groups or tracks", of]))
+        raise ConfigError(f"--num-files {n_files}: must be 1 to {len(groups)}, the number of {which}")
     order = [sorted(groups)[index] for index in rng.permutation(len(groups))]
-    # Large groups first, or the last one to be dealt could make one shard twice the size of the others.
+    # Large groups first, or the last one to be assigned could make one shard twice the size of the others.
     order.sort(key=lambda name: -len(groups[name]))
     sizes = np.zeros(n_files, int)
     shards: list[list[Track]] = [[] for _ in range(n_files)]
@@ -54,8 +92,7 @@ def deal(
         smallest = int(np.argmin(sizes))
         shards[smallest].extend(groups[name])
         sizes[smallest] += len(groups[name])
-    mixed = [[shard[index] for index in rng.permutation(len(shard))] for shard in shards]
-    return dict(zip(shard_names(n_files, format, split), mixed, strict=True))
+    return [[shard[index] for index in rng.permutation(len(shard))] for shard in shards]
 
 
 @dataclass(frozen=True)
@@ -82,6 +119,7 @@ def make(
     damaged: str = reading.KEEP,
     interval: tuple[int, int] | None = None,
     beam: Sequence[str] | None = None,
+    split: Mapping[str, Any] | None = None,
     bar: Any = None,
 ) -> Summary:
     """Make the shards of a plan that are not there yet; the same plan gives the same bytes however they are made.
@@ -99,6 +137,7 @@ def make(
             a failure.
         interval: (start, stop): only shards start…stop, counted from 1, stop included.
         beam: Options of Apache Beam, whose workers then make a shard each; None makes them here, one by one.
+        split: What is known of the split that decided the plan; kept in spec.json.
         bar: A tqdm-like object (`reset`, `update`, `set_postfix`), or None.
 
     Raises:
@@ -117,15 +156,15 @@ def make(
     folder = storage.location(folder)
     # Object storage knows no locks. Here, others may make other shards of the folder at the same time.
     with contextlib.nullcontext() if storage.is_url(folder) else locks.lock(folder, part=interval):
-        return _fill(folder, plan, names, spec, seed, workers, min_seconds, damaged, beam, bar)
+        return _fill(folder, plan, names, spec, seed, workers, min_seconds, damaged, beam, split, bar)
 
 
 def _fill(
     folder: str, plan: Mapping[str, Sequence[Track]], names: Sequence[str], spec: AudioSpec, seed: int, workers: int,
-    min_seconds: float, damaged: str, beam: Sequence[str] | None, bar: Any,
+    min_seconds: float, damaged: str, beam: Sequence[str] | None, split: Mapping[str, Any] | None, bar: Any,
 ) -> Summary:  # fmt: skip
     """`make`, where nobody else makes these shards."""
-    _write_spec(folder, plan, spec, seed, min_seconds, damaged)
+    _write_spec(folder, plan, spec, seed, min_seconds, damaged, split)
     ledger = Ledger(folder, plan)
     rows, failures = ledger.tidy()
     todo = [name for name in names if name not in rows]
@@ -280,8 +319,9 @@ def _difference(path: str, rows: Sequence[records_format.Row], spec: AudioSpec) 
 
 
 def _write_spec(
-    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float, damaged: str
-) -> None:
+    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float, damaged: str,
+    split: Mapping[str, Any] | None,
+) -> None:  # fmt: skip
     """Write spec.json, or check that the one there is the same."""
     dealt = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
     digest = hashlib.sha256(json.dumps(dealt).encode()).hexdigest()
@@ -306,4 +346,5 @@ def _write_spec(
         return
     if any(name.endswith(records_format.SUFFIX) for name in present):
         raise DataError(f"{folder}: holds records without {records_format.SPEC}; choose an empty folder")
-    records_format.write_spec(folder, spec, len(next(iter(plan.values()))[0].tags), **made)
+    about = {"split": dict(split)} if split else {}
+    records_format.write_spec(folder, spec, len(next(iter(plan.values()))[0].tags), **made, **about)

@@ -25,6 +25,7 @@ class _SplitFile(schema.Schema):
     train: list[str]
     valid: list[str]
     test: list[str]
+    made: dict[str, Any] | None = None
     tags: dict[str, list[int]] | list[str] | None = None
 
 
@@ -264,3 +265,13 @@ def load(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str
         raise DataError(f"{path}: has version {content.get('version')!r}, this program reads {VERSION}; make it anew")
     found = schema.check(_SplitFile, content, path)
     return {part: tuple(getattr(found, part)) for part in PARTS}, tuple(found.tags or ())
+
+
+def made_of(path: str | os.PathLike) -> dict[str, Any]:
+    """Where a split comes from and how it was made, as `save` was told; empty where it does not say.
+
+    Raises:
+        DataError: missing or no split.
+    """
+    load(path)
+    return dict(schema.check(_SplitFile, read_json(path), path).made or {})
