@@ -14,13 +14,14 @@ import soundfile
 from scipy import stats
 
 from orpheus import report as command
+from orpheus.data.collection.datasets import published
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import bootstrap
 from orpheus.learning.evaluation.areas import average_precision, summarise
 from orpheus.runs.folder import Run
+from orpheus.tasks.report import benchmarks, svg, tagging, tracks
 from orpheus.tasks.report import material as report_material
 from orpheus.tasks.report import page as report_page
-from orpheus.tasks.report import svg, tagging, tracks
 from orpheus.tasks.tagging.scores import Scores
 from tests.conftest import ROOT
 
@@ -334,3 +335,30 @@ def test_a_browser_sorts_the_table_and_loads_nothing(runs, tmp_path):
     names = sorted(expected, key=str.casefold)
     assert {html.unescape(ascending), html.unescape(descending)} == {names[0], names[-1]}
     assert loaded == "0"
+
+
+def test_published_figures_stand_beside_a_run_of_the_published_split_only(tmp_path, monkeypatch):
+    figure = published.Figure("a paper's network", "A. Author 2020", {"roc_auc": 0.9129, "pr_auc": 0.4614}, True)
+    entry = published.Published((10, 10, 80), len(CLASSES), figures=(figure,))
+    monkeypatch.setitem(published.TABLE, ("mtt", "clean"), entry)
+    about = {"sha256": "s" * 64, "tracks": {"train": 10, "valid": 10, "test": 80}, "tags": list(CLASSES)}
+    about["made"] = {"dataset": "mtt", "split": "clean"}
+    same = made_up_run(tmp_path / "same", benchmark=about)
+    page = report_page.build([same], tracks=0)
+    assert "Published figures" in page and "a paper&#x27;s network" in page and "0.4614" in page
+    assert "is not compared" not in page
+    other = made_up_run(tmp_path / "other", split="t", benchmark=about)
+    page = report_page.build([other], tracks=0)
+    assert "0.4614" not in page and "is not compared with published figures: the records are not those of" in page
+    without = made_up_run(tmp_path / "without")
+    assert "Published figures" not in report_page.build([without], tracks=0)
+
+
+def test_accuracy_is_of_tracks_with_one_class():
+    truth = np.eye(4, dtype=bool)
+    scores = np.array([[9, 1, 0, 0], [0, 9, 0, 0], [9, 0, 1, 0], [0, 0, 0, 9]], np.float32)
+    one = Scores(tuple("abcd"), tuple("abcd"), CLASSES, truth, scores, "track")
+    assert benchmarks.accuracy(one) == 0.75
+    truth = truth.copy()
+    truth[0, 1] = True
+    assert benchmarks.accuracy(Scores(tuple("abcd"), tuple("abcd"), CLASSES, truth, scores, "track")) is None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orpheus.base.text_table import alone
 from orpheus.runs.folder import Run
-from orpheus.tasks.report import html, tagging
+from orpheus.tasks.report import benchmarks, html, tagging
 from orpheus.tasks.report import material as report_material
 from orpheus.tasks.report import sections as report_sections
 from orpheus.tasks.report.html import Html, Section, escape, legend, warning
@@ -56,7 +56,12 @@ def build(
         shared = tagging.common(judged)
         every = list(dict.fromkeys(name for one in judged for name in one.summary["per_class"]))
         members = report_material.read_groups(groups, every)
-        sections = [_means(judged, split), tagging.differences(judged, shared), *sections]
+        sections = [
+            _means(judged, split),
+            benchmarks.section(judged, split),
+            tagging.differences(judged, shared),
+            *sections,
+        ]
         sections += [
             tagging.classes(judged, shared),
             tagging.groups(judged, shared, members),

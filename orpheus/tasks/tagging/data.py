@@ -174,6 +174,8 @@ def windows(config: Config) -> Windows:
 
 def describe(data: Data, config: Config, frontend: str, **more) -> dict:
     """run.json: what evaluation, prediction and resuming need beside config, classes and spec."""
+    _, _, spec = format.read_spec(data.catalogue.folder)
+    benchmark = {"benchmark": spec["split"]} if spec.get("split") else {}  # made with tools.preprocess --split-file
     return {
         "version": 1,
         "task": "tagging",
@@ -184,6 +186,7 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
         "tag_names": list(data.catalogue.layout.positions),
         "split": {name: list(shards) for name, shards in data.split.items()},
         "hashes": data.hashes(),
+        **benchmark,
         **more,
     }
 

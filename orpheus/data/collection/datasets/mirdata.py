@@ -1,0 +1,86 @@
+"""Data sets by the loaders of the package mirdata (Bittner et al. 2019), where it is installed; it is not required."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit, check_parts
+from orpheus.errors import ConfigError, DataError
+
+_TAGS = ("tags", "genre", "genres")
+_ARTISTS = ("artist_id", "artist", "artist_name")
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "test": "test",
+}
+
+
+def read(annotations: Path, audio: Path) -> Collection:
+    """Tracks, tags, and the split if the loader has one, of a data set that mirdata has downloaded.
+
+    Args:
+        annotations: Name of the data set in mirdata.
+        audio: Its data_home.
+
+    Returns:
+        Set ``tags``: the loader's tags, or its genre. Split ``mirdata`` where it has parts train, valid and test.
+
+    Raises:
+        ConfigError: mirdata is not installed, or knows no such data set.
+        DataError: no track has tags, or the index is not there.
+    """
+    name = str(annotations)
+    try:
+        package = importlib.import_module("mirdata")
+    except ImportError:
+        raise ConfigError(f"--mirdata {name}: the package mirdata is not installed; pip install mirdata") from None
+    if name not in package.list_datasets():
+        raise ConfigError(f"--mirdata {name}: mirdata knows no such data set; python -c 'import mirdata; print(mirdata.list_datasets())'")  # fmt: skip
+    dataset = package.initialize(name, data_home=str(audio))
+    try:
+        loaded: Mapping[str, Any] = dataset.load_tracks()
+        tags = {str(track_id): _tags(track) for track_id, track in loaded.items()}
+    except FileNotFoundError as error:
+        raise DataError(f"{audio}: {error}; mirdata.initialize({name!r}, data_home=…).download() gets what is missing") from None  # fmt: skip
+    if not any(tags.values()):
+        raise DataError(f"--mirdata {name}: its tracks have none of {', '.join(_TAGS)}; it is no data set of tags")
+    tracks = {str(i): Listed((_place(track, audio),), _first(track, _ARTISTS)) for i, track in loaded.items()}
+    classes = tuple(sorted({tag for each in tags.values() for tag in each}))
+    parts = _parts(dataset)
+    splits = {"mirdata": NamedSplit(check_parts(name, parts), "tags", classes)} if parts else {}
+    return Collection(tracks, {"tags": tags}, splits)
+
+
+def _place(track: Any, home: Path) -> str:
+    path = Path(getattr(track, "audio_path", None) or f"{track.track_id}.wav")
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.as_posix()
+
+
+def _first(track: Any, names: tuple[str, ...]) -> str:
+    return next((str(value) for name in names if (value := getattr(track, name, None))), "")
+
+
+def _tags(track: Any) -> list[str]:
+    value: Any = next((value for name in _TAGS if (value := getattr(track, name, None))), [])
+    several = re.split(r"[\t;|]", value) if isinstance(value, str) else [str(each) for each in value]
+    return list(dict.fromkeys(filter(None, (tag.strip().rsplit("---", 1)[-1] for tag in several))))
+
+
+def _parts(dataset: Any) -> dict[str, list[str]]:
+    """Ids by part, if the loader gives train and test, and every other part is one that is known."""
+    try:
+        given = dataset.get_track_splits()
+    except (AttributeError, NotImplementedError):
+        return {}
+    if not set(given) <= set(_PARTS) or not {"train", "test"} <= {_PARTS[name] for name in given}:
+        return {}
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for name, ids in given.items():
+        parts[_PARTS[name]] += [str(track_id) for track_id in ids]
+    return parts
