@@ -67,7 +67,8 @@ def _first(track: Any, names: tuple[str, ...]) -> str:
 
 
 def _tags(track: Any) -> list[str]:
-    value: Any = next((value for name in _TAGS if (value := getattr(track, name, None))), [])
+    given = [getattr(track, name, None) for name in _TAGS]
+    value: Any = next(filter(None, given), [])
     several = re.split(r"[\t;|]", value) if isinstance(value, str) else [str(each) for each in value]
     return list(dict.fromkeys(filter(None, (tag.strip().rsplit("---", 1)[-1] for tag in several))))
 
