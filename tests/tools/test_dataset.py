@@ -61,3 +61,25 @@ def test_the_names_are_those_of_the_table():
     from orpheus.data.collection.datasets import DATASETS
 
     assert tuple(DATASETS) == dataset.NAMES
+
+
+def test_a_run_keeps_which_split_its_records_are_of(tmp_path):
+    from orpheus import config
+    from orpheus.tasks.tagging import data as tagging_data
+
+    annotations, audio = made_up.gtzan_folder(tmp_path / "gtzan")
+    data, records = tmp_path / "data", tmp_path / "records"
+    assert run("gtzan", audio, "--annotations", annotations, "-o", data) == 0
+    flags = ["--sr", 8000, "-n", 3, "--workers", 0, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.csv"]
+    whole = [*flags, "--split-file", data / "split-filtered.json"]
+    assert preprocess.main(["waveform", str(records), *map(str, whole)]) == 0
+    wanted = config.parse({"tfrecords": {"sample_rate": 8000}, "tags": {"top": 10}})
+    opened = tagging_data.open_data("waveform", wanted, tagging_data.Choices(records))
+    about = tagging_data.describe(opened, wanted, "waveform")
+    assert about["benchmark"]["made"]["dataset"] == "gtzan"
+    assert about["benchmark"]["sha256"] == about["hashes"]["split"]
+    assert set(about["benchmark"]["tags"]) == set(opened.targets.classes)
+    assert [len(opened.part(part).rows()) for part in ("train", "valid", "test")] == [10, 9, 10]
+    assert preprocess.main(["waveform", str(tmp_path / "plain"), *map(str, flags)]) == 0
+    plain = tagging_data.open_data("waveform", wanted, tagging_data.Choices(tmp_path / "plain"))
+    assert "benchmark" not in tagging_data.describe(plain, wanted, "waveform")

@@ -85,6 +85,8 @@ def test_gtzan(tmp_path, suffix):
     (written,) = write(found, audio, tmp_path / "data", "gtzan", "filtered")
     assert written.tracks == {"train": 10, "valid": 9, "test": 10} and written.missing == 1
     assert found.tags["tags"]["jazz.00002"] == ["jazz"] and found.splits["filtered"].classes == gtzan.GENRES
+    assert published.TABLE["gtzan", "filtered"].class_names == comparability.of_values(sorted(gtzan.GENRES))
+    assert published.TABLE["gtzan", "filtered"].split != written.sha256
     (annotations / "test_filtered.txt").write_text("blues/blues.00002.au\npolka/polka.00001.au\n")
     with pytest.raises(DataError, match=r"test_filtered.txt:2: 'polka/polka.00001.au' is no clip"):
         gtzan.read(annotations, audio)

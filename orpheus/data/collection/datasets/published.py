@@ -135,6 +135,8 @@ TABLE: dict[tuple[str, str], Published] = {
     ),
     ("gtzan", "filtered"): Published(
         (443, 197, 290), 10,
+        split="02634888b644040e75fe9c590ff73a6bd171ce7af2e4904441738433744e08dc",
+        class_names="1d56271f845fee8aa970c13f6f8c0e5134ff3e145e90cb814917c5fc9dd113c0",
         figures=(
             Figure("VGGish features, linear SVM", _PONS, {"accuracy": 0.7724}, True),
             Figure("MFCC, SVM", "arXiv 1805.00237, as cited by " + _PONS, {"accuracy": 0.5344}, True),
