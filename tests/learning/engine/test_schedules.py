@@ -84,3 +84,10 @@ def test_schedules_drive_an_optimizer_and_survive_saving(schedule):
 def test_wrong_arguments(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_divisors_may_be_one_and_not_less():
+    assert float(OneCycle(0.5, 10, start_divisor=1, end_divisor=1)(0)) == pytest.approx(0.5)
+    for key in ("start_divisor", "end_divisor"):
+        with pytest.raises(ConfigError, match=f"{key}=0.9: must be at least 1"):
+            OneCycle(0.5, 10, **{key: 0.9})
