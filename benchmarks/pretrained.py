@@ -45,6 +45,12 @@ def parser() -> cli.Parser:
     result.add_argument("--epochs", type=int, default=40, metavar="N", help="of the CNN")
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="CNNs, and draws of few clips")
     result.add_argument(
+        "--only", default="", metavar="TEXT", help="probe only the features whose name has it, for example maxima"
+    )
+    result.add_argument(
+        "--without-few", action="store_true", help="without trees, and without few clips: a quarter of the time"
+    )
+    result.add_argument(
         "--cnn", nargs="+", metavar="RUN", help="runs of it that are trained already, instead of training; of one split"
     )
     return result
@@ -59,7 +65,14 @@ def body(arguments: argparse.Namespace) -> int:
     features = {(model, layer): _features(model, layer, data, out, arguments.wheel) for model, layer in _layers()}
     runs = arguments.cnn or _trained(data, out, arguments.epochs, arguments.seeds)
     sides, bands = _sides(runs[0])
-    results = measure(sides, features, bands, [_scores_of(run, sides) for run in runs], seeds=arguments.seeds)
+    results = measure(
+        sides,
+        features,
+        None if arguments.without_few else bands,
+        [_scores_of(run, sides) for run in runs],
+        seeds=arguments.seeds,
+        only=arguments.only,
+    )
     files.write_json(out / "results.json", results)
     print(tables(results))
     return 0
@@ -127,19 +140,24 @@ def _scores_of(run: str, sides: Sides) -> Scores:
 def measure(
     sides: Sides,
     features: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
-    bands: Mapping[str, np.ndarray],
+    bands: Mapping[str, np.ndarray] | None,
     cnn: Sequence[Scores],
     *,
     seeds: int,
+    only: str = "",
 ) -> dict[str, Any]:
     """All figures.
 
     Args:
         sides: Clips and annotations of train, valid and test.
         features: (model, layer) → clip → vector.
-        bands: Side → (clips, values) for the trees.
+        bands: Side → (clips, values) for the trees; None for neither trees nor few clips.
         cnn: Scores of CNNs from scratch, one per seed.
         seeds: Draws of few training clips.
+        only: What the names of the features to probe have in common.
+
+    Raises:
+        ConfigError: no features have such a name.
 
     Returns:
         ``whole``: a row per model of all training clips; ``few``: a row per model, share and draw.
@@ -160,21 +178,33 @@ def measure(
     inputs["both musicnn, pooled maxima"] = of(*pooled, columns=slice(half))
     inputs["both musicnn, pooled means"] = of(*pooled, columns=slice(half, None))
 
+    inputs = {name: values for name, values in inputs.items() if only in name}
+    if not inputs:
+        raise ConfigError(f"--only {only}: no features have it in their name")
     whole: dict[str, list[Scores]] = {}
     for name, values in cli.progress(inputs.items(), desc="probes", unit="probe"):
         whole[f"probe: {name}"] = [_probe(values, sides)]
-    whole["gradient-boosted trees on log-mel bands"] = [_trees(bands, sides)]
+    if bands is not None:
+        whole["gradient-boosted trees on log-mel bands"] = [_trees(bands, sides)]
     whole["log-mel CNN from scratch"] = list(cnn)
     best = max(
         (name for name in whole if name.startswith("probe")), key=lambda name: _macro(whole[name][0], sides, "valid")
     )
     whole[f"average of the CNN and {best}"] = [_average(one, whole[best][0]) for one in cnn]
-    whole["average of the CNNs of all seeds"] = [_average(*cnn)]
-    whole[f"average of the CNNs of all seeds and {best}"] = [_average(_average(*cnn), whole[best][0])]
+    if len(cnn) > 1:
+        whole["average of the CNNs of all seeds"] = [_average(*cnn)]
+        whole[f"average of the CNNs of all seeds and {best}"] = [_average(_average(*cnn), whole[best][0])]
+    few = [] if bands is None else _few(sides, inputs[best.removeprefix("probe: ")], bands, seeds)
+    return {"best": best, "whole": _rows(whole, sides, "log-mel CNN from scratch"), "few": few}
 
-    few = []
+
+def _few(
+    sides: Sides, best: Mapping[str, np.ndarray], bands: Mapping[str, np.ndarray], seeds: int
+) -> list[dict[str, Any]]:
+    """A row per share of the training clips, draw and model."""
+    rows = []
     models: dict[str, Callable[[Sides, np.ndarray], Scores]] = {
-        best: lambda sides, drawn: _probe(inputs[best.removeprefix("probe: ")], sides, drawn),
+        "best probe": lambda sides, drawn: _probe(best, sides, drawn),
         "gradient-boosted trees on log-mel bands": lambda sides, drawn: _trees(bands, sides, drawn),
     }
     for share in SHARES[:-1]:
@@ -183,8 +213,8 @@ def measure(
             drawn = np.sort(np.random.default_rng(seed).permutation(len(sides.ids["train"]))[:count])
             for name, make in models.items():
                 areas_ = _areas(make(sides, drawn), sides, "test")
-                few.append({"model": name, "share": share, "clips": count, "seed": seed, **areas_})
-    return {"best": best, "whole": _rows(whole, sides, "log-mel CNN from scratch"), "few": few}
+                rows.append({"model": name, "share": share, "clips": count, "seed": seed, **areas_})
+    return rows
 
 
 def _rows(whole: Mapping[str, Sequence[Scores]], sides: Sides, baseline: str) -> list[dict[str, Any]]:
@@ -192,22 +222,23 @@ def _rows(whole: Mapping[str, Sequence[Scores]], sides: Sides, baseline: str) ->
     from orpheus.learning.evaluation import bootstrap
 
     rows = []
+    truth, clips = sides.truth["test"], sides.ids["test"]
+    replicates = {name: [_replicates(one, truth, clips) for one in scores] for name, scores in whole.items()}
     for name, scores in whole.items():
         row: dict[str, Any] = {"model": name, "seeds": [_areas(one, sides, "test") for one in scores]}
         row["valid"] = float(np.mean([_macro(one, sides, "valid") for one in scores]))
-        truth, clips = sides.truth["test"], sides.ids["test"]
-        mine, theirs = (_replicates(one, truth, clips) for one in (scores, whole[baseline][: len(scores)]))
+        mine, theirs = (np.mean(one, axis=0) for one in (replicates[name], replicates[baseline][: len(scores)]))
         row["interval"] = [list(map(float, bound)) for bound in bootstrap.percentiles(mine)]
         row["gain"] = [list(map(float, bound)) for bound in bootstrap.percentiles(mine - theirs)]
         rows.append(row)
     return rows
 
 
-def _replicates(scores: Sequence[Scores], truth: np.ndarray, clips: Sequence[str]) -> np.ndarray:
-    """(replicates, 2) macro ROC- and PR-AUC over clips drawn with replacement, the mean over seeds; paired by draw."""
+def _replicates(scores: Scores, truth: np.ndarray, clips: Sequence[str]) -> np.ndarray:
+    """(replicates, 2) macro ROC- and PR-AUC over clips drawn with replacement; paired by draw."""
     from orpheus.learning.evaluation import bootstrap
 
-    return np.mean([bootstrap.replicate_areas(truth, one["test"], clips, n=1000).macro for one in scores], axis=0)
+    return bootstrap.replicate_areas(truth, scores["test"], clips, n=1000).macro
 
 
 def _probe(values: Mapping[str, np.ndarray], sides: Sides, drawn: np.ndarray | None = None) -> Scores:
@@ -269,6 +300,8 @@ def tables(results: Mapping[str, Any]) -> str:
         lines.append(
             f"| {row['model']} | {len(row['seeds'])} | {roc} | {pr} | {bounds} | {gain} | {row['valid']:.4f} |"
         )
+    if not results["few"]:
+        return "\n".join(lines)
     lines += ["", "| share of the training clips | model | macro ROC-AUC | macro PR-AUC |", "|---|---|---|---|"]
     groups = {(row["share"], row["clips"], row["model"]): None for row in results["few"]}
     for share, clips, model in groups:
