@@ -105,7 +105,9 @@ class Run:
             DataError: none is given, and they are there no longer, or never were (a published tagger).
         """
         if not given and self.read("run")["tfrecords_dir"] is None:
-            raise DataError(f"{self.folder}: a published tagger, which knows no records; give some with --tfrecords-dir")
+            raise DataError(
+                f"{self.folder}: a published tagger, which knows no records; give some with --tfrecords-dir"
+            )
         folder = str(given or self.read("run")["tfrecords_dir"])
         if given is None and "://" not in folder and not Path(folder).expanduser().is_dir():
             raise DataError(

@@ -24,7 +24,8 @@ def run(url):  # noqa: F811
 def checkpoint(run: Run, epoch: int, text: str) -> None:
     path = run.start_checkpoint()
     (path / "model.weights.h5").write_text(text)
-    (path / "state.json").write_text("{}")
+    state = {"history": [{"epoch": n + 1} for n in range(epoch)], "best": None, "best_epoch": None, "callbacks": []}
+    (path / "state.json").write_text(json.dumps(state))
     run.finish_checkpoint(f"epoch-{epoch:04d}")
     run.prune_checkpoints()
 

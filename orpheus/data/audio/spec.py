@@ -111,8 +111,7 @@ class AudioSpec:
         return asdict(self)
 
     def identity(self) -> dict:
-        """The fields as plain values, for hashes: newer ones at their default are left out, as older versions had it.
-        """
+        """The fields as plain values, for hashes: newer ones at their default are left out, as older versions had it."""
         return {key: value for key, value in asdict(self).items() if _SINCE_VERSION_1.get(key, ...) != value}
 
     @classmethod
