@@ -14,7 +14,7 @@ from typing import Annotated
 
 import numpy as np
 import scipy.sparse
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from orpheus.base import files, schema
 from orpheus.data.items import layout
@@ -166,11 +166,20 @@ class Sequences:
         _write(path, {"kind": "sequences", "length": self.length, "words": list(self.words)})
 
 
+def _different(words: list[str]) -> list[str]:
+    if len(set(words)) < len(words):
+        raise ValueError("a word is there twice")
+    return words
+
+
+_Words = Annotated[list[str], Field(min_length=1), AfterValidator(_different)]
+
+
 class _TfidfFile(schema.Schema):
     """What `Tfidf.save` writes."""
 
     ngrams: Annotated[int, Field(ge=1, le=10)]
-    words: Annotated[list[str], Field(min_length=1)]
+    words: _Words
     idf: list[float]
 
 
@@ -178,7 +187,7 @@ class _SequencesFile(schema.Schema):
     """What `Sequences.save` writes."""
 
     length: Annotated[int, Field(ge=1, le=1 << 20)]
-    words: Annotated[list[str], Field(min_length=1)]
+    words: _Words
 
 
 def load_model(path: Path) -> Tfidf | Sequences:

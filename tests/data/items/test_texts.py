@@ -70,6 +70,10 @@ def test_saved_models_give_the_same_features(tmp_path, model):
         ('{"kind": "tfidf"}', "no key 'ngrams'"),
         ("[]", "kind=None"),
         ('{"kind": "tfidf", "words": ["a"], "idf": [], "ngrams": 1}', "1 words, but 0 weights"),
+        (
+            '{"kind": "tfidf", "words": ["a", "a"], "idf": [1.0, 1.0], "ngrams": 1}',
+            "'words' is .*; a word is there twice",
+        ),
     ],
 )
 def test_broken_models_are_named(tmp_path, text, message):
