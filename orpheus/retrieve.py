@@ -92,7 +92,9 @@ def parser() -> cli.Parser:
         example="python -m orpheus.retrieve runs runs/retrieval_*",
     )  # fmt: skip
     runs.add_argument("runs", metavar="RUN", nargs="+", help="retrieval runs that orpheus.evaluate has judged")
-    runs.add_argument("--side", choices=("train", "valid", "test"), default="test", help="which side of the split")
+    runs.add_argument(
+        "--split", "--side", choices=("train", "valid", "test"), default="test", help="split to compare on"
+    )
     runs.add_argument("--different-splits", action="store_true", help="show runs of different splits all the same")
     for one in (search, similar, tags, near, runs):
         one.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how it is printed")
@@ -114,7 +116,7 @@ def body(arguments: argparse.Namespace) -> int:
         from orpheus.tasks.retrieval import run_table
 
         runs = [Run.open(run) for run in arguments.runs]
-        _show(run_table.beside(runs, arguments.side, different_splits=arguments.different_splits), arguments.format)
+        _show(run_table.beside(runs, arguments.split, different_splits=arguments.different_splits), arguments.format)
         return cli.EXIT_OK
     from orpheus.tasks.search.song_index import SongIndex, neighbours
 

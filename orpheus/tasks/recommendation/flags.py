@@ -24,7 +24,15 @@ FLAGS: Flags = {
     "evaluate": {"of an experiment's run": [DATA_DIR, *SCORES]},
     "predict": {
         "of an experiment's run": [
-            flag("-s", "--set", choices=("train", "val", "test"), default="test", help="whose items"),
+            flag(
+                "-s",
+                "--split",
+                "--set",
+                type=lambda text: {"val": "valid"}.get(text, text),  # --set val is tartarus'
+                choices=("train", "valid", "test"),
+                default="test",
+                help="split whose items are predicted",
+            ),
             flag(
                 "-l",
                 "--layer",

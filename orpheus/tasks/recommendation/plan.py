@@ -86,6 +86,7 @@ def predict(run, arguments: argparse.Namespace) -> int:
     kinds = {value.kind for value in data.load_config(run).inputs.values()}
     if arguments.patches and "patches" not in kinds:
         raise ConfigError(f"-p: the inputs of {run.folder} are {', '.join(sorted(kinds))}, not patches; leave it out")
-    for path in prediction.predict(run, arguments.set, layer=arguments.layer, data_dir=arguments.data_dir):
+    split = {"valid": "val"}.get(arguments.split, arguments.split)
+    for path in prediction.predict(run, split, layer=arguments.layer, data_dir=arguments.data_dir):
         print(path)
     return cli.EXIT_OK
