@@ -111,13 +111,44 @@ class FrequencySlices(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("orpheus")
-class ChannelNormalization(keras.layers.BatchNormalization):
+class SharedNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` whose statistics over several replicas are exact.
+
+    Keras reduces Σx and Σx² over the replicas and takes E[x²] − E[x]², which in float32 is nothing where the mean is far
+    above the deviation: of a channel of mean 50 and deviation .1 the variance was off by 5 % and the gradient by 3 %
+    (tests/models/test_replicas.py). Here the mean is reduced
+    first, and then E[(x − mean)²], as one replica computes it.
+    """
+
+    def _moments(self, inputs, mask):
+        context = tf.distribute.get_replica_context()
+        if not self.synchronized or mask is not None or context is None or context.num_replicas_in_sync == 1:
+            return _unshared(self, inputs, mask)
+        axes = self._reduction_axes
+        total = tf.reduce_sum(inputs, axes)
+        count = tf.cast(tf.size(inputs) // tf.size(total), total.dtype)
+        total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        mean = total / count
+        shape = [1 if axis in axes else -1 for axis in range(len(inputs.shape))]
+        squares = tf.reduce_sum(tf.square(inputs - tf.reshape(mean, shape)), axes)
+        return mean, context.all_reduce(tf.distribute.ReduceOp.SUM, squares) / count
+
+
+def _unshared(layer: keras.layers.BatchNormalization, inputs, mask):
+    """Keras' moments of one replica, in two passes."""
+    if mask is None:
+        return ops.moments(inputs, axes=layer._reduction_axes)
+    return keras.layers.BatchNormalization._moments(layer, inputs, mask)
+
+
+@keras.saving.register_keras_serializable("orpheus")
+class ChannelNormalization(SharedNormalization):
     """`keras.layers.BatchNormalization` over the last axis, with TensorFlow's fused kernel where it is exact.
 
     Keras 3 normalises in several passes over the tensor and keeps all of them for the gradient. On (batch, samples, 64)
     of a waveform that costs more than the convolutions: the fused kernel halves the training step on CPU. Same
     variables, same numbers (population variance in the moving statistics, as Keras). Statistics that are synchronised
-    over replicas take Keras' own path, and so does inference.
+    over replicas take `SharedNormalization`'s path, and inference Keras'.
     """
 
     def call(self, inputs, training=None, mask=None):
