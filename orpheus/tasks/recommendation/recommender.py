@@ -22,6 +22,7 @@ from orpheus.tasks.recommendation import data as recommendation_data
 from orpheus.tasks.recommendation import job, metrics, registry, run_table
 from orpheus.tasks.recommendation.data import Data
 
+RIVALS = ("popularity", "nearest neighbours")
 TEXT_SUFFIXES, FEATURE_SUFFIXES = (".txt", ".text", ".md"), (".npy",)
 _LAYER = re.compile(r"(.+)-pred_(.+)")  # a setting that is a hidden layer of a run
 
@@ -182,8 +183,10 @@ class MusicRecommender:
             run_table.write_table(folder.models)
             say(f"  R2 avg: {result['R2']:.4f}")
             say(f"  MAP@500: {result['mean']['MAP@500']:.5f}")
-            for name, one in metrics.compare(self.data).items():
-                say(f"  {name}: {one['mean']['MAP@500']:.5f}")
+            others = {name: one["mean"]["MAP@500"] for name, one in metrics.compare(self.data).items()}
+            for name, value in others.items():
+                say(f"  {name}: {value:.5f}")
+            say(f"  {_standing(result['mean']['MAP@500'], others)}")
             say(f"  {time.monotonic() - began:.0f} s in all")
         user = self._users[0]
         found = self.recommend(user=user, k=k)
@@ -191,6 +194,20 @@ class MusicRecommender:
         for place, best in enumerate(found, 1):
             say(f"  {place:>2}  {best.score:.3f}  {best.name}")
         return found
+
+
+def _standing(value: float, others: dict[str, float]) -> str:
+    """Whether the model beats what needs no training; the oracle and the upper bound know the answer and do not count.
+
+    >>> _standing(0.3, {"popularity": 0.2, "nearest neighbours": 0.4, "upper bound": 0.9})
+    'the model loses to nearest neighbours (0.40000) and beats popularity: take the simpler one here'
+    """
+    ahead = [f"{name} ({one:.5f})" for name, one in others.items() if name in RIVALS and one >= value]
+    behind = [name for name, one in others.items() if name in RIVALS and one < value]
+    if not ahead:
+        return f"the model beats {' and '.join(behind)}" if behind else ""
+    beaten = f" and beats {' and '.join(behind)}" if behind else ""
+    return f"the model loses to {' and '.join(ahead)}{beaten}: take the simpler one here"
 
 
 def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
