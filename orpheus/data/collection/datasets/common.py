@@ -73,7 +73,7 @@ class Audio:
         self._paths = {path.relative_to(self.folder).as_posix(): path for path in found}
         self._stems: dict[str, list[Path]] = {}
         for path in found:
-            self._stems.setdefault(path.name.split(".mp3")[0].removesuffix(path.suffix).removesuffix(".clip"), []).append(path)  # fmt: skip
+            self._stems.setdefault(path.stem.removesuffix(".clip"), []).append(path)  # 7digital's previews: X.clip.mp3
 
     def find(self, paths: Iterable[str]) -> Path | None:
         """The first of the paths that is there, else the one file of the name of one of them; None where there is none.
@@ -193,7 +193,7 @@ def _write_split(
 ) -> Written:  # fmt: skip
     parts = {part: [i for i in split.parts[part] if i in places] for part in PARTS}
     if empty := [part for part in PARTS if not parts[part] and split.parts[part]]:
-        raise DataError(f"split {name}: no audio of its {len(split.parts[empty[0]])} {empty[0]} tracks is in {out.name}'s AUDIO_DIR; is it the right folder?")  # fmt: skip
+        raise DataError(f"split {name}: no audio of its {len(split.parts[empty[0]])} {empty[0]} tracks was found; is AUDIO_DIR the right folder?")  # fmt: skip
     listed = {part: len(split.parts[part]) for part in PARTS}
     lost = sum(listed.values()) - sum(map(len, parts.values()))
     digest = fingerprint(parts)
