@@ -44,7 +44,7 @@ class FakeRetriever:
 
     word_vectors = tags
 
-    def files(self, paths):
+    def files(self, paths, *, damaged="keep"):
         if self.input_type == "cf":
             raise ConfigError("run: was trained on factors and cannot embed audio files alone")
         for path in map(Path, paths):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from orpheus.base import cli
+from orpheus.tasks import plan
 
 
 def parser() -> cli.Parser:
@@ -23,12 +24,7 @@ def parser() -> cli.Parser:
     source.add_argument("--audio", metavar="DIR", help="audio files; DIR/audio of the data folder if not given")
     source.add_argument("--index", metavar="TSV", help="id, file name; index/index_audio_NAME.tsv if not given")
     source.add_argument("--keep-silent", action="store_true", help="silent files become silent patches, not failures")
-    source.add_argument(
-        "--damaged",
-        choices=("keep", "skip"),
-        default="keep",
-        help="keep what can be decoded of a damaged file, its loss in patches/damaged_NAME_NxS.jsonl; or skip it, as a failure",
-    )
+    plan.DAMAGED.add_to(source)
     patch = result.add_argument_group("patches")
     patch.add_argument("--count", type=int, default=1, metavar="N", help="patches per item")
     patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
+from orpheus.tasks.plan import DAMAGED
 
 
 def parser() -> cli.Parser:
@@ -65,10 +66,7 @@ def parser() -> cli.Parser:
         help="clip decibels so far below each clip's largest (log-mel); not at all if not given",
     )
     stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
-    stored.add_argument(
-        "--damaged", choices=("keep", "skip"), default="keep",
-        help="keep what can be decoded of a damaged file, its loss in the manifest; or skip it, as a failure",
-    )  # fmt: skip
+    DAMAGED.add_to(stored)
     shards = result.add_argument_group("shards")
     shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
     which = shards.add_mutually_exclusive_group()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError, DataError
+from orpheus.tasks import plan
 
 
 def parser() -> cli.Parser:
@@ -36,6 +37,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="processes; the result does not depend on it",
     )
+    plan.DAMAGED.add_to(result)
     limits = result.add_argument_group("limits", "files outside them are listed as filtered; silence is below -60 dBFS")
     limits.add_argument("--min-seconds", type=float, metavar="S", help="shortest length")
     limits.add_argument("--max-seconds", type=float, metavar="S", help="longest length")
@@ -66,6 +68,7 @@ def body(arguments: argparse.Namespace) -> int | None:
         base=Path(arguments.csv).parent,
         limits=limits,
         workers=arguments.workers,
+        damaged=arguments.damaged,
         progress=lambda files, total, what: cli.progress(files, total=total, desc=what, unit="file"),
     )
     tags = scan.write(result, arguments.csv, tags_path=arguments.tags_db)

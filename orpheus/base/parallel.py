@@ -72,6 +72,11 @@ def printed_by_libraries() -> Iterator[list[str]]:
             lines += [line for line in dict.fromkeys(" ".join(line.split())[:200] for line in said) if line][:5]
 
 
+def note(lines: Sequence[str]) -> str:
+    """What `printed_by_libraries` caught, to go behind a message; empty where it caught nothing."""
+    return f" [{'; '.join(lines)}]" if lines else ""
+
+
 def _start_worker() -> None:
     """Set up a process: quiet, one thread of linear algebra, ended by its parent only and not without it."""
     # What C libraries print about odd files goes to nowhere; errors come back as exceptions all the same.

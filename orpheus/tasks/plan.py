@@ -75,6 +75,10 @@ class Flag:
         """The attribute of the parsed arguments."""
         return self.options.get("dest") or self.name.lstrip("-").replace("-", "_")
 
+    def add_to(self, parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+        """Add it to a parser."""
+        parser.add_argument(*self.names, **self.options)
+
     def given(self, arguments: argparse.Namespace) -> bool:
         """Whether the command line has it, with another value than its default.
 
@@ -98,6 +102,12 @@ TFRECORDS_DIR = flag(
     "--tfrecords-dir", metavar="DIR", help="its records; where they were if not given, of a run that is there"
 )
 DATABASE = flag("--multi-db-default", type=int, metavar="I", help="which tags of the records to train on, from 0")
+DAMAGED = flag(
+    "--damaged",
+    choices=("keep", "skip"),
+    default="keep",
+    help="keep what can be decoded of a damaged file, and tell what is lost; or skip it, as a failure",
+)
 Flags = Mapping[str, Mapping[str, Sequence[Flag]]]  # command → group of its --help → options
 
 
@@ -188,7 +198,7 @@ def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
             for option in flags:
                 if option.names not in known:
                     known.add(option.names)
-                    groups[title].add_argument(*option.names, **option.options)
+                    option.add_to(groups[title])
 
 
 def check_flags(mine: Task, command: str, arguments: argparse.Namespace, run: "Run | None") -> None:

@@ -8,6 +8,8 @@ import functools
 import mmap
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ SUFFIXES = frozenset(
 )
 _SMALL = 64  # frames: how closely the place is found where libsndfile gives up
 _HEADER_BYTES = 1024  # a file without samples is not larger
+_IN_MEMORY = 32 << 20  # bytes: larger files are copied to the disk while they are walked
 _MISSING = 0.01  # of a declared length: fewer is no damage but another way to count
 
 
@@ -93,10 +96,9 @@ def _by_libsndfile(path: Path, account: Account) -> Blocks:
             kind = file.format.lower()
         except (soundfile.LibsndfileError, TypeError) as error:
             refused = refusal(error)
-        if walk := {"mp2": _mpeg, "mp3": _mpeg, "flac": _flac, "ogg": _ogg}.get(kind):
-            data = _mapped(path)
-            if (yield from walk(data, file, account)):
-                return
+        walk = {"mp2": _mpeg, "mp3": _mpeg, "flac": _flac, "ogg": _ogg}.get(kind)
+        if walk and (yield from walk(path, file, account)):
+            return
         if file is None:
             raise _GaveUp(refused)
         yield from _plain(path, file, account)
@@ -119,10 +121,11 @@ def _plain(path: Path, file, account: Account) -> Blocks:
         account.damage.append(Damage(read / rate, (declared - read) / rate, "ends early"))
 
 
-def _mpeg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
+def _mpeg(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
     """MPEG audio, stream by stream; False where there is none in the file."""
     import soundfile
 
+    data = _content(path)
     streams = mpeg.walk(data)
     if not streams:
         return False
@@ -155,22 +158,25 @@ def _mpeg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray
     return True
 
 
-def _flac(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
+def _flac(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
     """FLAC, from one damaged frame to the next whole one; False where it has no frames."""
     import soundfile
 
-    stream = flac.stream(data)
-    total = flac.samples(data, stream) if stream else 0
+    with open(path, "rb") as opened:
+        data = splice.OnDisk(opened)
+        stream = flac.stream(data)
+        total = flac.samples(data, stream) if stream else 0
     if stream is None or not total:
         return False
     at, position, rate, base = 0, stream.begin, stream.sample_rate, account.seconds
     whole = file and stream.declared == total and stream.end == len(data)
+    content = functools.cache(lambda: _content(path))  # of most files the header and the last frame are enough
     what: str | None = ""
     while what is not None:
         begun = at
 
         def again(position=position, begun=begun):
-            return _open(flac.repaired(data, stream, position, total - begun))
+            return _open(flac.repaired(content(), stream, position, total - begun))
 
         what = None
         try:
@@ -183,7 +189,7 @@ def _flac(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray
         except _GaveUp as stop:
             what = stop.why
         if what is not None:
-            whole, found = False, (frame for frame in flac.frames(data, stream, position + 1) if frame.first > at)
+            whole, found = False, (frame for frame in flac.frames(content(), stream, position + 1) if frame.first > at)
             if (frame := next(found, None)) is None:
                 break
             account.damage.append(Damage(at / rate + base - account.lost_seconds, (frame.first - at) / rate, what))
@@ -213,10 +219,11 @@ def _open(source):
     return _sequential()(os.fsencode(source) if isinstance(source, Path) else source)
 
 
-def _ogg(data: mmap.mmap, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
+def _ogg(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int], None, bool]:
     """Ogg, stream by stream; False where there is none in the file."""
     import soundfile
 
+    data = _content(path)
     streams = ogg.walk(data)
     if not streams or file is None:
         return False
@@ -281,10 +288,18 @@ def _read(file, again: Callable[[], Any]) -> Iterator[np.ndarray]:
     raise _GaveUp(why)
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """The file's bytes, closed when nothing refers to a part of them any more."""
+def _content(path: Path) -> mmap.mmap | bytes:
+    """The file's bytes as they are now, closed when nothing refers to a part of them any more.
+
+    A mapping of the file itself would end the process (SIGBUS) if somebody truncated the file meanwhile.
+    """
     with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if os.fstat(file.fileno()).st_size <= _IN_MEMORY:
+            return file.read()
+        with tempfile.TemporaryFile() as copy:  # has no name: nobody else can truncate it
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.flush()
+            return mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def refusal(error: Exception) -> str:

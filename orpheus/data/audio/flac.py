@@ -58,7 +58,7 @@ def _checksums() -> list[int]:
 _CRC8 = _checksums()
 
 
-def stream(data: mmap.mmap | bytes) -> Stream | None:
+def stream(data: splice.OnDisk | mmap.mmap | bytes) -> Stream | None:
     """The stream of a file that begins as FLAC does, perhaps behind an ID3v2 tag; None of any other."""
     start = 0
     if data[:3] == b"ID3":
@@ -68,7 +68,7 @@ def stream(data: mmap.mmap | bytes) -> Stream | None:
         return None
     position, info, is_last = start + 4, b"", False
     while not is_last and position + 4 <= len(data):
-        head = struct.unpack_from(">I", data, position)[0]
+        head = int.from_bytes(data[position : position + 4], "big")
         is_last, kind, length = bool(head >> 31), head >> 24 & 0x7F, head & 0xFFFFFF
         if kind == 0:
             info = bytes(data[position + 4 : position + 4 + length])
@@ -81,7 +81,7 @@ def stream(data: mmap.mmap | bytes) -> Stream | None:
     return Stream(info, rate, channels, packed & (1 << 36) - 1, position, end) if rate else None
 
 
-def samples(data: mmap.mmap | bytes, stream: Stream) -> int:
+def samples(data: splice.OnDisk | mmap.mmap | bytes, stream: Stream) -> int:
     """Where the last frame of the file ends, in samples; 0 if there is none."""
     stop = stream.end
     while stop > stream.begin:
@@ -98,7 +98,7 @@ def frames(data: mmap.mmap | bytes, stream: Stream, position: int) -> Iterator[F
             yield frame
 
 
-def _frame(data: mmap.mmap | bytes, position: int, stream: Stream) -> Frame | None:
+def _frame(data: splice.OnDisk | mmap.mmap | bytes, position: int, stream: Stream) -> Frame | None:
     """The frame whose header begins here, if its checksum says so and it fits STREAMINFO."""
     head = bytes(data[position : position + 16])
     if position < stream.begin or len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1:

@@ -98,7 +98,7 @@ def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.
             stored = load(path, spec, min_seconds=min_seconds, damaged=damaged, account=account)
         except UNUSABLE as error:
             why = reason(path, error)
-    note = f" [{'; '.join(lines)}]" if lines else ""
+    note = parallel.note(lines)
     if stored is None:
         return Attempt(None, why + note)
     return Attempt(stored, "", f"{account}{note}" if account.damage else "", round(account.lost_seconds, 3))
@@ -133,15 +133,33 @@ def stream(
     A recording whose channels cancel each other (one is the other's opposite) would be silent as their mean: of such the
     loudest channel is taken.
     """
-    if damaged not in DAMAGED:
-        raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
+    check_damaged(damaged)
     kept, name = account or Account(), name_of(source)
     found = _resampled(_mixed(blocks(source, kept, sample_rate=sample_rate)), spec.sample_rate)
     yield from stored_blocks(_checked(name, found), spec)
-    if kept.damage and damaged == SKIP:
-        raise DataError(f"{name}: damaged: {kept}")
+    refuse_damage(name, kept, damaged)
     if kept.damage and account is None:
         log.warning("%s: damaged: %s; the rest is used", name, kept)
+
+
+def check_damaged(damaged: str) -> None:
+    """Refuse what is none of `DAMAGED`.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if damaged not in DAMAGED:
+        raise ConfigError(f"damaged={damaged!r}: expected one of {', '.join(DAMAGED)}")
+
+
+def refuse_damage(name: str | os.PathLike, account: Account, damaged: str) -> None:
+    """At the end of a file: refuse it where it is damaged and such are not to be kept.
+
+    Raises:
+        DataError: see above.
+    """
+    if account.damage and damaged == SKIP:
+        raise DataError(f"{name}: damaged: {account}")
 
 
 def name_of(source: Source) -> str:

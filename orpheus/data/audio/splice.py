@@ -4,7 +4,46 @@ import bisect
 import io
 import itertools
 import mmap
+import os
 from collections.abc import Sequence
+from typing import IO
+
+
+class OnDisk:
+    """A file's bytes, read where they are asked for: length, slices and `rfind` as of bytes.
+
+    Args:
+        file: Open for reading as long as this is used. If it is truncated meanwhile, slices are short.
+
+    Example:
+        >>> with open(__file__, "rb") as file:
+        ...     data = OnDisk(file)
+        ...     data[3:8], data.rfind(b"never" + b" there", 0, len(data))
+        (b'A fil', -1)
+    """
+
+    _STEP = 1 << 16
+
+    def __init__(self, file: IO[bytes]):
+        self._descriptor = file.fileno()
+        self._size = os.fstat(self._descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice) -> bytes:
+        start, stop, _ = where.indices(self._size)
+        return os.pread(self._descriptor, max(0, stop - start), start)
+
+    def rfind(self, what: bytes, start: int, stop: int) -> int:
+        """As of bytes, for positions within the file."""
+        while stop - start >= len(what):
+            begin = max(start, stop - self._STEP)
+            place = self[begin:stop].rfind(what)
+            if place >= 0:
+                return begin + place
+            stop = begin + len(what) - 1 if begin > start else start
+        return -1
 
 
 class Spliced(io.RawIOBase):

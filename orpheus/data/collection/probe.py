@@ -23,8 +23,12 @@ _METADATA_KEYS = {
 }
 
 
-def measure(path: str | os.PathLike) -> dict:
+def measure(path: str | os.PathLike, *, damaged: str = reading.KEEP) -> dict:
     """Decode a file once, in bounded memory.
+
+    Args:
+        path: The file.
+        damaged: ``"keep"`` measures what can be decoded of a damaged file, ``"skip"`` refuses it.
 
     Returns:
         ``seconds`` (of the samples that could be decoded: headers of mp3 files are often wrong), ``sample_rate``,
@@ -32,10 +36,11 @@ def measure(path: str | os.PathLike) -> dict:
         milliseconds, and ``damage``, in words.
 
     Raises:
-        DataError: not decodable, without samples, or with a sample that is not finite; the message starts with the path.
+        DataError: not decodable, without samples, or with a sample that is not finite, or damaged and not to be kept; the message starts with the path.
     """
     account = Account()
     facts = _silence(path, reading.blocks(path, account))
+    reading.refuse_damage(path, account, damaged)
     return {
         "seconds": round(account.seconds, 3),
         "sample_rate": account.sample_rate,

@@ -1,5 +1,6 @@
 """Make the csv of tracks (and a tag database) from a folder of somebody's music."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,7 @@ def scan(
     base: str | os.PathLike,
     limits: Limits | None = None,
     workers: int = 1,
+    damaged: str = reading.KEEP,
     progress: Callable[[Iterable, int, str], Iterable] | None = None,
 ) -> Scan:
     """Measure every audio file below a folder.
@@ -104,11 +106,14 @@ def scan(
         base: Folder that `audio_path` is relative to, where the file is below it; else the path is absolute.
         limits: Which files to keep; all by default.
         workers: Processes; 0 works in this one. The result does not depend on it.
+        damaged: ``"keep"`` lists what can be decoded of a damaged file as a track, ``"skip"`` makes it a failure.
         progress: Wraps an iterable, given its length and what is done; called for hashing and for decoding.
 
     Raises:
+        ConfigError: `damaged` is neither.
         DataError: as `find_audio`. A file that cannot be used is listed, it stops nothing.
     """
+    reading.check_damaged(damaged)
     result, limits = Scan(), limits or Limits()
     progress = progress or (lambda iterable, total, what: iterable)
     base = os.path.abspath(base)
@@ -119,7 +124,8 @@ def scan(
     for path, (sha256, _) in digests.items():
         if sha256:
             first.setdefault(sha256, path)
-    measured = parallel.map_in_processes(_examine, [str(path) for path in first.values()], workers=workers)
+    examine = functools.partial(_examine, damaged=damaged)
+    measured = parallel.map_in_processes(examine, [str(path) for path in first.values()], workers=workers)
     outcomes = dict(zip(first, progress(measured, len(first), "decode"), strict=True))
     for path, (sha256, trouble) in digests.items():
         stored = found[path]
@@ -169,16 +175,16 @@ def _digest(path: Path) -> tuple[str, str]:
         return "", f"cannot be read ({error.strerror})"
 
 
-def _examine(path: str) -> dict:
+def _examine(path: str, *, damaged: str) -> dict:
     """All facts of one file, or only a "reason". Runs in a worker process."""
     with parallel.printed_by_libraries() as lines:
         try:
-            facts = measure(path)
+            facts = measure(path, damaged=damaged)
         except reading.UNUSABLE as error:
             facts = {"reason": reading.reason(path, error)}
     for key in ("reason", "damage"):
-        if lines and facts.get(key):
-            facts[key] += f" [{'; '.join(lines)}]"
+        if facts.get(key):
+            facts[key] += parallel.note(lines)
     if "reason" in facts:
         return facts
     names, genres, note = read_metadata(path)

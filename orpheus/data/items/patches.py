@@ -342,16 +342,21 @@ def _patches_of(job: tuple[str, Path, Path, PatchSpec, bool, str]) -> tuple[str,
 
     item, path, target, spec, keep_silent, damaged = job
     wanted, account = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32"), Account()
-    try:
-        samples = reading.load(path, wanted, damaged=damaged, account=account)
-    except reading.SilentError as error:
-        if not keep_silent:
-            return item, str(error)
-        samples = np.zeros(0, np.float32)  # `spectrogram` pads with silence
-    except reading.UNUSABLE as error:
-        return item, f"{path}: {reading.reason(path, error)}"
+    samples, why = np.zeros(0, np.float32), ""  # silence, to which `spectrogram` pads
+    with parallel.printed_by_libraries() as lines:
+        try:
+            samples = reading.load(path, wanted, damaged=damaged, account=account)
+        except reading.SilentError as error:
+            why = "" if keep_silent else str(error)
+        except reading.UNUSABLE as error:
+            why = f"{path}: {reading.reason(path, error)}"
+    note = parallel.note(lines)
+    if why:
+        return item, why + note
     if account.damage:
-        files.write_json(_damage(target), {"lost_seconds": round(account.lost_seconds, 3), "damage": str(account)})
+        files.write_json(
+            _damage(target), {"lost_seconds": round(account.lost_seconds, 3), "damage": f"{account}{note}"}
+        )
     with threadpool_limits(1):  # a sum of products depends on how many threads share it
         frames = spectrogram(samples, spec)
     with files.atomic(target, "wb") as file:

@@ -120,8 +120,14 @@ class Retriever:
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
         return f" (nearest known: {', '.join(dict.fromkeys(near))})" if near else ""
 
-    def files(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+    def files(
+        self, paths: Iterable[str | os.PathLike], *, damaged: str = reading.KEEP
+    ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
         """Embeddings of audio files: the mean over windows at equal distances, as in validation.
+
+        Args:
+            paths: The files.
+            damaged: As of `orpheus.data.audio.reading.load`.
 
         Yields:
             Path and (dimension,) unit vector, or the error of a file that cannot be used.
@@ -134,7 +140,7 @@ class Retriever:
         whole = self.config.retrieval.evaluation_windows == "whole"
         for path in map(Path, paths):
             try:
-                frames = reading.load(path, spec)
+                frames = reading.load(path, spec, damaged=damaged)
             except DataError as error:
                 yield path, error
                 continue

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orpheus.base import files
-from orpheus.data.audio import decoders, finding
+from orpheus.data.audio import decoders, finding, reading
 from orpheus.data.collection import probe
 from orpheus.data.items import tables
 from orpheus.data.records import format, tracks
@@ -73,6 +73,7 @@ class Options:
         factors: Of the songs, for runs of audio and factors together; those without are reported and left out.
         keep: Keep what is no longer where it was from.
         reread: Read files whose size and date are as they were, too.
+        damaged: ``"keep"`` takes what can be decoded of a damaged file, ``"skip"`` makes it a failure.
         progress: Called as ``progress(iterable, desc=…, unit=…)`` and iterated instead, for example `cli.progress`.
     """
 
@@ -80,6 +81,7 @@ class Options:
     factors: tables.Table | None = None
     keep: bool = False
     reread: bool = False
+    damaged: str = reading.KEEP
     progress: Progress = lambda items, **_: items
 
 
@@ -157,7 +159,7 @@ class _Adding:
                     self._put(song, place, vector, self._tags(song, path))
 
         try:
-            for path, result in self.retriever.files(to_embed()):
+            for path, result in self.retriever.files(to_embed(), damaged=self.options.damaged):
                 song, place = asked.popleft()
                 if isinstance(result, DataError):
                     self._fail(song, str(result))

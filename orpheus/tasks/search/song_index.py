@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from orpheus.base import locks
+from orpheus.data.audio import reading
 from orpheus.data.tags.spelling import one_spelling
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.vectors.nearest import Nearest
@@ -152,6 +153,7 @@ class SongIndex:
         factors: "Table | None" = None,
         keep: bool = False,
         reread: bool = False,
+        damaged: str = reading.KEEP,
         progress: "indexing.Progress" = lambda items, **_: items,
     ) -> "indexing.Report":
         """Add songs, or bring those that are there up to date; only what is new or has changed is embedded.
@@ -163,6 +165,7 @@ class SongIndex:
             factors: Of the songs of records, where the run takes audio and factors together.
             keep: Do not remove.
             reread: Read files whose size and date are as they were, too.
+            damaged: See `indexing.Options`.
             progress: See `indexing.Options`.
 
         Raises:
@@ -170,7 +173,10 @@ class SongIndex:
         """
         from orpheus.tasks.search import indexing
 
-        options = indexing.Options(tags=tags, factors=factors, keep=keep, reread=reread, progress=progress)
+        reading.check_damaged(damaged)
+        options = indexing.Options(
+            tags=tags, factors=factors, keep=keep, reread=reread, damaged=damaged, progress=progress
+        )
         with locks.lock(self.folder):
             report = indexing.add(self._store, self.retriever, songs, options)
             self._keep_tags(progress)

@@ -98,11 +98,13 @@ class TaggerSpace:
         """
         raise ConfigError(f"{self.run.folder}: a tagger knows no word vectors; give a retrieval run")
 
-    def files(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Path, np.ndarray | DataError]]:
-        """Path and unit vector of audio files, or the error of one that cannot be used."""
+    def files(
+        self, paths: Iterable[str | os.PathLike], *, damaged: str = reading.KEEP
+    ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+        """Path and unit vector of audio files, or the error of one that cannot be used; `damaged` as of `reading.load`."""
         for path in map(Path, paths):
             try:
-                yield path, self._embed(reading.stream(path, self._tagger.spec))
+                yield path, self._embed(reading.stream(path, self._tagger.spec, damaged=damaged))
             except DataError as error:
                 yield path, error
 

@@ -23,7 +23,7 @@ def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argpars
     Args:
         tagger: Whose layer.
         paths: Audio files.
-        arguments: Of orpheus.predict: layer, out, hop_seconds, batch_size.
+        arguments: Of orpheus.predict: layer, out, damaged, hop_seconds, batch_size.
 
     Returns:
         How many files could not be read; these are logged.
@@ -36,7 +36,11 @@ def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argpars
         raise ConfigError(f"-l {arguments.layer}: gives {shape[1:]} a window, no vector; pooled and embedding give one")
     rows: dict[str, np.ndarray] = {}
     found = tagger.features_of_files(
-        paths, layer=arguments.layer, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size
+        paths,
+        layer=arguments.layer,
+        damaged=arguments.damaged,
+        hop_seconds=arguments.hop_seconds,
+        batch_size=arguments.batch_size,
     )
     for path, result in cli.progress(found, desc="features", unit="file", total=len(paths)):
         if isinstance(result, DataError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError
-from orpheus.tasks.plan import DATABASE, TFRECORDS_DIR, Flags, flag
+from orpheus.tasks.plan import DAMAGED, DATABASE, TFRECORDS_DIR, Flags, flag
 
 if TYPE_CHECKING:
     from orpheus.runs.folder import Run
@@ -229,6 +229,7 @@ FLAGS: Flags = {
         "how": [
             flag("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given"),
             flag("--batch-size", type=int, default=16, metavar="N", help="windows per pass"),
+            DAMAGED,
         ],
     },
 }

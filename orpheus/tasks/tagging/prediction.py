@@ -29,7 +29,9 @@ def predict(run: Run, arguments: argparse.Namespace) -> int:
     if arguments.out:
         return _ended(feature_table.write(tagger, paths, arguments), len(paths))
     predictions, failures = {}, {}
-    found = tagger.predict_files(paths, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size)
+    found = tagger.predict_files(
+        paths, damaged=arguments.damaged, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size
+    )
     for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
         if isinstance(prediction, DataError):
             failures[printable(path)] = printable(str(prediction))

@@ -1,6 +1,6 @@
 """A trained tagger on new audio: windows over the whole file, decoded and standardised as in training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from orpheus.learning.engine import inference
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.tagging import data
+
+_Reader = Callable[[Source], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Tagger:
         source: Source,
         *,
         sample_rate: int | None = None,
+        damaged: str = reading.KEEP,
         hop_seconds: float | None = None,
         batch_size: int = 16,
     ) -> Prediction:
@@ -79,6 +82,7 @@ class Tagger:
             source: Anything that `orpheus.data.audio.reading.stream` takes: a path; an array of samples; the bytes of an
                 audio file; a binary file that is open for reading.
             sample_rate: Of an array, Hz.
+            damaged: ``"keep"`` takes what can be decoded of a damaged file, with a warning; ``"skip"`` refuses it.
             hop_seconds: From window to window, above 0 and at most a window; None for a window.
             batch_size: Windows per pass.
 
@@ -92,7 +96,8 @@ class Tagger:
             >>> orpheus.load("runs/…").predict(samples, sample_rate=44100).top(1)  # doctest: +SKIP
             [('guitar', 0.93)]
         """
-        options: dict[str, Any] = {"sample_rate": sample_rate, "hop_seconds": hop_seconds, "batch_size": batch_size}
+        reads: dict[str, Any] = {"sample_rate": sample_rate, "damaged": damaged}
+        options = reads | {"hop_seconds": hop_seconds, "batch_size": batch_size}
         return _only(self.predict_files([source], **options))
 
     def predict_files(
@@ -100,6 +105,7 @@ class Tagger:
         sources: Iterable[Source],
         *,
         sample_rate: int | None = None,
+        damaged: str = reading.KEEP,
         hop_seconds: float | None = None,
         batch_size: int = 16,
     ) -> Iterator[tuple[Source, Prediction | DataError]]:
@@ -116,7 +122,9 @@ class Tagger:
         """
         window, hop = self._window_and_hop(hop_seconds)
         seconds = self.spec.seconds(window)
-        for source, starts, result in self._outputs(self._forward, sources, sample_rate, window, hop, batch_size):
+        for source, starts, result in self._outputs(
+            self._forward, sources, self._reader(sample_rate, damaged), window, hop, batch_size
+        ):
             if isinstance(result, DataError):
                 yield source, result
             else:
@@ -131,6 +139,7 @@ class Tagger:
         *,
         layer: str | None = None,
         sample_rate: int | None = None,
+        damaged: str = reading.KEEP,
         hop_seconds: float | None = None,
         batch_size: int = 16,
     ) -> np.ndarray:
@@ -150,7 +159,8 @@ class Tagger:
             >>> orpheus.load("runs/msd-musicnn").features("song.mp3").mean(axis=0).shape  # doctest: +SKIP
             (1506,)
         """
-        options: dict[str, Any] = {"sample_rate": sample_rate, "hop_seconds": hop_seconds, "batch_size": batch_size}
+        reads: dict[str, Any] = {"sample_rate": sample_rate, "damaged": damaged}
+        options = reads | {"hop_seconds": hop_seconds, "batch_size": batch_size}
         return _only(self.features_of_files([source], layer=layer, **options))
 
     def features_of_files(
@@ -159,13 +169,15 @@ class Tagger:
         *,
         layer: str | None = None,
         sample_rate: int | None = None,
+        damaged: str = reading.KEEP,
         hop_seconds: float | None = None,
         batch_size: int = 16,
     ) -> Iterator[tuple[Source, np.ndarray | DataError]]:
         """`features` of many, in the way of `predict_files`."""
         window, hop = self._window_and_hop(hop_seconds)
         inner = keras.Model(self.model.input, self.layer(layer).output)
-        found = self._outputs(inference.forward(inner), sources, sample_rate, window, hop, batch_size)
+        read = self._reader(sample_rate, damaged)
+        found = self._outputs(inference.forward(inner), sources, read, window, hop, batch_size)
         yield from ((source, result) for source, _, result in found)
 
     def layer(self, name: str | None = None) -> keras.Layer:
@@ -191,13 +203,18 @@ class Tagger:
             )
         return window, hop
 
+    def _reader(self, sample_rate: int | None, damaged: str) -> "_Reader":
+        """Source → its stored frames, in blocks."""
+        reading.check_damaged(damaged)
+        return lambda source: reading.stream(source, self.spec, sample_rate=sample_rate, damaged=damaged)
+
     def _outputs(
-        self, forward, sources: Iterable[Source], sample_rate: int | None, window: int, hop: int, batch_size: int
+        self, forward, sources: Iterable[Source], read: "_Reader", window: int, hop: int, batch_size: int
     ) -> Iterator[tuple[Source, list[int], np.ndarray | DataError]]:
         """(source, first frame of each window, the network's output for each or why there is none), in order."""
         starts: list[int] = []  # of the file at hand
         outputs: list[np.ndarray] = []
-        for batch in inference.ahead(self._batches(sources, sample_rate, window, hop, batch_size), 2):
+        for batch in inference.ahead(self._batches(sources, read, window, hop, batch_size), 2):
             rows = forward(batch.windows).numpy() if batch.windows is not None else np.zeros((0, 0))
             for count, source, error in batch.ends:
                 outputs.append(rows[:count])
@@ -209,7 +226,7 @@ class Tagger:
             outputs.append(rows)
 
     def _batches(
-        self, sources: Iterable[Source], sample_rate: int | None, window: int, hop: int, batch_size: int
+        self, sources: Iterable[Source], read: "_Reader", window: int, hop: int, batch_size: int
     ) -> Iterator["_Batch"]:
         starts: list[int] = []
         windows: list[np.ndarray] = []
@@ -218,8 +235,7 @@ class Tagger:
         for source in sources:
             error = None
             try:
-                stored = reading.stream(source, self.spec, sample_rate=sample_rate)
-                for start, frames in inference.sliding(stored, window, hop, whole=self.windows.whole):
+                for start, frames in inference.sliding(read(source), window, hop, whole=self.windows.whole):
                     starts.append(start)
                     windows.append(frames)
                     if len(windows) == batch_size:

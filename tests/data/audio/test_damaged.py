@@ -12,7 +12,7 @@ import soundfile
 
 from benchmarks import damaged_audio
 from orpheus.base import parallel
-from orpheus.data.audio import flac, mpeg, ogg, reading
+from orpheus.data.audio import flac, mpeg, ogg, reading, splice
 from orpheus.data.audio.account import Account, Damage
 from orpheus.data.audio.spec import WAVEFORM, AudioSpec
 from orpheus.data.collection import scan
@@ -146,6 +146,16 @@ def test_scanning_reads_as_training_does(cases, tmp_path):
         stored = reading.load(cases[name].path, SPEC, account=account)
         assert facts["seconds"] == round(account.seconds, 3) == pytest.approx(len(stored) / RATE, abs=0.001), name
         assert (facts["lost_seconds"], facts["damage"]) == (round(account.lost_seconds, 3), str(account))
+    for name in ("noise.mp3", "whole.flac"):
+        shutil.copy(cases[name].path, tmp_path)
+    kept = scan.scan(tmp_path, base=tmp_path, workers=0)
+    skipped = scan.scan(tmp_path, base=tmp_path, workers=0, damaged="skip")
+    assert [track.audio_path for track in kept.tracks] == ["noise.mp3", "whole.flac"] and not kept.failures
+    assert [track.audio_path for track in skipped.tracks] == ["whole.flac"]
+    (failure,) = skipped.failures
+    assert failure["audio_path"] == "noise.mp3" and failure["reason"].startswith("damaged: 0.1")
+    with pytest.raises(ConfigError, match="damaged='drop': expected one of keep, skip"):
+        scan.scan(tmp_path, base=tmp_path, damaged="drop")
 
 
 def test_headers_that_lie_about_sizes_are_failures_of_one_file_each(cases, tmp_path):
@@ -218,6 +228,58 @@ def test_what_libraries_print_is_caught(capfd):
     assert lines == ["one", "two"] and capfd.readouterr().err == ""
     print("again", file=sys.stderr, flush=True)
     assert "again" in capfd.readouterr().err
+
+
+def test_bytes_on_disk_are_bytes(tmp_path, monkeypatch):
+    content = np.random.default_rng(0).integers(0, 4, 300, np.uint8).tobytes()
+    (tmp_path / "x").write_bytes(content)
+    monkeypatch.setattr(splice.OnDisk, "_STEP", 7)
+    found = []
+    with open(tmp_path / "x", "rb") as file:
+        data = splice.OnDisk(file)
+        for start, stop in ((0, 300), (5, 9), (13, 13), (290, 300), (0, 1), (100, 207)):
+            for what in (b"\1", b"\1\2", b"\3\3\3", b"\x09"):
+                found.append(data.rfind(what, start, stop))
+                assert found[-1] == content.rfind(what, start, stop), (start, stop, what)
+        assert (
+            len(data) == 300
+            and data[-5:] == content[-5:]
+            and data[7:11] == content[7:11]
+            and data[290:999] == content[290:]
+        )
+    assert len(set(found)) > 5
+
+
+# Takes ten seconds of a file, truncates it to a few bytes, and takes the rest.
+_TRUNCATE = """
+import os, sys
+from orpheus.data.audio import decoders, reading
+decoders._IN_MEMORY = int(sys.argv[2])
+blocks = reading.blocks(sys.argv[1])
+seconds = [len(next(blocks)[0])]
+os.truncate(sys.argv[1], 100)
+try:
+    seconds += [len(block) for block, _ in blocks]
+except reading.DataError as error:
+    print(error)
+print(len(seconds), sum(seconds))
+"""
+
+
+@pytest.mark.parametrize("name", ["joined.mp3", "noise.flac", "joined.ogg"])
+@pytest.mark.parametrize("in_memory", [0, 1 << 25])
+def test_a_file_that_is_truncated_while_it_is_read_ends_no_process(cases, tmp_path, name, in_memory):
+    path = tmp_path / name
+    shutil.copy(cases[name].path, path)
+    done = subprocess.run(
+        [sys.executable, "-c", _TRUNCATE, str(path), str(in_memory)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr  # by SIGBUS it would be -7
+    blocks, frames = map(int, done.stdout.split()[-2:])
+    # What is spliced is read from the copy: it is all there.
+    assert blocks > 1 and frames == pytest.approx(
+        cases[name].seconds * soundfile.info(cases[name].path).samplerate, rel=0.03
+    )
 
 
 def test_damage_in_words():

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from orpheus.base import files, locks
+from orpheus.data.audio.account import Damage
 from orpheus.data.items import layout, patches
 from orpheus.errors import ConfigError, DataError
 
@@ -285,3 +286,19 @@ def test_what_is_missing_of_damaged_audio_is_listed(folder):
     assert [failure["id"] for failure in skipped.failures] == ["a"] and not skipped.damaged
     with patches.Patches(skipped.written["train"]) as made:
         assert made.ids == ("b", "b", "c", "c")
+
+
+def test_what_libraries_print_is_in_the_row_and_not_on_the_terminal(folder, monkeypatch, capfd):
+    def noisy(path, spec, *, damaged, account):
+        os.write(2, b"libnoise:  odd\n")
+        if path.stem == "a":
+            raise DataError(f"{path}: broken")
+        account.damage.append(Damage(1.0, 0.5, "gap"))
+        return tone(200)
+
+    monkeypatch.setattr(patches.reading, "load", noisy)
+    summary = patches.make(folder, paths(folder), SPEC, workers=0)
+    (failure,) = summary.failures
+    assert failure["reason"] == f"{failure['path']}: broken [libnoise: odd]"
+    assert {row["damage"] for row in summary.damaged} == {"0.50 s lost at 1.00 s (gap) [libnoise: odd]"}
+    assert "libnoise" not in capfd.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus import SongIndex, retrieve
+from orpheus import SongIndex, predict, retrieve
 from orpheus.data.audio.spec import LOG_MEL, AudioSpec
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs.folder import Run
@@ -64,6 +64,24 @@ def test_an_index_by_a_tagger(space, songs, tmp_path, capsys):
     with pytest.raises(DataError, match=r"searched by its classes, and 'guitars' is none \(nearest: guitar\)"):
         index.search("guitars")
     capsys.readouterr()
+
+
+def test_damaged_files_are_kept_or_skipped(space, songs, tmp_path, caplog):
+    (tmp_path / "music").mkdir()
+    soundfile.write(tmp_path / "half.flac", np.random.default_rng(7).normal(0, 0.1, 24000), 8000)
+    content = (tmp_path / "half.flac").read_bytes()
+    (tmp_path / "music" / "half.flac").write_bytes(content[: len(content) * 3 // 4])
+    call = ["index", str(space.run.folder), str(tmp_path / "music"), "-o"]
+    assert retrieve.main([*call, str(tmp_path / "kept")]) == 0 and len(SongIndex(tmp_path / "kept")) == 1
+    assert retrieve.main([*call, str(tmp_path / "skipped"), "--damaged", "skip"]) == 1
+    assert len(SongIndex(tmp_path / "skipped")) == 0
+    assert "half.flac: damaged: " in caplog.text
+    predicted = [str(space.run.folder), str(tmp_path / "music"), "-t", "0"]
+    assert predict.main(predicted) == 0 and predict.main([*predicted, "--damaged", "skip"]) == 1
+    features = [*predicted, "-l", "pooled", "-o", str(tmp_path / "x.npz")]
+    with pytest.raises(ConfigError, match="damaged='drop'"):
+        space._tagger.predict(tmp_path / "music" / "half.flac", damaged="drop")
+    assert predict.main(features) == 0 and predict.main([*features, "--damaged", "skip"]) == 2  # nothing is left
 
 
 def test_records_are_embedded_as_their_audio_would_be(space, tmp_path):
