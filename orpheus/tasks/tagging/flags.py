@@ -191,6 +191,13 @@ FLAGS: Flags = {
             flag("--csv", type=cli.output_file(), metavar="FILE", help="a row per file, a column per class"),
             flag("--json", type=cli.output_file(), metavar="FILE", help="tags and scores of every window, per file"),
             flag(
+                "--segments",
+                type=cli.output_file(".json", ".csv", ".jams"),
+                metavar="FILE",
+                help="where each tag is at or above -t: start, end, tag, confidence; .json, .csv, or .jams (several files: "
+                "one each, names likewise added)",
+            ),
+            flag(
                 "--taggram",
                 type=cli.output_file(".png", ".svg", ".pdf", ".jpg", ".jpeg"),
                 metavar="PNG",
@@ -286,7 +293,7 @@ def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
     if arguments.layer or arguments.out:
         if not arguments.out:
             raise ConfigError(f"-l {arguments.layer}: -o is missing, the file .npz or .npy for what the layer says")
-        for option in ("csv", "json", "taggram", "timeline"):
+        for option in ("csv", "json", "segments", "taggram", "timeline"):
             if getattr(arguments, option):
                 raise ConfigError(f"--{option}: shows tags, and -l asks for a hidden layer; call twice")
     if run is not None and not arguments.inputs:

@@ -12,7 +12,7 @@ from orpheus.base import cli, csv_files, files
 from orpheus.data.audio.finding import audio_files, printable
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
-from orpheus.tasks.tagging import feature_table, timeline
+from orpheus.tasks.tagging import feature_table, segments, timeline
 from orpheus.tasks.tagging.tagger import Tagger
 from orpheus.tasks.tagging.taggram import taggram
 
@@ -46,6 +46,8 @@ def predict(run: Run, arguments: argparse.Namespace) -> int:
         _write_csv(Path(arguments.csv), tagger.classes, named)
     if arguments.json:
         _write_json(Path(arguments.json), named, failures)
+    if arguments.segments:
+        _write_segments(arguments.segments, predictions, named, failures, arguments.threshold)
     if arguments.taggram:
         for target, name, prediction in _targets(Path(arguments.taggram), predictions):
             taggram(prediction, target, title=printable(Path(name).name), top=arguments.top)
@@ -83,6 +85,16 @@ def _write_json(path: Path, predictions: dict, failures: dict) -> None:
     content.update({name: {"error": reason} for name, reason in failures.items()})
     with files.atomic(path) as file:
         json.dump(content, file, ensure_ascii=False, allow_nan=False)
+
+
+def _write_segments(path: Path, predictions: dict, named: dict, failures: dict, threshold: float) -> None:
+    if path.suffix.lower() == ".jams":  # a file of its own per track
+        for target, name, prediction in _targets(path, predictions):
+            segments.write_jams(target, prediction, printable(Path(name).stem), threshold)
+    elif path.suffix.lower() == ".csv":
+        segments.write_csv(path, named, threshold)
+    else:
+        segments.write_json(path, named, failures, threshold)
 
 
 def _targets(path: Path, predictions: dict) -> Iterator[tuple[Path, str, Any]]:
