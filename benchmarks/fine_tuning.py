@@ -179,7 +179,7 @@ def _trained(
         train = max(1, len(shards) - 2 * VALID)
     ends = (train, train + VALID)
     split = {"train": shards[: ends[0]], "valid": shards[ends[0] : ends[1]], "test": shards[ends[1] :]}
-    data = tagging_data.Data(
+    data = tagging_data.TaggingData(
         opened.catalogue, targets, 0, {side: tuple(sorted(names)) for side, names in split.items()}
     )
 

@@ -1,4 +1,4 @@
-"""NPMI (Model 4.1) against skip-gram (Model 4.2) clusters of genres, judged on artists that neither has seen.
+"""NPMI (Model 4.1) against skip-gram (Model 4.2) clusters of genres, evaluated on artists that neither has seen.
 
     python -m benchmarks.genres --tags ../shared/data/mtg-jamendo/autotagging_{genre,instrument,moodtheme}-*.tsv
 
@@ -160,7 +160,7 @@ def cluster(
 
 
 def shuffled(genres: Sequence[Genre], seed: Sequence[int]) -> list[Genre]:
-    """The same sizes with tags dealt at random."""
+    """The same sizes with tags assigned at random."""
     import numpy as np
 
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """Cold-start recommendation on Last.fm (HetRec 2011): from the importer to MAP@500 in one command.
 
-For each seed: artists are dealt into train, val and test, tags become TF-IDF vectors and mean word2vec vectors, ALS
+For each seed: artists are split into train, val and test, tags become TF-IDF vectors and mean word2vec vectors, ALS
 factorises the counts of train and val artists, three networks learn factors from features, and the test artists,
 which neither has seen, are ranked for every user. Prints a Markdown table and writes DATA/hetrec.md and hetrec.json.
 """

@@ -3,7 +3,7 @@
 1: the most frequent tags as they are spelled. 2: the same less those that say nothing about the sound. 3: k-means clusters
 of word vectors, less those that hold no tag of Model 2. 5: Model 2 with the embedding-aware loss. All on the same split,
 with several seeds of weights and order. The word vectors are trained on the tag lists of the training tracks, and the
-clusters see no other tracks either. Each model is judged by its own classes, and by the true tags that were scattered: the
+clusters see no other tracks either. Each model is evaluated on its own classes, and on the true tags that were scattered: the
 score of a true tag is the highest of those classes that hold one of its spellings, and one that no class holds is missed
 (score 0). Finished runs are kept; the same command goes on where it stopped.
 """
@@ -134,7 +134,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
 
 
 def run(model: str, seed: int, arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Train one model and judge it."""
+    """Train one model and evaluate it."""
     options: list[object] = []
     if model in "25":
         options += ["--filter", "--filter-path", out / "filter"]
@@ -147,15 +147,21 @@ def run(model: str, seed: int, arguments: argparse.Namespace, out: Path) -> dict
         "orpheus.train", "log-mel-spectrogram", "--config", out / "config.json", "--tfrecords-dir", out / "records",
         "--multi-db", 2, "--multi-db-default", 0, "--epochs", arguments.epochs, "--seed", seed, *options,
     )  # fmt: skip
-    return {"model": model, "seed": seed, "run": folder, "seconds": time.monotonic() - started, **judge(Path(folder))}
+    return {
+        "model": model,
+        "seed": seed,
+        "run": folder,
+        "seconds": time.monotonic() - started,
+        **evaluate(Path(folder)),
+    }
 
 
-def judge(folder: Path) -> dict[str, Any]:
+def evaluate(folder: Path) -> dict[str, Any]:
     """A run by its own classes, and by the true tags, on the test split."""
     import keras
 
     from benchmarks import folksonomy
-    from orpheus.data.batches.part import Part
+    from orpheus.data.batches.split_records import SplitRecords
     from orpheus.data.tags import targets
     from orpheus.learning.evaluation import areas
     from orpheus.runs.folder import Run
@@ -166,7 +172,7 @@ def judge(folder: Path) -> dict[str, Any]:
     data = reopen_data(run)
     rows = data.catalogue.rows(data.catalogue.shards)
     true = targets.choose(targets.popularity(row.tags[1] for row in rows), top=TRUE_TAGS)
-    part = Part(data.catalogue, data.split["test"], true, 1)
+    part = SplitRecords(data.catalogue, data.split["test"], true, 1)
     scores = cluster_comparison.track_scores(run, part)
     own_truth = data.targets.matrix([row.tags[0] for row in part.rows()])
     has_any = own_truth.any(axis=1)  # as orpheus.evaluate: tracks without any of the classes are left out

@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
     result = common.parser("pipeline", __doc__, example="--formats waveform --tracks 100")
     result.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="records to measure")
     result.add_argument("--tracks", type=int, default=320, help="tracks of 30 s that are written")
-    result.add_argument("--shards", type=int, default=20, help="files they are dealt to")
+    result.add_argument("--shards", type=int, default=20, help="files they are assigned to")
     result.add_argument("--batches", type=int, default=60, help="batches of 64 in a round (a third as many waveforms)")
     result.add_argument("--repeats", type=int, default=5, help="rounds after one that does not count")
     result.add_argument("--shuffle-buffer", type=int, default=256, help="records, for all candidates that shuffle")
@@ -168,14 +168,14 @@ def ours(kind: str, folder: Path, *, times: int, shuffle_buffer: int):
 
 def part(kind: str, folder: Path, times: int):
     """The shards of `folder`, each named `times` times, with the most popular tags as classes."""
-    from orpheus.data.batches.part import Part
+    from orpheus.data.batches.split_records import SplitRecords
     from orpheus.data.records import format
     from orpheus.data.tags.targets import TagTargets
 
     catalogue = format.open_folder(folder, format=kind)
     names = tuple(f"tag {index}" for index in range(CLASSES))
     targets = TagTargets(names, {name: index for index, name in enumerate(names)})
-    return Part(catalogue, tuple(catalogue.shards) * times, targets)
+    return SplitRecords(catalogue, tuple(catalogue.shards) * times, targets)
 
 
 def normalised(batches):

@@ -2,7 +2,7 @@
 
 hetrec: artists of HetRec 2011 as songs; inputs are factors of the listening counts, tags are those that listeners gave.
 philharmonia: orchestral clips as songs, a small short-chunk CNN on spectrograms. Both with word vectors trained on the tag
-lists of the training side only, some tags held out of training (zero-shot), the same split for all runs. hybrid: the clips
+lists of the training split only, some tags held out of training (zero-shot), the same split for all runs. hybrid: the clips
 again, with factors of simulated listeners who care for half of the tags only, so that neither input knows everything.
 Finished runs are kept; the same command goes on where it stopped.
 """
@@ -184,7 +184,7 @@ def _write_lists(path: Path, tracks: dict[str, list[str]]) -> None:
 
 
 def _word_vectors(split: Path, lists: Path, train: Path, vectors: Path) -> None:
-    """Vectors of tags, from the tag lists of the training side."""
+    """Vectors of tags, from the tag lists of the training split."""
     if vectors.exists():
         return
     known = {str(row["id"]): row["tags"] for row in files.read_jsonl(lists)}

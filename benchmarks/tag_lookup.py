@@ -64,8 +64,7 @@ def _pipelines(folder: Path, arguments: argparse.Namespace) -> dict:
 
     import tensorflow as tf
 
-    from orpheus.data.batches import epochs, windows
-    from orpheus.data.batches import part as batches_part
+    from orpheus.data.batches import epochs, split_records, windows
     from orpheus.data.tags.targets import TagTargets
 
     catalogue, vocabulary = _records(folder, arguments.tracks, arguments.tags)
@@ -78,7 +77,7 @@ def _pipelines(folder: Path, arguments: argparse.Namespace) -> dict:
 
     result = {}
     for name, targets in (("no lookup", few), (f"{CLASSES} tags", few), (f"{arguments.tags} tags", many)):
-        part = batches_part.Part(catalogue, tuple(catalogue.shards), targets)
+        part = split_records.SplitRecords(catalogue, tuple(catalogue.shards), targets)
         bare = (
             mock.patch.object(windows._Columns, "multi_hot", nothing)
             if name == "no lookup"

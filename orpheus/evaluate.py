@@ -1,4 +1,4 @@
-"""Exact metrics of a run on one side of its split."""
+"""Exact metrics of a run on one split."""
 
 import argparse
 import sys
@@ -18,9 +18,9 @@ def parser() -> cli.Parser:
         example="python -m orpheus.evaluate runs/log-mel-spectrogram_260101-120000 --split test",
     )
     result.add_argument("run", metavar="RUN", help="folder made by orpheus.train, or an experiment's (also model_1)")
-    result.add_argument("--split", choices=("train", "valid", "test"), default="test", help="which side")
+    result.add_argument("--split", choices=("train", "valid", "test"), default="test", help="split to evaluate")
     result.add_argument(
-        "--different-splits", action="store_true", help="judge although the tracks were dealt otherwise"
+        "--different-splits", action="store_true", help="evaluate although the tracks were assigned to other splits"
     )
     result.add_argument(
         "--bootstrap",

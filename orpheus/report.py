@@ -11,7 +11,7 @@ from orpheus.errors import ConfigError
 def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.report",
-        "Write one self-contained HTML page about runs that orpheus.evaluate has judged: curves, means, classes and groups "
+        "Write one self-contained HTML page about runs that orpheus.evaluate has measured: curves, means, classes and groups "
         "of them with 95 % intervals, distributions, confusions, co-occurrence, tracks to listen to, the configuration. "
         "Several runs of one task are compared with the first, paired on the same tracks.",
         example="python -m orpheus.report runs/mel_A runs/mel_B -o report.html --tracks tracks.csv",
@@ -23,7 +23,9 @@ def parser() -> cli.Parser:
         "-o", "--out", type=cli.output_file(), default="report.html", metavar="HTML", help="page to write"
     )
     what = result.add_argument_group("what is shown")
-    what.add_argument("--split", choices=("train", "valid", "test"), default="test", help="which side's evaluation")
+    what.add_argument(
+        "--split", choices=("train", "valid", "test"), default="test", help="split whose evaluation is shown"
+    )
     what.add_argument(
         "--groups",
         metavar="JSON",
@@ -42,7 +44,7 @@ def parser() -> cli.Parser:
         default=[],
         help="csv of tracks (track_id, audio_path), where the audio is",
     )
-    sound.add_argument("--count", type=int, default=4, metavar="N", help="tracks, from the best judged to the worst")
+    sound.add_argument("--count", type=int, default=4, metavar="N", help="tracks, from the best scored to the worst")
     sound.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of each track's sound in the page")
     return result
 

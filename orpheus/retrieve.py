@@ -88,14 +88,14 @@ def parser() -> cli.Parser:
     near.add_argument("tag", metavar="TAG", help="any tag, known in training or not")
     near.add_argument("--among", nargs="+", metavar="TAG", help="only these; the tags of training if not given")
     runs = of.add_parser(
-        "runs", help="evaluated runs side by side",
-        description="Samplings, inputs and word vectors of evaluated runs side by side; runs that differ by seed alone are "
+        "runs", help="evaluated runs split by split",
+        description="Samplings, inputs and word vectors of evaluated runs split by split; runs that differ by seed alone are "
         "one row, as mean ± standard deviation.",
         example="python -m orpheus.retrieve runs runs/retrieval_*",
     )  # fmt: skip
-    runs.add_argument("runs", metavar="RUN", nargs="+", help="retrieval runs that orpheus.evaluate has judged")
+    runs.add_argument("runs", metavar="RUN", nargs="+", help="retrieval runs that orpheus.evaluate has measured")
     runs.add_argument(
-        "--split", "--side", choices=("train", "valid", "test"), default="test", help="split to compare on"
+        "--split", "--split", choices=("train", "valid", "test"), default="test", help="split to compare on"
     )
     runs.add_argument("--different-splits", action="store_true", help="show runs of different splits all the same")
     for one in (search, similar, tags, near, runs):
@@ -118,7 +118,9 @@ def body(arguments: argparse.Namespace) -> int:
         from orpheus.tasks.retrieval import run_table
 
         runs = [Run.open(run) for run in arguments.runs]
-        _show(run_table.beside(runs, arguments.split, different_splits=arguments.different_splits), arguments.format)
+        _show(
+            run_table.side_by_side(runs, arguments.split, different_splits=arguments.different_splits), arguments.format
+        )
         return cli.EXIT_OK
     from orpheus.tasks.search.song_index import SongIndex, neighbours
 

@@ -102,7 +102,7 @@ def body(arguments: argparse.Namespace) -> int:
         dry_run=arguments.dry_run,
     )
     if trained is not None:
-        print(trained.place)
+        print(trained.location)
     return cli.EXIT_OK
 
 

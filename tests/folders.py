@@ -25,7 +25,7 @@ class Clip:
 
 
 def clips(lengths: Sequence[int], tags: Sequence, spec: AudioSpec = MEL, *, seed: int = 0) -> list[Clip]:
-    """One clip per length in frames; no stored value is zero, so that padding can be told apart."""
+    """One clip per length in frames; no stored value is zero, so that padding can be distinguished."""
     rng = np.random.default_rng(seed)
     found = []
     for index, (length, names) in enumerate(zip(lengths, tags, strict=True)):

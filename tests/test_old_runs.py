@@ -56,7 +56,7 @@ def test_an_old_run_is_evaluated_as_it_was(name, old, demo):
     before, scores = run.metrics()["test"], Scores.load(run, "test")
     assert evaluate.main([str(run.folder), "--tfrecords-dir", str(demo / RECORDS[name]), "--bootstrap", "0"]) == 0
     again = run.metrics()["test"]
-    assert again["hashes"] == before["hashes"], "the same records on the same sides"
+    assert again["hashes"] == before["hashes"], "the same records in the same splits"
     if name == "retrieval":
         assert again["macro"] == pytest.approx(before["macro"], abs=CLOSE)
         return

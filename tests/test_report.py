@@ -19,8 +19,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import bootstrap
 from orpheus.learning.evaluation.areas import average_precision, summarise
 from orpheus.runs.folder import Run
-from orpheus.tasks.report import benchmarks, svg, tagging, tracks
-from orpheus.tasks.report import material as report_material
+from orpheus.tasks.report import benchmarks, reported_runs, svg, tagging, tracks
 from orpheus.tasks.report import page as report_page
 from orpheus.tasks.tagging.scores import Scores
 from tests.conftest import ROOT
@@ -41,8 +40,8 @@ def made_up_run(folder, *, seed=0, skill=1.5, split="s", classes=CLASSES, **abou
     areas = summarise(truth, scores, classes)
     areas["intervals"] = bootstrap.area_intervals(truth, scores, groups, classes, n=50)
     hashes = {"split": split * 64, "records": "r" * 64}
-    judged = {"hashes": hashes, "tracks": 80, "windows": 80, "unit": "artist", "mean_of_windows": areas, "single_windows": areas}  # fmt: skip
-    run.write("metrics", {"test": judged})
+    evaluated = {"hashes": hashes, "tracks": 80, "windows": 80, "unit": "artist", "mean_of_windows": areas, "single_windows": areas}  # fmt: skip
+    run.write("metrics", {"test": evaluated})
     run.write("run", {"task": "tagging", "frontend": "log-mel-spectrogram", "hashes": hashes, "seed": seed, **about})
     run.write("config", {"model": {"n_filters": 4 + seed}, "tags": {"top": 4}})
     run.write("classes", {"kind": "tags", "classes": list(classes), "columns": {n: i for i, n in enumerate(classes)}})
@@ -87,7 +86,7 @@ def check_page(page):
 def test_a_run(runs):
     page = report_page.build(runs[:1])
     check_page(page)
-    for title in ("Means over the test side", "Training", "Classes", "Distributions", "Confusion", "Tracks", "Configuration"):  # fmt: skip
+    for title in ("Means over the test split", "Training", "Classes", "Distributions", "Confusion", "Tracks", "Configuration"):  # fmt: skip
         assert f"<h2>{title}" in page
     assert "Jazz &amp; &lt;Blues&gt;" in page and "<Blues>" not in page
     areas = runs[0].read("metrics")["test"]["mean_of_windows"]
@@ -95,7 +94,7 @@ def test_a_run(runs):
         low, high = areas["intervals"]["macro"][key]
         assert f"{areas['macro'][key]:.4f} [{low:.4f}, {high:.4f}]" in page
     assert "Left out of the macro means (one kind of label only): never" in page
-    assert "judge --split valid, too" in page  # thresholds were chosen on the judged tracks, and the page says so
+    assert "evaluate --split valid, too" in page  # thresholds were chosen on the evaluated tracks, and the page says so
 
 
 def test_two_runs_are_compared_on_the_same_draws(runs):
@@ -137,7 +136,7 @@ def test_a_run_that_was_not_judged_shows_its_curves(tmp_path, caplog):
     (run.folder / "scores_test.npz").unlink()
     page = report_page.build([run])
     check_page(page)
-    assert "not judged yet" in page and "<h2>Training" in page and "<h2>Classes" not in page
+    assert "not evaluated yet" in page and "<h2>Training" in page and "<h2>Classes" not in page
     assert "python -m orpheus.evaluate" in caplog.text
 
 
@@ -206,9 +205,9 @@ def test_reference_groups_are_shipped():
 
 
 def test_groups_are_found_by_the_classes_and_their_means_shown(runs, tmp_path):
-    assert list(report_material.read_groups(None, ["Rock", "happy", "zither"])) == ["genres", "emotions"]
-    assert report_material.read_groups(None, ["guitar", "loud", "quiet"])["loudness"] == ["loud", "quiet"]
-    assert report_material.read_groups(None, ["x", "y", "rock"]) == {}
+    assert list(reported_runs.read_groups(None, ["Rock", "happy", "zither"])) == ["genres", "emotions"]
+    assert reported_runs.read_groups(None, ["guitar", "loud", "quiet"])["loudness"] == ["loud", "quiet"]
+    assert reported_runs.read_groups(None, ["x", "y", "rock"]) == {}
     (tmp_path / "g.json").write_text('{"groups": {"mine": ["ROCK", "sad"], "none": ["z"]}}')
     page = report_page.build(runs[:1], groups=tmp_path / "g.json")
     found = Scores.load(runs[0], "test")
@@ -217,10 +216,10 @@ def test_groups_are_found_by_the_classes_and_their_means_shown(runs, tmp_path):
     mean = np.mean(average_precision(found.truth, found.scores)[[0, 3]])
     assert f"{mean:.3f} [{low:.3f}, {high:.3f}]" in page
     with pytest.raises(DataError, match="none of the 1 classes is in a group"):
-        report_material.read_groups(tmp_path / "g.json", ["jazz"])
+        reported_runs.read_groups(tmp_path / "g.json", ["jazz"])
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(DataError, match="no groups of tags"):
-        report_material.read_groups(tmp_path / "bad.json", ["jazz"])
+        reported_runs.read_groups(tmp_path / "bad.json", ["jazz"])
 
 
 def test_density_is_scipys_and_histograms_have_area_one():
@@ -236,12 +235,12 @@ def test_density_is_scipys_and_histograms_have_area_one():
 
 def test_confusion_counts_and_thresholds(runs):
     found = Scores.load(runs[0], "test")
-    (material,) = report_material.read(runs[:1], "test")
-    limits, by_validation = tagging.thresholds(material)
+    (reported,) = reported_runs.read(runs[:1], "test")
+    limits, by_validation = tagging.thresholds(reported)
     assert not by_validation
     said = found.scores[:, 0] >= limits[0]
     counts = [int(x.sum()) for x in (found.truth[:, 0] & said, ~found.truth[:, 0] & said, found.truth[:, 0] & ~said)]
-    body = tagging.confusion(material).body
+    body = tagging.confusion(reported).body
     row = next(line for line in body.split("<tr>") if line.startswith("<td>rock</td>"))
     assert [int(n) for n in re.findall(r"<td class=n>(\d+)</td>", row)] == [*counts, 80 - sum(counts)]
 

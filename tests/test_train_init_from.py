@@ -54,7 +54,7 @@ def new(place, demo):
     config = config_module.load(place / "config.json")
     data = tagging_data.open_data("log-mel-spectrogram", config, tagging_data.Choices(demo / "mel"))
     targets = data.targets.__class__(tuple(NEW), {name: index for index, name in enumerate(NEW)})
-    return config, tagging_data.Data(data.catalogue, targets, data.database, data.split)
+    return config, tagging_data.TaggingData(data.catalogue, targets, data.database, data.split)
 
 
 def test_weights_are_kept_and_rows_come_from_the_nearest(origin, new, place, caplog):
@@ -132,7 +132,7 @@ def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
         catalogue = data.catalogue.__class__(
             data.catalogue.folder, spec or data.catalogue.spec, data.catalogue.layout, data.catalogue.shards
         )
-        other = tagging_data.Data(catalogue, data.targets, data.database, data.split)
+        other = tagging_data.TaggingData(catalogue, data.targets, data.database, data.split)
         with pytest.raises(error, match=match):
             fine_tuning.start(run.folder, other, changed)
 

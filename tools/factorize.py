@@ -15,7 +15,7 @@ log = logging.getLogger("tools.factorize")
 def parser() -> cli.Parser:
     result = cli.parser(
         "tools.factorize",
-        "Write what models learn to predict, y_SET_FACT_DIM_NAME.npy, and the factors of the other side. Test items are "
+        "Write what models learn to predict, y_SET_FACT_DIM_NAME.npy, and the factors of the users (or items). Test items are "
         "never factorised: their targets, for R² only, are folded in afterwards. A leaking split is refused. With --all, "
         "for retrieval: factors of every item, whose listeners are known and whose tags are not.",
         example="python -m tools.factorize als --data-dir data --dataset HET --dim 200",

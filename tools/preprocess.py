@@ -126,7 +126,7 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
     )
     tracks = _tracks(arguments)
     parts, about = _split(arguments.split_file) if arguments.split_file else (None, None)
-    plan = writing.deal(
+    plan = writing.assign(
         tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split, parts=parts
     )  # fmt: skip
     if left_out := len(tracks) - sum(map(len, plan.values())):
@@ -190,7 +190,7 @@ def _tracks(arguments: argparse.Namespace) -> list:
 
 
 def _split(path: str) -> tuple[dict[str, tuple[str, ...]], dict]:
-    """Part → ids, and what spec.json keeps of the split: its hash, its sizes, its tags and how it was made."""
+    """SplitRecords → ids, and what spec.json keeps of the split: its hash, its sizes, its tags and how it was made."""
     from orpheus.data.splits import search
     from orpheus.runs import comparability
 

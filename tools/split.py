@@ -1,4 +1,4 @@
-"""Split tracks by artist so that every tag is everywhere, or look what any split has on two sides."""
+"""Split tracks by artist so that every tag is everywhere, or look what any split has in two splits."""
 
 import argparse
 import sys
@@ -15,9 +15,9 @@ def parser() -> cli.Parser:
     """The command's flags."""
     result = cli.parser(
         "tools.split",
-        "Split the tracks of the N most popular tags into training, validation and test, whole artists to one side, with "
+        "Split the tracks of the N most popular tags into training, validation and test, whole artists to one split, with "
         "at least M tracks of every tag in each. Says how hard that was; where it cannot be, how near it comes. With "
-        "--audit: tracks, artists, albums and identical audio on two sides of any split (exit code 1 if there are any).",
+        "--audit: tracks, artists, albums and identical audio in two splits (exit code 1 if there are any).",
         example="python -m tools.split --tags track_tags.tsv --tracks artists.tsv --top 100 --min-tracks 40 "
         "--out split.json\n  python -m tools.split --audit runs/log-mel_210630-120000 --tracks tracks.csv --hash-audio",
     )
@@ -41,7 +41,7 @@ def parser() -> cli.Parser:
         "--tolerance", type=float, default=2.0, metavar="P", help="per cent that a part may be off its share"
     )
     how.add_argument(
-        "--by", choices=("artist", "album", "track"), default="artist", help="what must be on one side as a whole"
+        "--by", choices=("artist", "album", "track"), default="artist", help="what must be in one split as a whole"
     )
     how.add_argument("--seed", type=int, default=0, help="same seed, same split")
     how.add_argument("--starts", type=int, default=5, metavar="N", help="searches for each number tried, at most")
@@ -171,13 +171,13 @@ def _audit(arguments: argparse.Namespace) -> int:
         write_json(arguments.audit_json, leaks.to_json(opened, found))
     print(", ".join(f"{part} {len(ids)}" for part, ids in opened.parts.items()) + " tracks")
     show(
-        ("kind", "on several sides", "of", "tracks concerned", "tracks unknown"),
+        ("kind", "in several splits", "of", "tracks concerned", "tracks unknown"),
         [(leak.kind, len(leak.shared), leak.values, leak.tracks, leak.unknown) for leak in found],
     )
     for leak in found:
-        for value, sides in list(leak.shared.items())[: arguments.shown]:
+        for value, splits in list(leak.shared.items())[: arguments.shown]:
             where = "; ".join(
-                f"{part} {len(ids)} ({ids[0]}{', …' if len(ids) > 1 else ''})" for part, ids in sides.items()
+                f"{part} {len(ids)} ({ids[0]}{', …' if len(ids) > 1 else ''})" for part, ids in splits.items()
             )
             print(f"  {leak.kind} {value[:40]}: {where}")
     if missing := [kind for kind in ("artist", "album", "audio") if kind not in facts.kinds()]:

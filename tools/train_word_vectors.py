@@ -160,7 +160,7 @@ def body(arguments: argparse.Namespace) -> None:
 
 
 def neighbours(names: list[str], matrix, *, of: int = 5, count: int = 5) -> list[tuple[str, list[str]]]:
-    """The nearest words of the most frequent ones, to judge by eye."""
+    """The nearest words of the most frequent ones, to evaluate by eye."""
     import numpy as np
 
     unit = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)

@@ -12,13 +12,13 @@ from orpheus.runs.folder import Run
 
 log = logging.getLogger(__name__)
 
-_MEANING = {"split": "tracks dealt to training, validation and test", "records": "settings, tags or lengths"}
+_MEANING = {"split": "tracks assigned to training, validation and test", "records": "settings, tags or lengths"}
 
 
 def of_split(parts: Mapping[str, Iterable[str]]) -> str:
-    """SHA-256 of which ids are on which side, whatever their order there: 64 hexadecimal digits.
+    """SHA-256 of which ids are in which split, whatever their order there: 64 hexadecimal digits.
 
-    Records of both frontends that are dealt alike have the same one, and so have runs with different classes.
+    Records of both frontends that are assigned alike have the same one, and so have runs with different classes.
     """
     return of_values({part: sorted(ids) for part, ids in parts.items()})
 
@@ -46,10 +46,10 @@ def check_split(
     keys: Sequence[str] = tuple(_MEANING),
     different_splits: bool = False,
 ) -> list[str]:
-    """Refuse to compare what was trained or judged on different splits.
+    """Refuse to compare what was trained or evaluated on different splits.
 
     Args:
-        named: Name for messages → its run.json, or its side's entry of metrics.json.
+        named: Name for messages → its run.json, or its split's entry of metrics.json.
         keys: Which hashes to compare; those of records differ between frontends.
         different_splits: Asked for by name (--different-splits): say it instead.
 
@@ -86,7 +86,7 @@ def check_reopened(run: Run, place: str, hashes: Mapping[str, str], *, different
         different_splits: As in `check_split`.
 
     Raises:
-        DataError: other examples are on the sides, so that the model may be evaluated on what it has learned.
+        DataError: other examples are in the splits, so that the model may be evaluated on what it has learned.
     """
     stored = run.read("run")
     if "hashes" in stored:

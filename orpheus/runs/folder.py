@@ -190,7 +190,7 @@ class Run:
         return self._read_or("history", [])
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """What to call the run by on a command line."""
         return str(self.folder)
 

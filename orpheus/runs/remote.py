@@ -56,7 +56,7 @@ class RemoteRun(Run):
         return run
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return self.url
 
     def write(self, name: str, value: Any) -> None:

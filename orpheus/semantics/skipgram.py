@@ -121,7 +121,7 @@ def embed(
         patience: Epochs without a better validation loss before training stops; the best epoch's vectors stay.
         batch_size: Samples per step.
         learning_rate: Of Adam.
-        validation_share: Part of the tracks held out; whole tracks, since the samples of one resemble each other.
+        validation_share: SplitRecords of the tracks held out; whole tracks, since the samples of one resemble each other.
         seed: Of weights, held-out tracks and order.
         on_epoch: Called with the epoch from 1 and its validation loss.
 

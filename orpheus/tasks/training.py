@@ -79,12 +79,12 @@ def train(
     try:
         with run.locked():
             run.write("run", settings)
-            log.info("run: %s", run.place)
+            log.info("run: %s", run.location)
             options = dataclasses.replace(options, array_paths=plan.arrays(run))
             model = fit.train(job, run, config.training, options, strategy)
             run.write("run", {**settings, "parameters": model.count_params()})
     except KeyboardInterrupt:
-        log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.place)
+        log.warning("interrupted; go on with: python -m orpheus.train --resume %s", run.location)
         raise
     finally:
         run.publish()

@@ -84,7 +84,7 @@ def test_several_machines_fill_one_url(tracks, whole, url):  # noqa: F811
 @pytest.mark.parametrize("gone", [f"{SECOND}", f".{SECOND}.rows.json"])
 def test_a_shard_whose_rows_or_file_is_missing_is_made_again(tracks, whole, tmp_path, gone):  # noqa: F811
     spec = {"seed": 0}
-    load = functools.partial(reading.attempt, spec=MEL, min_seconds=0, damaged=reading.KEEP)
+    load = functools.partial(reading.load_or_reason, spec=MEL, min_seconds=0, damaged=reading.KEEP)
     writing.make(tmp_path, plan(tracks), MEL, **spec, interval=(1, 1))
     for name in list(plan(tracks))[1:]:
         writing.make_alone(name, plan(tracks)[name], folder=str(tmp_path), spec=MEL, workers=0, load=load)

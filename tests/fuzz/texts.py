@@ -172,6 +172,6 @@ def read_vocabulary(path: Path) -> None:
 
 
 def read_groups(path: Path) -> None:
-    from orpheus.tasks.report.material import read_groups
+    from orpheus.tasks.report.reported_runs import read_groups
 
     read_groups(path, ["rock", "piano"])

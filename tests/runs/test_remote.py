@@ -42,7 +42,7 @@ def test_a_run_at_a_url_is_opened_as_it_was_left(run):
     (run.folder / "train" / "events").write_text("x")
     (run.folder / ".half").write_text("x")
     run.publish()
-    assert run.place == run.url and not run.folder.is_relative_to(ROOT)
+    assert run.location == run.url and not run.folder.is_relative_to(ROOT)
     again = remote.open_run(run.url)
     assert isinstance(again, remote.RemoteRun) and again.folder != run.folder
     assert again.read("run") == {"task": "tagging"}
@@ -168,8 +168,8 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, 
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)  # one process or two, threads add in another order
 
-    judged = command("orpheus.evaluate", run, **server.environment)
-    assert judged.returncode == 0, judged.stderr
+    evaluated = command("orpheus.evaluate", run, **server.environment)
+    assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads(server.objects[f"{prefix}metrics.json"])["test"]["tracks"] > 0
     song = sorted((demo / "data").rglob("*.mp3"))[:1] or sorted((demo / "data").rglob("*.wav"))[:1]
     tagged = command("orpheus.predict", run, *song, "-t", 0, **server.environment)

@@ -8,7 +8,7 @@ import pytest
 
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM
 from orpheus.data.batches import epochs
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
@@ -69,7 +69,7 @@ def test_the_three_files_of_the_reference(tmp_path, database, kind, one_hot, cap
     ]
 
     targets = TagTargets(("rock", "jazz"), {"rock": 0, "jazz": 1})
-    part = Part(catalogue, valid, targets, 0)
+    part = SplitRecords(catalogue, valid, targets, 0)
     (audio, labels, *_) = next(iter(epochs.validation(part, Windows(0.5), batch_size=1)))
     np.testing.assert_array_equal(np.asarray(labels)[0], [1, 1])
     if kind == LOG_MEL:  # stored clipped, bands first; read as frames above the floor

@@ -40,7 +40,7 @@ class Account:
 
     Attributes:
         sample_rate: Hz, of its first block.
-        channels: Likewise.
+        channels: As for the rate.
         seconds: Decoded so far.
         damage: Where it is damaged.
     """

@@ -95,7 +95,7 @@ def _by_libsndfile(path: Path, account: Account) -> Blocks:
             file = stack.enter_context(_open(path))
             kind = file.format.lower()
         except (soundfile.LibsndfileError, TypeError) as error:
-            refused = refusal(error)
+            refused = decoder_message(error)
         walk = {"mp2": _mpeg, "mp3": _mpeg, "flac": _flac, "ogg": _ogg}.get(kind)
         if walk and (yield from walk(path, file, account)):
             return
@@ -150,7 +150,7 @@ def _mpeg(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int
                     read += len(block)
                     yield block, rate
         except soundfile.LibsndfileError as error:
-            raise _GaveUp(refusal(error), expected + account.lost_seconds) from None
+            raise _GaveUp(decoder_message(error), expected + account.lost_seconds) from None
         except _GaveUp as stop:
             raise _GaveUp(stop.why, expected + account.lost_seconds) from None
         if stream.frames - read / stream.frame_samples > 4:  # of which delay and padding of the encoder are three
@@ -185,7 +185,7 @@ def _flac(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int
                     at += len(block)
                     yield block, rate
         except soundfile.LibsndfileError as error:
-            what = refusal(error)
+            what = decoder_message(error)
         except _GaveUp as stop:
             what = stop.why
         if what is not None:
@@ -240,7 +240,7 @@ def _ogg(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int]
                     read += len(block)
                     yield block, rate
         except soundfile.LibsndfileError as error:
-            raise _GaveUp(refusal(error)) from None
+            raise _GaveUp(decoder_message(error)) from None
         clock = stream.rate or rate
         missing = max(0.0, stream.length / clock - read / rate) if stream.holes else 0.0
         pages = sum(count for _, count in stream.holes)
@@ -271,7 +271,7 @@ def _read(file, again: Callable[[], Any]) -> Iterator[np.ndarray]:
         try:
             block = file.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            why = refusal(error)
+            why = decoder_message(error)
             break
         if not len(block):
             return
@@ -302,7 +302,7 @@ def _content(path: Path) -> mmap.mmap | bytes:
             return mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def refusal(error: Exception) -> str:
+def decoder_message(error: Exception) -> str:
     """Why libsndfile could not open or read a file, from soundfile's exception."""
     if isinstance(error, TypeError):  # soundfile asks for rate and channels of a file named .raw
         return "raw samples without a header"

@@ -26,7 +26,7 @@ class Pipe:
         sample_rate: Hz.
         channels: How many.
         trouble: What ffmpeg complained about, when it has ended.
-        seconds: The file's length as its container declares it, likewise; None if it does not.
+        seconds: The file's length as its container declares it, as for the rate; None if it does not.
     """
 
     stream: IO[bytes]

@@ -68,7 +68,7 @@ class Stream:
         frames: How many there are.
         info: Byte range of the header frame (Xing, Info) if there is one.
         declared: Its number of frames; 0 where it does not say.
-        declared_bytes: Of the header frame and all others, as it says; likewise.
+        declared_bytes: Of the header frame and all others, as it says; as above.
         gaps: (frame before which it is, bytes) of what lay between frames and was no tag.
     """
 
@@ -197,7 +197,7 @@ def _next_frame(data: mmap.mmap | bytes, position: int, key: int) -> int:
         elif _is_frame(data, position, key):
             return position
         else:
-            # A tag is looked for wherever one may begin, a frame likewise.
+            # A tag is looked for wherever one may begin, and so is a frame.
             found = _BEGINNING.search(data, position + 1)
             position = found.start() if found else -1
     return -1

@@ -87,7 +87,9 @@ class Attempt(NamedTuple):
     lost_seconds: float = 0.0
 
 
-def attempt(path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0, damaged: str = KEEP) -> Attempt:
+def load_or_reason(
+    path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0, damaged: str = KEEP
+) -> Attempt:
     """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure.
 
     What the decoders' libraries print goes into the reason or the damage, and not to the terminal.

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.base import storage
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Cutter, Windows
 from orpheus.errors import DataError
 
@@ -19,7 +19,7 @@ AUTOTUNE = tf.data.AUTOTUNE
 
 
 def training(
-    part: Part,
+    part: SplitRecords,
     windows: Windows,
     *,
     batch_size: int,
@@ -34,7 +34,7 @@ def training(
     """Endless training batches, epoch after epoch, (audio, multi-hot); ragged last batches are dropped.
 
     Args:
-        part: The training side.
+        part: The training split.
         windows: What to cut.
         batch_size: Examples over all replicas.
         seed: With the epoch's number it fixes the order of shards and records, windows and augmentation, so that a
@@ -84,7 +84,7 @@ def side_by_side(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
     return together.map(join, num_parallel_calls=AUTOTUNE)
 
 
-def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = None) -> int:
+def steps_in_epoch(part: SplitRecords, batch_size: int, steps_per_epoch: int | None = None) -> int:
     """Whole batches in an epoch, or `steps_per_epoch` where that is fewer.
 
     Raises:
@@ -99,19 +99,19 @@ def steps_in_epoch(part: Part, batch_size: int, steps_per_epoch: int | None = No
     return min(steps_per_epoch or tracks, tracks // batch_size)
 
 
-def validation(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
-    """Batches of every kept track's centre window once, in the order of `Part.rows`, the last one ragged."""
+def validation(part: SplitRecords, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
+    """Batches of every kept track's centre window once, in the order of `SplitRecords.rows`, the last one ragged."""
     cut = Cutter(part, windows)
     batches = _in_order(part).batch(batch_size).map(cut.centred, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
     # What a filter leaves tf.data does not know, and `model.fit` would warn that the data ran out.
     return batches.apply(tf.data.experimental.assert_cardinality(-(-len(part.rows()) // batch_size)))
 
 
-def all_windows(part: Part, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
+def all_windows(part: SplitRecords, windows: Windows, *, batch_size: int) -> tf.data.Dataset:
     """Every window of every kept track: consecutive ones, and, if not `windows.whole`, a last one that ends with it.
 
     Returns:
-        Batches of (audio, index of the track in `Part.rows`), the last one ragged.
+        Batches of (audio, index of the track in `SplitRecords.rows`), the last one ragged.
     """
     cut = Cutter(part, windows)
     windows_of_tracks = (
@@ -132,7 +132,7 @@ def _mixed_seed(seed: int, epoch: tf.Tensor, stream: int) -> tf.Tensor:
     return tf.random.stateless_uniform([], key, maxval=None, minval=None, dtype=tf.int64)
 
 
-def _shards(part: Part, kept: list[list[bool]]) -> tf.data.Dataset:
+def _shards(part: SplitRecords, kept: list[list[bool]]) -> tf.data.Dataset:
     """(path, mask of records to keep as bytes, whether all are) per shard."""
     if not any(map(any, kept)):
         raise DataError(
@@ -143,8 +143,8 @@ def _shards(part: Part, kept: list[list[bool]]) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((part.catalogue.paths(part.shards), masks))
 
 
-def _in_order(part: Part) -> tf.data.Dataset:
-    """Serialised records that are kept, in the order of `Part.rows`."""
+def _in_order(part: SplitRecords) -> tf.data.Dataset:
+    """Serialised records that are kept, in the order of `SplitRecords.rows`."""
     return _shards(part, part.kept()).flat_map(functools.partial(_records, folder=part.catalogue.folder))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.base import storage
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Cutter, Windows
 from orpheus.data.records import format
 from orpheus.data.records.format import Catalogue, Row
@@ -66,7 +66,7 @@ class Audio:
     """
 
     def __init__(self, catalogue: Catalogue, songs: Sequence[Song], targets: TagTargets, seconds: float):
-        part = Part(catalogue, tuple(catalogue.shards), targets)
+        part = SplitRecords(catalogue, tuple(catalogue.shards), targets)
         self._random = Cutter(part, Windows(seconds, True))
         self.shape = self._random.shape
         self._folder = catalogue.folder

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.data.audio.spec import DECIBEL_FLOOR, LOG_MEL
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.records import wire
 from orpheus.data.records.format import Layout
 
@@ -32,7 +32,7 @@ class Windows:
 class Cutter:
     """Serialised records to windows and targets, in the graph."""
 
-    def __init__(self, part: Part, windows: Windows):
+    def __init__(self, part: SplitRecords, windows: Windows):
         self.spec, self.layout = part.catalogue.spec, part.catalogue.layout
         self.window = self.spec.frames(windows.seconds)
         self.shape = self.spec.window_shape(windows.seconds)
@@ -176,7 +176,7 @@ def spread(frames: np.ndarray, window: int, count: int, *, whole: bool = True) -
 class _Columns:
     """Tags of a batch to multi-hot rows, by a static table in the graph."""
 
-    def __init__(self, part: Part):
+    def __init__(self, part: SplitRecords):
         self.n_classes = len(part.targets.classes)
         self.layout: Layout = part.catalogue.layout
         names = list(part.targets.columns)

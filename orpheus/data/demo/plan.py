@@ -1,4 +1,4 @@
-"""What the demo dataset is to hold: styles and artists dealt to tracks, and the tags that people would give them."""
+"""What the demo dataset is to hold: styles and artists assigned to tracks, and the tags that people would give them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ AUDIBLE = tuple(SYNONYMS)
 """Tags that the audio shows, instruments first."""
 
 MEANINGLESS = ("awesome", "cool", "favourite", "seen live")
-"""Tags dealt at random, whatever the audio and the artist."""
+"""Tags assigned at random, whatever the audio and the artist."""
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "guitar": ("a plucked guitar", "picked steel strings", "fingers on six strings"),
@@ -91,9 +91,9 @@ class Track:
 
 
 def plan(*, tracks: int, seed: int) -> list[Track]:
-    """Deal styles, artists and tags to tracks, in the order of their ids.
+    """Assign styles, artists and tags to tracks, in the order of their ids.
 
-    Every property is dealt by rank, so that its share of the tracks is fixed: fast and slow 40 % each, high, low, loud
+    Every property is assigned by rank, so that its share of the tracks is fixed: fast and slow 40 % each, high, low, loud
     and quiet 35 % each, drums and major a half; a track has one or two instruments, each on about 28 %. An artist's
     taste correlates with the rank by 0.6.
     """
@@ -124,7 +124,11 @@ def plan(*, tracks: int, seed: int) -> list[Track]:
         truth = _truth(style)
         tags = _folksonomy(truth, rng)
         tags.update(
-            {tag: float(rng.integers(20, 101)) for tag, dealt in zip(MEANINGLESS, meaningless[i], strict=True) if dealt}
+            {
+                tag: float(rng.integers(20, 101))
+                for tag, assigned in zip(MEANINGLESS, meaningless[i], strict=True)
+                if assigned
+            }
         )
         result.append(Track(i, names[artist[i]], style, truth, tags))
     return result

@@ -69,8 +69,8 @@ def convert(
         folder: Where to; its root is created.
         min_listeners: Artists with fewer are dropped.
         min_items: Users with fewer artists are dropped.
-        test_share: Part of the artists held out for the test, between 0 and 1.
-        val_share: Part of the others that is the val set.
+        test_share: SplitRecords of the artists held out for the test, between 0 and 1.
+        val_share: SplitRecords of the others that is the val set.
         classes: The tags of most artists become labels, for class targets; at least 1.
         seed: Of both draws.
 

@@ -94,13 +94,13 @@ class Interactions:
     def cold_start_split(
         self, share: float = 0.1, *, seed: int = 0, groups: Mapping[str, str] | None = None
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Deal items into those to learn from and those held out completely.
+        """Assign items into those to learn from and those held out completely.
 
         Items are ordered by their number of listeners and cut into as many layers as items are held out; one of each
         layer is drawn. So the held-out items are as popular as the rest, and have listeners.
 
         Args:
-            share: Part held out, between 0 and 1.
+            share: SplitRecords held out, between 0 and 1.
             seed: Of the draw.
             groups: Item → group (the artist of a track); a group is held out as a whole. None: each item alone.
 

@@ -231,7 +231,7 @@ class DataFolder:
         """Read the three sets and check that they share nothing.
 
         Args:
-            val_share: Part of the training items that becomes the val set where the folder has none; between 0 and 1.
+            val_share: SplitRecords of the training items that becomes the val set where the folder has none; between 0 and 1.
             seed: Draws that part.
 
         Raises:

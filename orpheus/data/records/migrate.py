@@ -56,8 +56,8 @@ def look(
         tag_names: What positions of one-hot tags are called, in the order of the rows of table tags (`TagDatabase.by_row`).
         audio_format: ``"waveform"`` or ``"log-mel-spectrogram"``; by names and values if None.
         sample_rate: Hz; values do not tell it.
-        n_fft: Likewise.
-        hop_length: Likewise; the reference has 512 whatever its options said.
+        n_fft: As above.
+        hop_length: As above; the reference has 512 whatever its options said.
         n_mels: Bands; if None the number of `MELS` with which neighbouring bands are most alike.
         progress: Wraps the shards.
 

@@ -1,4 +1,4 @@
-"""From a list of tracks to a folder of shards: dealt by group and seed, made in parallel, resumable, checked."""
+"""From a list of tracks to a folder of shards: assigned by group and seed, made in parallel, resumable, checked."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ from orpheus.data.records.tracks import Track
 from orpheus.errors import ConfigError, DataError
 
 
-def deal(
+def assign(
     tracks: Sequence[Track],
     *,
     n_files: int,
@@ -60,7 +60,7 @@ def deal(
 
 
 def _of_parts(tracks: Sequence[Track], parts: Mapping[str, Collection[str]]) -> dict[str, list[Track]]:
-    """Part → its tracks."""
+    """SplitRecords → its tracks."""
     part_of: dict[str, str] = {}
     for part, ids in parts.items():
         for track_id in ids:
@@ -128,7 +128,7 @@ def make(
 
     Args:
         folder: Output, a URL of object storage too; spec.json, manifest.jsonl and failures.jsonl go beside the shards.
-        plan: From `deal`.
+        plan: From `assign`.
         spec: What to store.
         seed: Recorded in spec.json.
         workers: Processes that decode, with Beam beside each of its workers; 0 decodes in this one or in those.
@@ -196,7 +196,7 @@ def _make_here(
     """Make shards one after the other; the processes that decode are ahead in the next ones."""
     spec = load.keywords["spec"]
     if not any(storage.is_url(track.path) for name in todo for track in ledger.plan[name]):
-        load = functools.partial(reading.attempt, **load.keywords)  # its processes need no TensorFlow
+        load = functools.partial(reading.load_or_reason, **load.keywords)  # its processes need no TensorFlow
     paths = [track.path for name in todo for track in ledger.plan[name]]
     with contextlib.closing(parallel.map_in_processes(load, paths, workers=workers)) as loaded:
         for name in todo:
@@ -218,10 +218,10 @@ def make_alone(
 
 
 def _load(path: str, **options: Any) -> reading.Attempt:
-    """`reading.attempt`, of files in object storage too."""
+    """`reading.load_or_reason`, of files in object storage too."""
     try:
         with storage.readable(path) as local:
-            return reading.attempt(local, **options)
+            return reading.load_or_reason(local, **options)
     except DataError as error:
         return reading.Attempt(None, str(error).removeprefix(f"{path}: "))
 
@@ -323,8 +323,8 @@ def _write_spec(
     split: Mapping[str, Any] | None,
 ) -> None:  # fmt: skip
     """Write spec.json, or check that the one there is the same."""
-    dealt = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
-    digest = hashlib.sha256(json.dumps(dealt).encode()).hexdigest()
+    assigned = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
+    digest = hashlib.sha256(json.dumps(assigned).encode()).hexdigest()
     made = {"seed": seed, "num_files": len(plan), "min_seconds": min_seconds, "damaged": damaged, "tracks": digest}
     present = storage.listed(folder)
     if records_format.SPEC in present:

@@ -1,4 +1,4 @@
-"""What is on two sides of a split: tracks, artists, albums, identical audio."""
+"""What is in two splits: tracks, artists, albums, identical audio."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ Parts = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Leak:
-    """One kind of thing that should be on one side only.
+    """One kind of thing that should be in one split only.
 
     Attributes:
         kind: ``"track"``, ``"artist"``, ``"album"`` or ``"audio"``.
-        shared: Value → part → its tracks there, for values on several sides; most tracks first.
+        shared: Value → part → its tracks there, for values in several splits; most tracks first.
         tracks: Number of tracks that have such a value.
         values: Number of different values looked at.
         unknown: Tracks whose value is not known.
@@ -37,10 +37,10 @@ class Leak:
 
 
 def audit(parts: Parts, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
-    """Look for values that are on several sides of a split.
+    """Look for values that are in several splits.
 
     Args:
-        parts: Part → track ids.
+        parts: SplitRecords → track ids.
         facts: Kind → track id → value; an absent or empty value is not known and shared with nobody.
 
     Returns:
@@ -54,14 +54,14 @@ def audit(parts: Parts, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
             for track in dict.fromkeys(tracks):
                 if value := value_of.get(track):
                     where.setdefault(value, {}).setdefault(part, []).append(track)
-        shared = {value: sides for value, sides in where.items() if len(sides) > 1}
-        size = {value: sum(map(len, sides.values())) for value, sides in shared.items()}
+        shared = {value: splits for value, splits in where.items() if len(splits) > 1}
+        size = {value: sum(map(len, splits.values())) for value, splits in shared.items()}
         ordered = sorted(shared, key=lambda value: (-size[value], value))
         found.append(
             Leak(
                 kind,
                 {value: {part: tuple(tracks) for part, tracks in shared[value].items()} for value in ordered},
-                len({track for sides in shared.values() for tracks in sides.values() for track in tracks}),
+                len({track for splits in shared.values() for tracks in splits.values() for track in tracks}),
                 len(where),
                 sum(not value_of.get(track) for track in ids),
             )
@@ -74,7 +74,7 @@ def to_json(opened: "Opened", found: Iterable[Leak]) -> dict:
     return {
         "tracks": {part: len(ids) for part, ids in opened.parts.items()},
         "leaks": {
-            leak.kind: {value: {p: list(ids) for p, ids in sides.items()} for value, sides in leak.shared.items()}
+            leak.kind: {value: {p: list(ids) for p, ids in splits.items()} for value, splits in leak.shared.items()}
             for leak in found
         },
     }

@@ -36,7 +36,7 @@ def files(path: str | os.PathLike) -> list[Path]:
 
 
 def split(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Part → ids, and the tags in their order; () where there is no tags.npy.
+    """SplitRecords → ids, and the tags in their order; () where there is no tags.npy.
 
     Args:
         path: See `is_split`.

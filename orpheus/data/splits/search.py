@@ -30,7 +30,7 @@ class _SplitFile(schema.Schema):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSplit:
     """A split, and how hard it was to find.
 
     Attributes:
@@ -81,12 +81,12 @@ def find(
     moves: int = 3000,
     random_deals: int = 100,
     on_start: Callable[[], object] = lambda: None,
-) -> Found:
+) -> FoundSplit:
     """Split tracks by artist.
 
     Args:
         tracks: Track id → tags.
-        groups: Track id → artist (or album, or whatever must not be on two sides).
+        groups: Track id → artist (or album, or whatever must not be in two splits).
         top: How many of the most popular tags, or all where there are fewer (a warning says so); tracks without any of them are left out.
         min_tracks: Least number of tracks of each tag in each part.
         shares: Of training, validation and test; any positive numbers, only their ratio counts.
@@ -116,19 +116,19 @@ def find(
     bounds = stratify.upper_bounds(problem.counts, len(PARTS))
     bound = int(bounds.min())
 
-    def attempt(least: int) -> stratify.Search:
+    def search_with(least: int) -> stratify.Search:
         return stratify.search(problem, least, seed=(seed,), starts=starts, moves=moves, on_start=on_start)
 
     made: list[stratify.Search] = []
     if min_tracks <= bound:
-        made.append(attempt(min_tracks))
+        made.append(search_with(min_tracks))
     if not made or made[-1].penalty > 0:
-        made += _nearest(problem, attempt, min(min_tracks - 1, bound), names)
+        made += _nearest(problem, search_with, min(min_tracks - 1, bound), names)
     best = made[-1].part
     rng = np.random.default_rng([seed, 1])
     drawn = [int(problem.table(stratify.random_deal(problem, rng)).min()) for _ in range(random_deals)]
     rows = np.array([names.index_of[_group(track, groups)] for track in kept])
-    return Found(
+    return FoundSplit(
         parts={
             part: tuple(track for track, at in zip(kept, best[rows].tolist(), strict=True) if at == number)
             for number, part in enumerate(PARTS)
@@ -188,10 +188,10 @@ def _problem(
 
 
 def _nearest(
-    problem: stratify.Problem, attempt: Callable[[int], stratify.Search], high: int, names: _Names
+    problem: stratify.Problem, search_with: Callable[[int], stratify.Search], high: int, names: _Names
 ) -> list[stratify.Search]:
     """Searches by bisection for the largest least number up to `high`; the last one is the best."""
-    best = attempt(0)
+    best = search_with(0)
     if best.penalty > 0:
         sizes = problem.part_sizes(best.part) / problem.sizes.sum()
         biggest = int(problem.sizes.argmax())
@@ -204,7 +204,7 @@ def _nearest(
     low = int(problem.table(best.part).min())
     while low < high:
         middle = (low + high + 1) // 2
-        tried = attempt(middle)
+        tried = search_with(middle)
         if tried.penalty > 0:
             failed.append(tried)
             high = middle - 1
@@ -226,7 +226,7 @@ def _check(top: int, min_tracks: int, shares: Sequence[float], tolerance: float,
         raise ConfigError(f"tolerance={tolerance}: must be 0 to 100 per cent")
 
 
-def save(path: str | os.PathLike, found: Found, *, made: Mapping[str, Any]) -> None:
+def save(path: str | os.PathLike, found: FoundSplit, *, made: Mapping[str, Any]) -> None:
     """Write a split, atomically.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be dealt.
+    """What is to be assigned.
 
     Attributes:
         counts: (groups, tags) int, tracks of each group that have each tag.
@@ -68,7 +68,7 @@ class Search:
 
 
 def upper_bounds(counts: np.ndarray, parts: int) -> np.ndarray:
-    """The least number of tracks in every part that no deal can exceed, for each tag by itself.
+    """The least number of tracks in every part that no assignment can exceed, for each tag by itself.
 
     At least parts − r parts hold none of a tag's r largest groups, so the smallest of them has at most a
     (parts − r)-th of the tag's other tracks.
@@ -101,12 +101,12 @@ def random_deal(problem: Problem, rng: np.random.Generator) -> np.ndarray:
 def stratified(problem: Problem, least: int, rng: np.random.Generator) -> np.ndarray:
     """Iterative stratification of groups.
 
-    Of the tags that are not dealt yet, the one with the fewest tracks left is dealt next: each of its groups, the largest
+    Of the tags that are not assigned yet, the one with the fewest tracks left is assigned next: each of its groups, the largest
     first, goes where most tracks of that tag are wanted, then where most tracks are. A part wants its share of every
     tag, or `least` tracks where that is more.
 
     Args:
-        problem: What is dealt.
+        problem: What is assigned.
         least: Of each tag in each part.
         rng: Breaks ties.
 
@@ -149,7 +149,7 @@ def improve(
     best is moved, also where that makes things worse elsewhere; a group that was moved rests for a while.
 
     Args:
-        problem: What is dealt.
+        problem: What is assigned.
         part: (groups,) start.
         least: Of each tag in each part.
         moves: At most.
@@ -157,7 +157,7 @@ def improve(
         candidates: Groups compared for one move.
 
     Returns:
-        The best deal, its penalty and the moves made.
+        The best assignment, its penalty and the moves made.
     """
     part = part.copy()
     counts, sizes = problem.counts, problem.sizes
@@ -226,10 +226,10 @@ def search(
     moves: int,
     on_start: Callable[[], object] = lambda: None,
 ) -> Search:
-    """A deal with `least` tracks of each tag in each part, or the nearest to it that `starts` searches find.
+    """An assignment with `least` tracks of each tag in each part, or the nearest to it that `starts` searches find.
 
     Args:
-        problem: What is dealt.
+        problem: What is assigned.
         least: Of each tag in each part.
         seed: Of everything random.
         starts: Stratified starts at most.

@@ -1,4 +1,4 @@
-"""Tags of tracks out of any of the project's own sources, told by the look of the path: the one door to all of them.
+"""Tags of tracks out of any of the project's own sources, recognised by its path: the one door to all of them.
 
 A new kind is a line in `KINDS`; everything that takes ``--tags SOURCE`` knows it from there.
 """

@@ -96,7 +96,7 @@ def choose(
         with_: Tags added behind them.
         without: Tags taken away, after `with_` and from every group of `merge`. The top is not refilled, as in the
             reference, so 100 tags less 20 of these are 80 classes.
-        removed: Likewise, the tags of a filter, which need not be there.
+        removed: As `without`, the tags of a filter, which need not be there.
         merge: Groups of tags that count as one class as soon as one of them is chosen. The class is named after the
             first of the group and is where the most popular one would be.
 

@@ -183,7 +183,7 @@ class Arrays(keras.callbacks.Callback):
     """Per-class areas (epochs, classes) and the last epoch's confusion counts, of the validation where there is one.
 
     Args:
-        metric: The `TagAUC` that both sides feed; at the end of an epoch it holds the validation.
+        metric: The `TagAUC` that training and validation feed; at the end of an epoch it holds the validation.
         paths: Any of ``roc``, ``pr`` and ``confusion`` → .npy file.
         run: Of whom earlier epochs' rows are kept, so that a resumed run writes the whole array.
     """

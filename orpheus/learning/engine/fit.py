@@ -147,7 +147,7 @@ def _is_optimizer(candidate: Any) -> bool:
     )
 
 
-def watchers(settings: Training, job: Job) -> list[keras.callbacks.Callback]:
+def monitoring_callbacks(settings: Training, job: Job) -> list[keras.callbacks.Callback]:
     """Early stopping and falling learning rate as the config asks; null and 0 are off.
 
     Raises:
@@ -193,7 +193,7 @@ def check(job: Job, settings: Training, options: Options, on: tf.distribute.Stra
             several steps in one execution, with a data service or on several machines.
     """
     job.optimizer()
-    watchers(settings, job)
+    monitoring_callbacks(settings, job)
     replicas, parts = on.num_replicas_in_sync, options.micro_batches
     if job.batch_size % replicas:
         raise ConfigError(f"model-training.batch_size={job.batch_size}: must be a multiple of the {replicas} replicas")
@@ -228,7 +228,7 @@ def _check_jit(job: Job, options: Options) -> None:
     """Refuse what XLA cannot compile on several replicas."""
     if options.built_in:
         raise ConfigError(
-            "model-training.jit with --built-in on several GPUs: model.fit compiles the meeting of the replicas too, "
+            "model-training.jit with --built-in on several GPUs: model.fit compiles the collective operations of the replicas too, "
             "which XLA cannot; leave --built-in out, or turn jit off"
         )
     for layer in callbacks.layers(job.build()):
@@ -288,7 +288,7 @@ def _train(job: Job, run: Run | None, settings: Training, options: Options, on: 
     model, metrics = prepare(job, on, options)
     shown = multi_worker.local_copies(job, metrics, on)
     mine = run if multi_worker.member(on).index == 0 else None
-    others = watchers(settings, job)
+    others = monitoring_callbacks(settings, job)
     checkpoint = callbacks.Checkpoint(run, others, monitor=job.monitor, mode=job.mode, writes=mine is not None)
     checkpoint.set_model(model)
     first_epoch = checkpoint.load()

@@ -16,9 +16,9 @@ class Job:
 
     Attributes:
         build: Makes the model; called under the strategy's scope.
-        optimizer: Makes the optimizer; likewise.
+        optimizer: Makes the optimizer, under the scope too.
         loss: One value per example, averaged over the global batch.
-        metrics: Makes the metrics; likewise under the scope. Results may be dictionaries of named values.
+        metrics: Makes the metrics, too under the scope. Results may be dictionaries of named values.
         train: first epoch → endless dataset of (input, target) batches whose order depends on (seed, epoch) alone.
         valid: Every validation example once, or None.
         validate: For what is measured on the whole validation at once: model → named values, after every epoch.

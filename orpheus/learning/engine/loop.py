@@ -55,42 +55,42 @@ def train(
     """
     steps = _Steps(model, job.loss, metrics, strategy, jit, micro_batches, steps_per_execution == 1)
     steps.shown = list(shown or metrics)
-    watchers = keras.callbacks.CallbackList(list(callbacks), add_history=False, model=model)
-    watchers.set_params({"epochs": epochs, "steps": job.steps_per_epoch, "verbose": 0})
+    callback_list = keras.callbacks.CallbackList(list(callbacks), add_history=False, model=model)
+    callback_list.set_params({"epochs": epochs, "steps": job.steps_per_epoch, "verbose": 0})
     batches = iter(multi_worker.training(job, first_epoch, strategy, service=data_service))
     valid = multi_worker.validation(job, strategy)
     model.stop_training = False
-    watchers.on_train_begin()
+    callback_list.on_train_begin()
     logs: dict[str, float] = {}
     for epoch in range(first_epoch, epochs):
         steps.reset()
-        watchers.on_epoch_begin(epoch)
+        callback_list.on_epoch_begin(epoch)
         done, unchecked = 0, []
         while done < job.steps_per_epoch:
             # Logs are read from the device, which ends the run ahead of it: nothing is read in between.
             log = min(done - done % update_freq + update_freq, job.steps_per_epoch)
             count = min(steps_per_execution, log - done)
-            watchers.on_train_batch_begin(done)
+            callback_list.on_train_batch_begin(done)
             unchecked.append(steps.train(batches, count))
             for step in range(done, done + count):
                 if step > done:
-                    watchers.on_train_batch_begin(step)
+                    callback_list.on_train_batch_begin(step)
                 if step + 1 == log:
                     _check_finite(epoch, step, unchecked)
                     logs = steps.results()
-                watchers.on_train_batch_end(step, logs if step + 1 == log else {})
+                callback_list.on_train_batch_end(step, logs if step + 1 == log else {})
             done += count
         if valid is not None:
             steps.reset()
-            watchers.on_test_begin()
+            callback_list.on_test_begin()
             for batch in valid:
                 steps.test(batch)
             logs = {**logs, **{f"val_{name}": value for name, value in steps.results().items()}}
-            watchers.on_test_end(logs)
-        watchers.on_epoch_end(epoch, logs)
+            callback_list.on_test_end(logs)
+        callback_list.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
-    watchers.on_train_end(logs)
+    callback_list.on_train_end(logs)
 
 
 def _check_finite(epoch: int, last: int, executions: list[dict[str, tf.Tensor]]) -> None:

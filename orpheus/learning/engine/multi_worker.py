@@ -1,7 +1,7 @@
 """Training on several machines: who is who by TF_CONFIG, each worker's share of every batch, and the loss of a worker.
 
 Every worker runs the same command. Worker 0, the chief, writes; the others only compute. Nothing here changes numbers: a
-batch is that of one machine, dealt out in rows, so one machine with the same readers (`Job.share`) gets the same weights.
+batch is that of one machine, divided in rows, so one machine with the same readers (`Job.share`) gets the same weights.
 """
 
 import contextlib
@@ -205,7 +205,7 @@ def agree(strategy: tf.distribute.Strategy, facts: Mapping[str, int]) -> None:
 def training(
     job: Job, first_epoch: int, strategy: tf.distribute.Strategy, *, service: str | None = None
 ) -> tf.distribute.DistributedDataset:
-    """The job's training batches, dealt to workers and replicas in rows.
+    """The job's training batches, assigned to workers and replicas in rows.
 
     Args:
         job: Its `share` is read where it has one, else every worker reads whole batches and keeps its rows.
@@ -315,7 +315,7 @@ def watched(strategy: tf.distribute.Strategy) -> Iterator[None]:
 def local_copies(job: Job, metrics: list[keras.metrics.Metric], strategy: tf.distribute.Strategy) -> list:
     """Metrics that hold the sums over all workers, for callbacks that only the chief has.
 
-    Reading a distributed metric is a meeting of all workers: the chief alone would wait for ever.
+    Reading a distributed metric is a collective operation of all workers: the chief alone would wait for ever.
     """
     return list(metrics) if member(strategy).workers == 1 else list(job.metrics())
 

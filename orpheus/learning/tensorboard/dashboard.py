@@ -50,7 +50,7 @@ class Dashboard(TensorBoard):
         super().__init__(run.folder, update_freq=update_freq, batch_size=batch_size, steps_per_epoch=steps_per_epoch)
         self.run, self.metric, self.vectors = run, metric, vectors
         self.every = -(-epochs // MAX_EPOCHS)
-        self.side = "validation" if validated else "train"
+        self.split = "validation" if validated else "train"
         self.classes = list(run.class_names())
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Dashboard(TensorBoard):
 
     def _show_classes(self, epoch: int) -> None:
         values = self.metric.per_label()
-        with self.writer(self.side).as_default(step=epoch):
+        with self.writer(self.split).as_default(step=epoch):
             for curve in ("pr", "roc"):
                 histogram(f"per_class/{curve.upper()}-AUC", values[curve][np.isfinite(values[curve])])
             if len(self.classes) == len(values["pr"]):

@@ -17,14 +17,14 @@ class TensorBoard(keras.callbacks.Callback):
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
         self.writers: dict[str, Any] = {}
 
-    def writer(self, side: str) -> Any:
+    def writer(self, split: str) -> Any:
         """The writer of a folder below the run's, opened when first asked for."""
-        if side not in self.writers:
-            self.writers[side] = tf.summary.create_file_writer(str(self.folder / side))
-        return self.writers[side]
+        if split not in self.writers:
+            self.writers[split] = tf.summary.create_file_writer(str(self.folder / split))
+        return self.writers[split]
 
-    def _write(self, side: str, step: int, values: dict[str, float]) -> None:
-        with self.writer(side).as_default(step=step):
+    def _write(self, split: str, step: int, values: dict[str, float]) -> None:
+        with self.writer(split).as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Data:
+class RecommendationData:
     """The files of an experiment, opened and checked against each other.
 
     Attributes:
@@ -67,7 +67,7 @@ class Data:
         return Examples(ids, readers, wanted, max(counts, default=1), self.errors)
 
     def hashes(self) -> dict[str, str]:
-        """``{"split", "records"}``: of which items are where, and of the files of the truth that is learned and judged by."""
+        """``{"split", "records"}``: of which items are where, and of the files of the truth that training and evaluation use."""
         folder, fact = self.folder, self.config.data.fact
         paths = [folder.targets(subset, fact, self.dim) for subset in layout.SETS]
         paths += [folder.matrix(subset) for subset in layout.SETS]
@@ -110,7 +110,7 @@ class Data:
         return Rows(self.table(name, subset), ids)
 
 
-def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: int = 0) -> Data:
+def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: int = 0) -> RecommendationData:
     """Open the files of an experiment and check that they fit each other, before any work starts.
 
     Args:
@@ -132,7 +132,7 @@ def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: in
         dim = len(classes)
     if config.data.fact != "class":
         folder.check_unseen(config.data.fact, dim)
-    data = Data(folder, config, splits, dim, classes)
+    data = RecommendationData(folder, config, splits, dim, classes)
     for name, settings in config.inputs.items():
         if settings.kind == "patches":
             opened = data.patches(name, "train")
@@ -151,7 +151,7 @@ def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: in
     return data
 
 
-def reopen_data(run: Run, *, data_dir: str | os.PathLike | None = None) -> Data:
+def reopen_data(run: Run, *, data_dir: str | os.PathLike | None = None) -> RecommendationData:
     """The data of an existing run.
 
     Args:
@@ -177,20 +177,20 @@ def load_config(run: Run) -> ExperimentConfig:
     return experiment.parse(run.read("config"), source=str(run.folder / "config.json"))
 
 
-def save(run: Run, data: Data, config: ExperimentConfig) -> None:
+def save(run: Run, data: RecommendationData, config: ExperimentConfig) -> None:
     """Write what a run keeps besides run.json: config and names of classes."""
     run.write("config", config.to_json())
     if data.classes:
         run.write("classes", {"classes": list(data.classes)})
 
 
-def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
+def lines(data: RecommendationData, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     found = [(name, f"{len(ids)} items") for name, ids in data.splits._asdict().items()]
     return [*found, ("inputs", ", ".join(f"{name} {shape}" for name, shape in data.shapes.items()))]
 
 
-def describe(data: Data, config: ExperimentConfig, name: str, **more) -> dict:
+def describe(data: RecommendationData, config: ExperimentConfig, name: str, **more) -> dict:
     """run.json: what evaluation, prediction and resuming need beside the config."""
     return {
         "version": 1,

@@ -12,13 +12,13 @@ from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.recommendation import job, metrics
-from orpheus.tasks.recommendation.data import Data
+from orpheus.tasks.recommendation.data import RecommendationData
 
 log = logging.getLogger(__name__)
 REPLICATES = 1000
 
 
-def check_comparable(run: Run, data: Data, *, different_splits: bool = False) -> None:
+def check_comparable(run: Run, data: RecommendationData, *, different_splits: bool = False) -> None:
     """Refuse a data folder whose sets are others than those of the training; say it where only targets differ.
 
     Raises:
@@ -29,7 +29,7 @@ def check_comparable(run: Run, data: Data, *, different_splits: bool = False) ->
 
 def evaluate(
     run: Run,
-    data: Data,
+    data: RecommendationData,
     split: str,
     *,
     k: int | None = None,
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def baselines(
-    data: Data,
+    data: RecommendationData,
     split: str,
     *,
     k: int | None = None,

@@ -15,10 +15,12 @@ from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
 from orpheus.learning.evaluation.tag_auc import TagAUC
 from orpheus.learning.losses.pointwise import CosineDistance
-from orpheus.tasks.recommendation.data import Data
+from orpheus.tasks.recommendation.data import RecommendationData
 
 
-def job(data: Data, config: ExperimentConfig, *, epochs: int, seed: int = 0, synchronized: bool = False) -> Job:
+def job(
+    data: RecommendationData, config: ExperimentConfig, *, epochs: int, seed: int = 0, synchronized: bool = False
+) -> Job:
     """The Job of an experiment: the best epoch is that of the lowest validation loss.
 
     Args:
@@ -49,7 +51,7 @@ def job(data: Data, config: ExperimentConfig, *, epochs: int, seed: int = 0, syn
     )
 
 
-def _word_vectors(data: Data) -> Callable[[keras.Model], tuple[list[str], np.ndarray]] | None:
+def _word_vectors(data: RecommendationData) -> Callable[[keras.Model], tuple[list[str], np.ndarray]] | None:
     """Words and vectors of the first text input whose vocabulary is there, for TensorBoard's projector."""
     for name, settings in data.config.inputs.items():
         if settings.kind != "text" or not (path := data.folder.text_model(settings.setting or "")).is_file():
@@ -63,7 +65,7 @@ def _word_vectors(data: Data) -> Callable[[keras.Model], tuple[list[str], np.nda
     return None
 
 
-def build(data: Data, *, seed: int = 0, synchronized: bool = False) -> keras.Model:
+def build(data: RecommendationData, *, seed: int = 0, synchronized: bool = False) -> keras.Model:
     """The network of an experiment."""
     config = data.config
     return models.build_modalities(
@@ -89,7 +91,7 @@ def loss(name: str) -> keras.losses.Loss:
     return known[name]()
 
 
-def _metrics(data: Data) -> list[keras.metrics.Metric]:
+def _metrics(data: RecommendationData) -> list[keras.metrics.Metric]:
     config = data.config
     if config.evaluation == "multilabel" and config.output.activation == "sigmoid" and config.data.fact == "class":
         return [TagAUC(data.dim, average="macro")]

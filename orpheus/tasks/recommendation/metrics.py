@@ -16,7 +16,7 @@ from orpheus.learning.evaluation import areas, baselines, bootstrap, classificat
 from orpheus.learning.evaluation import as_reference as reference
 from orpheus.learning.evaluation.lists import evaluate_lists
 from orpheus.tasks.recommendation import intervals
-from orpheus.tasks.recommendation.data import Data
+from orpheus.tasks.recommendation.data import RecommendationData
 
 log = logging.getLogger(__name__)
 Progress = Callable[..., Any]
@@ -24,7 +24,7 @@ NEIGHBOURS, SIMILAR = 100, 50  # as the baselines' defaults
 
 
 def evaluate(
-    data: Data,
+    data: RecommendationData,
     outputs: np.ndarray,
     subset: str,
     *,
@@ -75,7 +75,9 @@ def evaluate(
     return {"items": len(outputs), **result}
 
 
-def as_reference(data: Data, outputs: np.ndarray, subset: str, *, k: int | None = None) -> dict[str, float | None]:
+def as_reference(
+    data: RecommendationData, outputs: np.ndarray, subset: str, *, k: int | None = None
+) -> dict[str, float | None]:
     """The figures that tartarus prints of the same outputs (`learning.evaluation.as_reference`).
 
     Args:
@@ -106,7 +108,7 @@ def as_reference(data: Data, outputs: np.ndarray, subset: str, *, k: int | None 
     return found
 
 
-def user_factors(data: Data) -> np.ndarray:
+def user_factors(data: RecommendationData) -> np.ndarray:
     """User factors, (users, dim) float32."""
     matrix = tables.load_matrix(data.folder.user_factors(data.config.data.fact, data.dim))
     if matrix.ndim != 2 or matrix.shape[1] != data.dim:
@@ -115,14 +117,14 @@ def user_factors(data: Data) -> np.ndarray:
     return np.asarray(matrix, np.float32)
 
 
-def counts(data: Data, subset: str) -> scipy.sparse.csr_matrix:
+def counts(data: RecommendationData, subset: str) -> scipy.sparse.csr_matrix:
     """Listening counts of a set's items, (users, items of the splits' set)."""
     table = tables.counts(data.folder, subset)
     return scipy.sparse.csr_matrix(table.rows(getattr(data.splits, subset))).T.tocsr()
 
 
 def lists(
-    data: Data,
+    data: RecommendationData,
     subset: str,
     score_rows: Callable[[int, int], np.ndarray],
     *,
@@ -155,7 +157,7 @@ def lists(
 
 
 def compare(
-    data: Data, subset: str = "test", *, k: int | None = None, replicates: int = 0, seed: int = 0,
+    data: RecommendationData, subset: str = "test", *, k: int | None = None, replicates: int = 0, seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """The baselines of a recommendation experiment, each as `lists` gives it; of features those of its inputs.
@@ -208,7 +210,7 @@ def compare(
     }
 
 
-def raw_features(data: Data, subsets: Sequence[str]):
+def raw_features(data: RecommendationData, subsets: Sequence[str]):
     """Feature vectors of all inputs that have one, each of length 1, side by side; an empty list where none has.
 
     Returns:
@@ -233,7 +235,7 @@ def raw_features(data: Data, subsets: Sequence[str]):
     return columns
 
 
-def class_truth(data: Data, subset: str) -> np.ndarray:
+def class_truth(data: RecommendationData, subset: str) -> np.ndarray:
     """Which classes each item has, (items, classes) of 0 and 1."""
     if not data.classes:
         raise DataError(f"{data.folder.labels()}: no such file; it names the classes")
@@ -241,7 +243,7 @@ def class_truth(data: Data, subset: str) -> np.ndarray:
     return table.dense(getattr(data.splits, subset))
 
 
-def class_scores(data: Data, outputs: np.ndarray) -> np.ndarray:
+def class_scores(data: RecommendationData, outputs: np.ndarray) -> np.ndarray:
     """Scores of classes: the outputs, or the cosine of factors with those of each class."""
     if data.config.data.fact == "class":
         return outputs
@@ -253,7 +255,12 @@ def class_scores(data: Data, outputs: np.ndarray) -> np.ndarray:
 
 
 def classes(
-    data: Data, outputs: np.ndarray, subset: str, *, replicates: int = 0, validation: np.ndarray | None = None
+    data: RecommendationData,
+    outputs: np.ndarray,
+    subset: str,
+    *,
+    replicates: int = 0,
+    validation: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Metrics of classes: areas, lists of classes per item and diversity; or accuracy, F1 and the confusion matrix."""
     truth, scores = class_truth(data, subset), class_scores(data, outputs)
@@ -277,7 +284,7 @@ def classes(
     return result
 
 
-def _multilabel(data: Data, truth, scores, replicates: int, validation) -> dict[str, Any]:
+def _multilabel(data: RecommendationData, truth, scores, replicates: int, validation) -> dict[str, Any]:
     names = data.classes
     cutoffs = [cut for cut in data.config.evaluating.cutoffs if cut <= len(names)]
     k = max(cutoffs, default=1)
@@ -312,7 +319,7 @@ def _means(per_unit: dict[str, np.ndarray], replicates: int) -> dict[str, list[f
     return {one: [float(low), float(high)] for one, low, high in zip(per_unit, found.low, found.high, strict=True)}
 
 
-def _targets(data: Data, subset: str) -> np.ndarray:
+def _targets(data: RecommendationData, subset: str) -> np.ndarray:
     """(items, dim) float64 targets of a set."""
     examples = data.examples(subset, targets=True)
     assert examples.targets is not None

@@ -20,7 +20,7 @@ from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.recommendation import data as recommendation_data
 from orpheus.tasks.recommendation import job, metrics, registry, run_table
-from orpheus.tasks.recommendation.data import Data
+from orpheus.tasks.recommendation.data import RecommendationData
 
 RIVALS = ("popularity", "nearest neighbours")
 TEXT_SUFFIXES, FEATURE_SUFFIXES = (".txt", ".text", ".md"), (".npy",)
@@ -223,7 +223,7 @@ def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
     )
 
 
-def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) -> np.ndarray:
+def _outputs(run: Run, data: RecommendationData, paths: list[Path], layer: str | None = None) -> np.ndarray:
     """What a run, or a layer of it, says of new items, from their files."""
     given: dict[str, list[Path]] = {"text": [], "features": [], "audio": []}
     for path in paths:
@@ -265,7 +265,7 @@ def _outputs(run: Run, data: Data, paths: list[Path], layer: str | None = None) 
     return values.reshape(len(values) // parts, parts, -1).mean(axis=1)
 
 
-def _source(data: Data, name: str) -> str:
+def _source(data: RecommendationData, name: str) -> str:
     """What a new item's input is made from."""
     settings = data.config.inputs[name]
     if settings.kind == "patches":
@@ -276,14 +276,14 @@ def _source(data: Data, name: str) -> str:
     return "run" if match and (data.folder.models / match[1] / "model.keras").is_file() else "features"
 
 
-def _of_other_run(data: Data, setting: str, paths: list[Path]) -> np.ndarray:
+def _of_other_run(data: RecommendationData, setting: str, paths: list[Path]) -> np.ndarray:
     """Features that are a hidden layer of another run."""
     name, layer = _LAYER.sub(r"\1", setting), _LAYER.sub(r"\2", setting)
     run = Run.open(data.folder.models / name)
     return _outputs(run, recommendation_data.reopen_data(run, data_dir=data.folder.root), paths, layer)
 
 
-def _feature_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
+def _feature_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
     if not paths:
         raise ConfigError(
             f"inputs.{name}: needs a .npy of {data.shapes[name][0]} numbers for each item; none was given"
@@ -297,7 +297,7 @@ def _feature_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
     return np.stack(rows)
 
 
-def _text_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
+def _text_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
     model = texts.load_model(data.folder.text_model(data.setting(name)))
     read = []
     for path in paths:
@@ -309,7 +309,7 @@ def _text_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
     return np.asarray(rows, np.int32) if isinstance(model, texts.Sequences) else tables.densify(rows)
 
 
-def _patch_rows(paths: list[Path], data: Data, name: str) -> np.ndarray:
+def _patch_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
     """Patches as tools.patches makes them, standardised as the training set was: (files × count, frames, bands)."""
     spec, mean, deviation = data.patches(name, "train").made_with()
     wanted = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32")

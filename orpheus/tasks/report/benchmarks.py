@@ -6,23 +6,23 @@ import numpy as np
 
 from orpheus.data.collection.datasets import published
 from orpheus.tasks.report.html import Cell, Html, Section, escape, table, warning
-from orpheus.tasks.report.material import Material
+from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.sections import AREAS
 from orpheus.tasks.tagging.scores import Scores
 
 _HEADS = {**{key: f"macro {name}" for key, name in AREAS.items()}, "accuracy": "accuracy"}
 
 
-def section(material: Sequence[Material], split: str) -> Section:
+def section(reported: Sequence[ReportedRun], split: str) -> Section:
     """Published figures of the split that the runs are of; empty where none is of a public data set's.
 
     Args:
-        material: Evaluated taggers.
+        reported: Evaluated taggers.
         split: Which part their figures are of; published ones are of ``"test"``.
     """
     rows: list[list[object]] = []
     notes, shown = "", set()
-    for one in material:
+    for one in reported:
         sha256 = (one.metrics.get("hashes") or one.about.get("hashes") or {}).get("split", "")
         entry, why = published.compare(sha256, one.about.get("benchmark"), one.classes, one.metrics.get("tracks", 0))
         if why and split == "test":
@@ -40,7 +40,7 @@ def section(material: Sequence[Material], split: str) -> Section:
     return Section("Published figures", notes + body, note if rows else "")
 
 
-def _own(one: Material) -> list[float | None]:
+def _own(one: ReportedRun) -> list[float | None]:
     macro = one.summary.get("macro", {})
     return [*(macro.get(key) for key in AREAS), accuracy(one.scores)]
 

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orpheus.base.text_table import alone
 from orpheus.runs.folder import Run
-from orpheus.tasks.report import benchmarks, html, tagging
-from orpheus.tasks.report import material as report_material
+from orpheus.tasks.report import benchmarks, html, reported_runs, tagging
 from orpheus.tasks.report import sections as report_sections
 from orpheus.tasks.report.html import Html, Section, escape, legend, warning
 from orpheus.tasks.report.svg import colour
 from orpheus.tasks.report.tracks import section
 
 _HEARD = 3  # runs whose taggrams are shown
-_ROOM = 6  # runs that can be told apart by colour
+_ROOM = 6  # runs that can be distinguished by colour
 
 
 def build(
@@ -32,7 +31,7 @@ def build(
 
     Args:
         runs: One to six runs of one task, the first being the one that others are compared with.
-        split: Which side's evaluation is shown.
+        split: Split whose evaluation is shown.
         groups: File of groups of tags; None for a shipped one that fits.
         paths: Track id → audio file.
         tracks: Tracks to look at and listen to, 0 for none.
@@ -44,43 +43,43 @@ def build(
     Raises:
         ConfigError, DataError: the runs do not compare, or the groups fit none of them.
     """
-    material = report_material.read(runs[:_ROOM], split)
-    notes = report_material.check(material, different_splits=different_splits) if len(material) > 1 else []
-    names = [one.name for one in material]
-    suffix = {name: f": {name}" if len(material) > 1 else "" for name in names}
+    reported = reported_runs.read(runs[:_ROOM], split)
+    notes = reported_runs.check(reported, different_splits=different_splits) if len(reported) > 1 else []
+    names = [one.name for one in reported]
+    suffix = {name: f": {name}" if len(reported) > 1 else "" for name in names}
     intro = f"<h1>{escape(title or ' and '.join(names))}</h1>" + "".join(map(warning, notes))
-    intro += report_sections.summary(material, split)
-    sections = [report_sections.curves(material)]
-    judged = [one for one in material if one.metrics]
-    if judged and all(one.tagging for one in judged):
-        shared = tagging.common(judged)
-        every = list(dict.fromkeys(name for one in judged for name in one.summary["per_class"]))
-        members = report_material.read_groups(groups, every)
+    intro += report_sections.summary(reported, split)
+    sections = [report_sections.curves(reported)]
+    evaluated = [one for one in reported if one.metrics]
+    if evaluated and all(one.tagging for one in evaluated):
+        shared = tagging.common(evaluated)
+        every = list(dict.fromkeys(name for one in evaluated for name in one.summary["per_class"]))
+        members = reported_runs.read_groups(groups, every)
         sections = [
-            _means(judged, split),
-            benchmarks.section(judged, split),
-            tagging.differences(judged, shared),
+            _means(evaluated, split),
+            benchmarks.section(evaluated, split),
+            tagging.differences(evaluated, shared),
             *sections,
         ]
         sections += [
-            tagging.classes(judged, shared),
-            tagging.groups(judged, shared, members),
-            tagging.distributions(judged),
-            *(tagging.confusion(one, suffix=suffix[one.name]) for one in judged),
-            tagging.cooccurrences(judged[0]),
-            section(judged[:_HEARD], paths or {}, count=tracks, seconds=seconds, progress=progress),
+            tagging.classes(evaluated, shared),
+            tagging.groups(evaluated, shared, members),
+            tagging.distributions(evaluated),
+            *(tagging.confusion(one, suffix=suffix[one.name]) for one in evaluated),
+            tagging.cooccurrences(evaluated[0]),
+            section(evaluated[:_HEARD], paths or {}, count=tracks, seconds=seconds, progress=progress),
         ]
     else:
-        sections = [report_sections.numbers(judged), report_sections.user_differences(judged), *sections]
-    sections.append(report_sections.configuration(material))
+        sections = [report_sections.numbers(evaluated), report_sections.user_differences(evaluated), *sections]
+    sections.append(report_sections.configuration(reported))
     return html.page(title or f"orpheus: {', '.join(names)}", intro, sections)
 
 
-def _means(material: Sequence[report_material.Material], split: str) -> Section:
-    level = (material[0].summary.get("intervals") or {}).get("level")
-    unit = material[0].metrics.get("unit", "track")
+def _means(reported: Sequence[reported_runs.ReportedRun], split: str) -> Section:
+    level = (reported[0].summary.get("intervals") or {}).get("level")
+    unit = reported[0].metrics.get("unit", "track")
     note = f"Whiskers: {100 * level:g} % intervals by bootstrap over {unit}s." if level else ""
-    if (material[0].summary.get("intervals") or {}).get("groups") == 1:
+    if (reported[0].summary.get("intervals") or {}).get("groups") == 1:
         note = f"{alone(unit).capitalize()}."
-    names = legend([one.name for one in material], [colour(index) for index in range(len(material))])
-    return Section(f"Means over the {split} side", Html(names + report_sections.forest(material)), note)
+    names = legend([one.name for one in reported], [colour(index) for index in range(len(reported))])
+    return Section(f"Means over the {split} split", Html(names + report_sections.forest(reported)), note)

@@ -9,28 +9,28 @@ from orpheus.base.text_table import alone, bounded, number
 from orpheus.learning.evaluation import bootstrap
 from orpheus.tasks.report import svg
 from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table
-from orpheus.tasks.report.material import Material
+from orpheus.tasks.report.reported_runs import ReportedRun
 
 AREAS = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC"}
 
 
-def summary(material: Sequence[Material], split: str) -> Html:
+def summary(reported: Sequence[ReportedRun], split: str) -> Html:
     """The cards on top."""
     cards = []
-    for index, one in enumerate(material):
+    for index, one in enumerate(reported):
         rows = {
             "task": " ".join(filter(None, [one.about.get("task"), one.about.get("network") or one.about.get("frontend") or one.about.get("experiment")])),
             "weights": _published(one.about.get("pretrained")),
             "classes": len(one.classes) or None,
             "epochs": _epochs(one),
             "parameters": f"{one.about['parameters']:,}" if one.about.get("parameters") else None,
-            f"{split} side": _judged(one),
+            f"{split} split": _judged(one),
             "split, records": ", ".join(str(h)[:8] for h in one.about.get("hashes", {}).values()) or None,
             "folder": str(one.run.folder),
         }  # fmt: skip
         listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rows.items() if v)
         swatch = f'<i class="swatch" style="background:{svg.colour(index)}"></i>'
-        head = f"<strong>{swatch}{escape(one.name)}</strong>" if len(material) > 1 else ""
+        head = f"<strong>{swatch}{escape(one.name)}</strong>" if len(reported) > 1 else ""
         cards.append(f'<div class="card">{head}<dl>{listed}</dl></div>')
     return Html(f'<div class="row">{"".join(cards)}</div>')
 
@@ -43,41 +43,41 @@ def _published(facts: Mapping[str, Any] | None) -> str | None:
     return f"{facts['name']} of {facts['package']}, trained on {facts['trained_on']}; published there: {areas}"
 
 
-def _epochs(one: Material) -> str | None:
+def _epochs(one: ReportedRun) -> str | None:
     if not one.history:
         return None
     key, sign = ("val_PR-AUC", 1) if "val_PR-AUC" in one.history[-1] else ("val_loss", -1)
-    judged = [(sign * row[key], row["epoch"], row[key]) for row in one.history if row.get(key) is not None]
-    best = max(judged, default=None)
+    evaluated = [(sign * row[key], row["epoch"], row[key]) for row in one.history if row.get(key) is not None]
+    best = max(evaluated, default=None)
     return f"{len(one.history)}" + (f", best {best[1]} ({key} {best[2]:.4f})" if best else "")
 
 
-def _judged(one: Material) -> str | None:
+def _judged(one: ReportedRun) -> str | None:
     metrics = one.metrics
     if not metrics:
-        return "not judged yet"
+        return "not evaluated yet"
     count = next((f"{metrics[key]} {key}" for key in ("tracks", "songs", "items") if key in metrics), "")
     bounds = metrics.get("mean_of_windows", metrics).get("intervals") or {}
     return count + (f" by {bounds['groups']} {metrics.get('unit', 'group')}s" if bounds.get("groups") else "")
 
 
-def configuration(material: Sequence[Material]) -> Section:
+def configuration(reported: Sequence[ReportedRun]) -> Section:
     """Every value of the configs; where there are several runs, first those that differ."""
-    columns = [dict(_flat(one.config)) for one in material]
-    for column, one in zip(columns, material, strict=True):
+    columns = [dict(_flat(one.config)) for one in reported]
+    for column, one in zip(columns, reported, strict=True):
         column |= {
             f"run: {key}": value for key, value in _flat({k: one.about.get(k) for k in _SHOWN if k in one.about})
         }
     keys = list(dict.fromkeys(key for column in columns for key in column))
     rows = [[key, *(_text(column.get(key)) for column in columns)] for key in keys]
-    heads = ["key", *(one.name for one in material)]
+    heads = ["key", *(one.name for one in reported)]
     command = "".join(
         f"<p><code>{escape((one.run.folder / 'command.txt').read_text(encoding='utf-8').strip())}</code></p>"
-        for one in material
+        for one in reported
         if (one.run.folder / "command.txt").is_file()
     )
     whole = f"<details><summary>all {len(rows)} values</summary>{table(heads, rows, box=True)}</details>"
-    if len(material) == 1:
+    if len(reported) == 1:
         return Section("Configuration", command + whole)
     different = [row for row in rows if len(set(row[1:])) > 1]
     body = table(heads, different, box=True) if different else "<p>The configurations are the same.</p>"
@@ -99,33 +99,33 @@ def _text(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def curves(material: Sequence[Material]) -> Section:
+def curves(reported: Sequence[ReportedRun]) -> Section:
     """Loss, areas and learning rate over epochs."""
     keys = list(
-        dict.fromkeys(key.removeprefix("val_") for one in material for row in one.history for key in row if key != "epoch")
+        dict.fromkeys(key.removeprefix("val_") for one in reported for row in one.history for key in row if key != "epoch")
     )  # fmt: skip
     keys.sort(key=lambda key: (key != "loss", not key.endswith("AUC"), key))
-    plots = [_curve(material, key) for key in keys]
-    if any(one.rates for one in material):
-        longest = max(len(one.rates) for one in material)
-        top = max(max(one.rates, default=0) for one in material)
+    plots = [_curve(reported, key) for key in keys]
+    if any(one.rates for one in reported):
+        longest = max(len(one.rates) for one in reported)
+        top = max(max(one.rates, default=0) for one in reported)
         plot = svg.Plot(x=(1, max(longest, 2)), y=(0, 1.05 * top), title="learning rate", x_label="epoch")
-        for index, one in enumerate(material):
+        for index, one in enumerate(reported):
             if one.rates:
                 plot.line(range(1, len(one.rates) + 1), one.rates, svg.colour(index), name=one.name)
         plots.append(plot.svg())
     if not plots:
         return Section("Training", "")
-    names = legend([one.name for one in material], [svg.colour(i) for i in range(len(material))])
+    names = legend([one.name for one in reported], [svg.colour(i) for i in range(len(reported))])
     note = (
         "Solid: validation; dashed: training, as a running mean over each epoch; hollow: the best epoch by validation."
     )
     return Section("Training", f'{names}<div class="row">{"".join(plots)}</div>', note)
 
 
-def _curve(material: Sequence[Material], key: str) -> str:
-    values = [row[k] for one in material for row in one.history for k in (key, f"val_{key}") if row.get(k) is not None]
-    last = max((row["epoch"] for one in material for row in one.history), default=1)
+def _curve(reported: Sequence[ReportedRun], key: str) -> str:
+    values = [row[k] for one in reported for row in one.history for k in (key, f"val_{key}") if row.get(k) is not None]
+    last = max((row["epoch"] for one in reported for row in one.history), default=1)
     if not values:
         return ""
     top = np.percentile(values, 99) if key == "loss" else max(values)  # a first epoch's loss would flatten the rest
@@ -134,52 +134,54 @@ def _curve(material: Sequence[Material], key: str) -> str:
     if key.endswith("AUC"):
         low, high = max(low, 0.0), min(high, 1.0)
     plot = svg.Plot(x=(1, max(last, 2)), y=(low, high), title=key, x_label="epoch")
-    for index, one in enumerate(material):
+    for index, one in enumerate(reported):
         epochs = [row["epoch"] for row in one.history]
         stroke = svg.colour(index)
-        for side, dashed in ((key, True), (f"val_{key}", False)):
-            series = [None if row.get(side) is None else min(row[side], high) for row in one.history]
+        for split, dashed in ((key, True), (f"val_{key}", False)):
+            series = [None if row.get(split) is None else min(row[split], high) for row in one.history]
             if any(value is not None for value in series):
-                plot.line(epochs, series, stroke, dashed=dashed, thin=dashed, name=f"{one.name}: {side}")
-        judged = [(float(row[f"val_{key}"]), row["epoch"]) for row in one.history if row.get(f"val_{key}") is not None]
-        if judged and key.endswith(("AUC", "loss")):
-            best = min(judged) if key == "loss" else max(judged)
+                plot.line(epochs, series, stroke, dashed=dashed, thin=dashed, name=f"{one.name}: {split}")
+        evaluated = [
+            (float(row[f"val_{key}"]), row["epoch"]) for row in one.history if row.get(f"val_{key}") is not None
+        ]
+        if evaluated and key.endswith(("AUC", "loss")):
+            best = min(evaluated) if key == "loss" else max(evaluated)
             plot.dot(best[1], best[0], stroke, name=f"{one.name}: best {key} {best[0]:.4f} at {best[1]}", radius=5, hollow=True)  # fmt: skip
     return plot.svg()
 
 
-def numbers(material: Sequence[Material]) -> Section:
+def numbers(reported: Sequence[ReportedRun]) -> Section:
     """Every figure of an evaluation, whatever its task: scalars with their intervals, and tables of rows.
 
     A table of baselines begins with the run itself.
     """
-    walked = [_walk(one.metrics) for one in material]
+    walked = [_walk(one.metrics) for one in reported]
     figures = [{name: (value, limits) for name, value, limits in scalars} for scalars, _ in walked]
     keys = list(dict.fromkeys(name for found in figures for name in found))
     rows = [[key, *(_figure(*found.get(key, (None, None)), digits=4) for found in figures)] for key in keys]
-    heads = ["metric, 95 % interval", *(one.name for one in material)]
+    heads = ["metric, 95 % interval", *(one.name for one in reported)]
     parts = [table(heads, rows, box=True) if rows else ""]
-    for one, found, (_, tables) in zip(material, figures, walked, strict=True):
+    for one, found, (_, tables) in zip(reported, figures, walked, strict=True):
         for name, (columns, lines) in tables.items():
             if name == "baselines":
                 own = [one.name, *(_figure(*found.get(column, (None, None))) for column in columns[1:])]
                 lines = [own, *lines]
-            run = f"{one.name}: " if len(material) > 1 else ""
+            run = f"{one.name}: " if len(reported) > 1 else ""
             title = "classes" if name == "per_class" else name
             parts.append(f"<h3>{escape(run + title)}</h3>{table(columns, lines, sorts=True, box=True)}")
     return Section("Results", "".join(parts))
 
 
-def user_differences(material: Sequence[Material]) -> Section:
+def user_differences(reported: Sequence[ReportedRun]) -> Section:
     """Every further run against the first, user by user: the draws of users serve both."""
     rows = []
-    first = material[0].per_user if material else {}
-    for one in material[1:]:
+    first = reported[0].per_user if reported else {}
+    for one in reported[1:]:
         for name, values in one.per_user.items():
             if name in first and len(first[name]) == len(values):
                 found = bootstrap.interval(values - first[name], range(len(values)), n=1000)
                 entry = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
-                rows.append([f"{one.name} − {material[0].name}", name, signed(entry, 4)])
+                rows.append([f"{one.name} − {reported[0].name}", name, signed(entry, 4)])
     note = "Means over the users that have anything to find; green or red where the 95 % interval leaves zero out."
     body = table(["runs", "metric", "difference, 95 % interval"], rows, box=True) if rows else ""
     return Section("Differences between runs", body, note)
@@ -235,14 +237,14 @@ def _figure(value: Any, limits: Any, *, digits: int = 3) -> Any:
     return value if isinstance(value, int) else Cell(bounded(value, limits, digits), value)
 
 
-def forest(material: Sequence[Material]) -> Html:
+def forest(reported: Sequence[ReportedRun]) -> Html:
     """Means with their intervals, the runs' one below the other: what is within chance of what."""
     rows = []
     for kind, title in (("mean_of_windows", "mean of windows"), ("single_windows", "single windows"), ("without_leaks", "without leaks")):  # fmt: skip
         for average in ("macro", "micro"):
             for key, area in AREAS.items():
                 found: list[tuple[float | None, Any, str]] = []
-                for index, one in enumerate(material):
+                for index, one in enumerate(reported):
                     part = one.metrics.get(kind) or {}
                     part = part.get("mean_of_windows", part)
                     bounds = ((part.get("intervals") or {}).get(average) or {}).get(key)

@@ -12,7 +12,7 @@ from orpheus.learning.evaluation import bootstrap, classification
 from orpheus.semantics import cooccurrence
 from orpheus.tasks.report import svg
 from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table, warning
-from orpheus.tasks.report.material import Material
+from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.sections import AREAS, signed
 from orpheus.tasks.tagging.scores import Scores
 
@@ -35,10 +35,10 @@ class Common:
     notes: tuple[str, ...]
 
 
-def common(material: Sequence[Material]) -> Common | None:
+def common(reported: Sequence[ReportedRun]) -> Common | None:
     """Bring the runs' scores onto the same tracks and classes; None where one has none, or nothing is in common."""
-    scores = [one.scores for one in material if one.scores is not None]
-    if len(scores) < len(material):
+    scores = [one.scores for one in reported if one.scores is not None]
+    if len(scores) < len(reported):
         return None
     others = [set(one.ids) for one in scores[1:]]
     ids = [track for track in scores[0].ids if all(track in other for other in others)]
@@ -47,14 +47,14 @@ def common(material: Sequence[Material]) -> Common | None:
         return None
     aligned = tuple(_aligned(one, ids, classes) for one in scores)
     notes = []
-    for one, mine in zip(material, scores, strict=True):
+    for one, mine in zip(reported, scores, strict=True):
         left = (len(mine.ids) - len(ids), len(mine.classes) - len(classes))
         if any(left):
             notes.append(f"{one.name}: {left[0]} tracks and {left[1]} classes are not in all runs and not compared")
-    for one, mine in zip(material[1:], aligned[1:], strict=True):
+    for one, mine in zip(reported[1:], aligned[1:], strict=True):
         if changed := int((mine.truth != aligned[0].truth).sum()):
             notes.append(
-                f"{one.name}: {changed} annotations differ from {material[0].name}'s, which are taken for both"
+                f"{one.name}: {changed} annotations differ from {reported[0].name}'s, which are taken for both"
             )
     truth, groups = aligned[0].truth, aligned[0].groups
     n = 1000 if truth.size <= _MANY else 200
@@ -71,13 +71,13 @@ def _aligned(scores: Scores, ids: Sequence[str], classes: Sequence[str]) -> Scor
     )  # fmt: skip
 
 
-def differences(material: Sequence[Material], shared: Common | None) -> Section:
+def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
     """Every further run against the first, on the same tracks, draws paired."""
-    if len(material) < 2 or shared is None:
+    if len(reported) < 2 or shared is None:
         return Section("Differences", "")
     first, rows, plots = shared.scores[0], [], []
     means = [evaluation_areas.summarise(first.truth, one.scores, first.classes) for one in shared.scores]
-    for index, one in enumerate(material[1:], 1):
+    for index, one in enumerate(reported[1:], 1):
         for average in ("macro", "micro"):
             replicates = getattr(shared.replicates[index], average) - getattr(shared.replicates[0], average)
             low, high = bootstrap.percentiles(replicates)
@@ -85,8 +85,8 @@ def differences(material: Sequence[Material], shared: Common | None) -> Section:
                 a, b = means[index][average][key], means[0][average][key]
                 if a is not None and b is not None:
                     entry = {"value": a - b, "low": float(low[column]), "high": float(high[column])}
-                    rows.append([f"{one.name} − {material[0].name}", f"{average} {AREAS[key]}", signed(entry, 4)])
-        plots += [_scatter(material[0].name, one.name, means[0], means[index], index, key) for key in AREAS]
+                    rows.append([f"{one.name} − {reported[0].name}", f"{average} {AREAS[key]}", signed(entry, 4)])
+        plots += [_scatter(reported[0].name, one.name, means[0], means[index], index, key) for key in AREAS]
     note = (
         f"On the {len(first.ids)} tracks and {len(first.classes)} classes that the runs share. Each draw of "
         f"{first.unit}s serves both runs, so the interval is of the difference itself: green or red where it leaves zero out."
@@ -117,22 +117,22 @@ def _scatter(a: str, b: str, first: Mapping[str, Any], second: Mapping[str, Any]
     return plot.svg()
 
 
-def classes(material: Sequence[Material], shared: Common | None) -> Section:
+def classes(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
     """A row per class, sorted by PR-AUC of the first run: positives, both areas with intervals, and the difference."""
-    names = list(dict.fromkeys(name for one in material for name in one.summary["per_class"]))
-    colours = [svg.colour(index) for index in range(len(material))]
-    difference = _class_differences(shared) if len(material) == 2 and shared else {}
+    names = list(dict.fromkeys(name for one in reported for name in one.summary["per_class"]))
+    colours = [svg.colour(index) for index in range(len(reported))]
+    difference = _class_differences(shared) if len(reported) == 2 and shared else {}
 
-    def value(one: Material, name: str, key: str) -> tuple[Any, Any]:
+    def value(one: ReportedRun, name: str, key: str) -> tuple[Any, Any]:
         bounds = (one.summary.get("intervals") or {}).get("per_class", {}).get(name) or {}
         return one.summary["per_class"].get(name, {}).get(key), bounds.get(key)
 
-    rows, tracks = [], max(one.summary["tracks"] for one in material)
-    for name in sorted(names, key=lambda n: -(value(material[0], n, "pr_auc")[0] or -1)):
-        positives = next(one.summary["per_class"][name]["positives"] for one in material if name in one.summary["per_class"])  # fmt: skip
+    rows, tracks = [], max(one.summary["tracks"] for one in reported)
+    for name in sorted(names, key=lambda n: -(value(reported[0], n, "pr_auc")[0] or -1)):
+        positives = next(one.summary["per_class"][name]["positives"] for one in reported if name in one.summary["per_class"])  # fmt: skip
         row: list[Any] = [name, positives]
         for key in AREAS:
-            found = [value(one, name, key) for one in material]
+            found = [value(one, name, key) for one in reported]
             rows_of = [(v, b, c) for (v, b), c in zip(found, colours, strict=True)]
             chance = 0.5 if key == "roc_auc" else positives / tracks
             bars = svg.whiskers(rows_of, width=210, mark=chance)
@@ -149,8 +149,8 @@ def classes(material: Sequence[Material], shared: Common | None) -> Section:
         "Sorted by PR-AUC; a click on a head sorts by it. The dotted line is what chance reaches: the class's share of the "
         "tracks in PR-AUC, a half in ROC-AUC."
     )
-    body = legend([one.name for one in material], colours) + table(heads, rows, sorts=True, box=True)
-    left_out = sorted({name for one in material for name in one.summary["left_out"]})
+    body = legend([one.name for one in reported], colours) + table(heads, rows, sorts=True, box=True)
+    left_out = sorted({name for one in reported for name in one.summary["left_out"]})
     if left_out:
         body += f"<p class=note>Left out of the macro means (one kind of label only): {escape(', '.join(left_out))}</p>"
     return Section("Classes", body, note)
@@ -169,15 +169,15 @@ def _class_differences(shared: Common) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def distributions(material: Sequence[Material]) -> Section:
+def distributions(reported: Sequence[ReportedRun]) -> Section:
     """Histograms of the classes' areas, with a density, each of area 1 so that runs of other sizes compare."""
     plots = []
     for key, title in AREAS.items():
-        values = [[row[key] for row in one.summary["per_class"].values() if row[key] is not None] for one in material]
+        values = [[row[key] for row in one.summary["per_class"].values() if row[key] is not None] for one in reported]
         if max(map(len, values), default=0) < 2:
             continue
-        plots.append(histogram(values, [one.name for one in material], title))
-    names = legend([one.name for one in material], [svg.colour(i) for i in range(len(material))])
+        plots.append(histogram(values, [one.name for one in reported], title))
+    names = legend([one.name for one in reported], [svg.colour(i) for i in range(len(reported))])
     note = "How many classes reach what, every histogram normalised to area 1; the line is a Gaussian kernel density."
     return Section(
         "Distributions over classes", f'{names}<div class="row">{"".join(plots)}</div>' if plots else "", note
@@ -213,13 +213,13 @@ def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return kernels.sum(axis=1) / (len(values) * width * np.sqrt(2 * np.pi))
 
 
-def groups(material: Sequence[Material], shared: Common | None, members: Mapping[str, Sequence[str]]) -> Section:
+def groups(reported: Sequence[ReportedRun], shared: Common | None, members: Mapping[str, Sequence[str]]) -> Section:
     """Mean areas of groups of tags, with intervals where there are scores to resample."""
     if not members:
         return Section("Groups of tags", "")
-    colours = [svg.colour(index) for index in range(len(material))]
-    rows, known = [], set(members_of_all(material, shared))
-    areas = [evaluation_areas.summarise(one.truth, one.scores, one.classes) for one in shared.scores] if shared else [one.summary for one in material]  # fmt: skip
+    colours = [svg.colour(index) for index in range(len(reported))]
+    rows, known = [], set(members_of_all(reported, shared))
+    areas = [evaluation_areas.summarise(one.truth, one.scores, one.classes) for one in shared.scores] if shared else [one.summary for one in reported]  # fmt: skip
     for group, every in members.items():
         tags = [tag for tag in every if tag in known]
         row: list[Any] = [group, len(tags)]
@@ -236,14 +236,14 @@ def groups(material: Sequence[Material], shared: Common | None, members: Mapping
     body = table(["group", "classes", "PR-AUC", "mean [95 %]", "ROC-AUC", "mean [95 %]"], rows, sorts=True)
     listed = "".join(f"<dt>{escape(group)}</dt><dd>{escape(', '.join(tags))}</dd>" for group, tags in members.items())
     more = f'<details><summary>what is in the groups</summary><div class="card"><dl>{listed}</dl></div></details>'
-    return Section("Groups of tags", legend([one.name for one in material], colours) + body + more)
+    return Section("Groups of tags", legend([one.name for one in reported], colours) + body + more)
 
 
-def members_of_all(material: Sequence[Material], shared: Common | None) -> list[str]:
+def members_of_all(reported: Sequence[ReportedRun], shared: Common | None) -> list[str]:
     """Classes that all runs have, so that a group is the same for each."""
     if shared is not None:
         return list(shared.scores[0].classes)
-    first, *others = (one.summary["per_class"] for one in material)
+    first, *others = (one.summary["per_class"] for one in reported)
     return [name for name in first if all(name in other for other in others)]
 
 
@@ -261,15 +261,15 @@ def _group_bounds(shared: Common | None, index: int, tags: Sequence[str], key: s
     return [float(bound) for bound in bootstrap.percentiles(means)]
 
 
-def thresholds(one: Material) -> tuple[np.ndarray, bool]:
-    """(classes,) thresholds of the best F1, and whether the validation tracks chose them (else the judged ones)."""
+def thresholds(one: ReportedRun) -> tuple[np.ndarray, bool]:
+    """(classes,) thresholds of the best F1, and whether the validation tracks chose them (else the evaluated ones)."""
     assert one.scores is not None
     held = one.valid is not None and one.valid.classes == one.scores.classes
     source = one.valid if held and one.valid is not None else one.scores
     return classification.best_thresholds(source.truth, source.scores)[0], held
 
 
-def confusion(one: Material, *, suffix: str = "") -> Section:
+def confusion(one: ReportedRun, *, suffix: str = "") -> Section:
     """What is right and wrong at each class's best threshold, and which wrong tag comes with which right one."""
     scores = one.scores
     if scores is None:
@@ -288,7 +288,9 @@ def confusion(one: Material, *, suffix: str = "") -> Section:
     heads = ["class", "threshold", "true +", "false +", "false −", "true −", "precision", "recall", "F1"]
     heat = _false_with(scores, predicted)
     body = f'<div class="row">{table(heads, rows, sorts=True, box=True)}<div>{heat}</div></div>'
-    where = "the validation tracks" if by_validation else "these very tracks, which flatters (judge --split valid, too)"
+    where = (
+        "the validation tracks" if by_validation else "these very tracks, which flatters (evaluate --split valid, too)"
+    )
     return Section(f"Confusion{suffix}", body, f"At each class's threshold of the best F1, chosen on {where}.")
 
 
@@ -308,7 +310,7 @@ def _false_with(scores: Scores, predicted: np.ndarray) -> str:
 
 
 def _largest(scores: Scores) -> tuple[list[str], np.ndarray]:
-    """The most frequent classes, alike ones side by side (leaves of an average linkage by co-occurrence)."""
+    """The most frequent classes, alike ones split by split (leaves of an average linkage by co-occurrence)."""
     counts = scores.truth.sum(axis=0)
     order = np.argsort(-counts, kind="stable")[:_LARGEST]
     order = order[counts[order] > 0]
@@ -327,7 +329,7 @@ def _together(scores: Scores, order: np.ndarray) -> np.ndarray:
     return hot.T @ hot
 
 
-def cooccurrences(one: Material) -> Section:
+def cooccurrences(one: ReportedRun) -> Section:
     """Clusters with their members, and which classes meet on tracks."""
     body = ""
     targets = one.run.classes()

@@ -15,7 +15,7 @@ from orpheus.data.audio.spec import AudioSpec
 from orpheus.errors import DataError
 from orpheus.tasks.report import svg
 from orpheus.tasks.report.html import Section, escape
-from orpheus.tasks.report.material import Material
+from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.tagging import thresholds
 from orpheus.tasks.tagging.scores import Scores
 
@@ -24,7 +24,7 @@ _ROWS, _LEFT, _WIDTH, _STEP = 12, 150, 1090, 20
 
 
 def choose(scores: Scores, paths: Mapping[str, str], count: int) -> list[int]:
-    """Tracks from the best to the worst judged, evenly spread; only those whose audio is there, if any is.
+    """Tracks from the best to the worst scored, evenly spread; only those whose audio is there, if any is.
 
     Args:
         scores: Of the tracks.
@@ -40,47 +40,47 @@ def choose(scores: Scores, paths: Mapping[str, str], count: int) -> list[int]:
 
 
 def section(
-    material: Sequence[Material],
+    reported: Sequence[ReportedRun],
     paths: Mapping[str, str],
     *,
     count: int = 4,
     seconds: float = 30.0,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> Section:
-    """Tracks as the runs judge them, with taggrams and players where their audio is found.
+    """Tracks as the runs tag them, with taggrams and players where their audio is found.
 
     Args:
-        material: Runs; their scores are needed, and their models where there is audio.
+        reported: Runs; their scores are needed, and their models where there is audio.
         paths: Track id → audio file.
-        count: Tracks, from the best judged by the first run to its worst.
+        count: Tracks, from the best scored by the first run to its worst.
         seconds: Length of what can be heard of each.
         progress: Wraps the tracks.
     """
-    judged = [(number, one, one.scores) for number, one in enumerate(material) if one.scores is not None]
-    if not judged or count < 1:
+    evaluated = [(number, one, one.scores) for number, one in enumerate(reported) if one.scores is not None]
+    if not evaluated or count < 1:
         return Section("Tracks", "")
-    first = judged[0][2]
+    first = evaluated[0][2]
     chosen = choose(first, paths, count)
-    limits = {number: thresholds(one)[0] for number, one, _ in judged}
+    limits = {number: thresholds(one)[0] for number, one, _ in evaluated}
     taggers: dict[int, Any] = {}
     if any(Path(paths.get(first.ids[index], "")).is_file() for index in chosen):
         from orpheus.tasks.tagging.tagger import Tagger
 
-        taggers = {number: Tagger(one.run) for number, one, _ in judged}
+        taggers = {number: Tagger(one.run) for number, one, _ in evaluated}
     parts = []
     for place, index in enumerate(progress(chosen)):
         track = first.ids[index]
-        kind = "best judged" if place == 0 else "worst judged" if place == len(chosen) - 1 else "in between"
+        kind = "best scored" if place == 0 else "worst scored" if place == len(chosen) - 1 else "in between"
         artist = f" · {first.groups[index]}" if first.unit == "artist" else ""
         body = f"<strong>{escape(track)}</strong>{escape(artist)} <span class=legend>{kind}</span>"
         player = ""
-        for number, one, scores in judged:
+        for number, one, scores in evaluated:
             if track not in scores.ids:
                 continue
             row = scores.ids.index(track)
             colour = svg.colour(number)
             name = (
-                f'<i class="swatch" style="background:{colour}"></i>{escape(one.name)}: ' if len(material) > 1 else ""
+                f'<i class="swatch" style="background:{colour}"></i>{escape(one.name)}: ' if len(reported) > 1 else ""
             )
             body += f'<div class="legend">{name}{chips(scores, row, limits[number])}</div>'
             if number in taggers and Path(paths.get(track, "")).is_file():

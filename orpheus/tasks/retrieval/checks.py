@@ -52,18 +52,18 @@ def check_moved(settings: Mapping[str, Any], tfrecords_dir: Any, factors: Any) -
 
 
 def check_parts(parts: Mapping[str, Sequence[str]], source: str) -> None:
-    """See that every song is on one side of the split, once.
+    """See that every song is in one split, once.
 
     Raises:
-        DataError: names the song and its sides.
+        DataError: names the song and its splits.
     """
-    side: dict[str, str] = {}
+    split: dict[str, str] = {}
     for name, ids in parts.items():
         for song in ids:
-            if song in side:
-                where = f"twice in {name}" if side[song] == name else f"in {side[song]} and in {name}"
-                raise DataError(f"{source}: song {song!r} is {where}; a song belongs to one side of the split, once")
-            side[song] = name
+            if song in split:
+                where = f"twice in {name}" if split[song] == name else f"in {split[song]} and in {name}"
+                raise DataError(f"{source}: song {song!r} is {where}; a song belongs to one split, once")
+            split[song] = name
 
 
 def check_emptied(

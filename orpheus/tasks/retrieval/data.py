@@ -42,7 +42,7 @@ class Choices:
         tfrecords_dir: Records; for input_type spec and hybrid.
         factors: A table with ids (`tables.read`); for cf and hybrid.
         tags: Sources of tags (`tagsources.read`); None for the records' own.
-        split: File of tools.split; None deals the records' shards as the config says.
+        split: File of tools.split; None assigns the records' shards as the config says.
         categories: TSV of tag and category, for tables by category.
         database: Which tags of records that hold those of several databases.
     """
@@ -57,7 +57,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Data:
+class RetrievalData:
     """Songs, their tags and inputs, and the split.
 
     Attributes:
@@ -98,7 +98,7 @@ class Data:
         return found
 
     def part(self, name: str) -> np.ndarray:
-        """Numbers of the songs of one side.
+        """Numbers of the songs of one split.
 
         Raises:
             DataError: the split leaves it empty.
@@ -113,7 +113,9 @@ class Data:
         return {"split": comparability.of_split(parts), **checks.of_inputs(self)}
 
 
-def open_data(frontend: str, config: RetrievalConfig, choices: Choices, *, progress: Progress = lambda x: x) -> Data:
+def open_data(
+    frontend: str, config: RetrievalConfig, choices: Choices, *, progress: Progress = lambda x: x
+) -> RetrievalData:
     """Open what a new run trains on, check it, choose the tags and their vectors.
 
     Raises:
@@ -186,9 +188,10 @@ def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[s
         parts, wanted = search.load(choices.split)
         checks.check_parts(parts, str(choices.split))
         return {name: list(ids) for name, ids in parts.items()}, wanted
-    dealt = split_shards(list(catalogue.shards), config.training.split)
+    assigned = split_shards(list(catalogue.shards), config.training.split)
     return {
-        name: [row.track_id for row in catalogue.rows(shards)] for name, shards in zip(search.PARTS, dealt, strict=True)
+        name: [row.track_id for row in catalogue.rows(shards)]
+        for name, shards in zip(search.PARTS, assigned, strict=True)
     }, ()
 
 
@@ -230,7 +233,7 @@ def assemble(
     *,
     categories: Mapping[str, str],
     provenance: dict[str, Any],
-) -> Data:
+) -> RetrievalData:
     """Join inputs by id. Songs without any of the tags, and (with a warning that names them) without an input, are left
     out."""
     section = config.retrieval
@@ -260,7 +263,7 @@ def assemble(
     matrix = None
     if table is not None:
         matrix = checks.matrix_of(table, ids)
-    return Data(
+    return RetrievalData(
         ids=ids,
         groups=tuple(groups.get(song) or song for song in ids),
         parts={name: np.array([number[s] for s in songs_ if s in kept], np.int64) for name, songs_ in wanted.items()},
@@ -309,7 +312,7 @@ def read_categories(path: str | os.PathLike) -> dict[str, str]:
     return found
 
 
-def describe(data: Data, config: RetrievalConfig, frontend: str, choices: Choices, **more: Any) -> dict:
+def describe(data: RetrievalData, config: RetrievalConfig, frontend: str, choices: Choices, **more: Any) -> dict:
     """run.json."""
     return {
         "version": 1,
@@ -327,7 +330,7 @@ def describe(data: Data, config: RetrievalConfig, frontend: str, choices: Choice
     }
 
 
-def save(run: Run, data: Data, config: RetrievalConfig) -> None:
+def save(run: Run, data: RetrievalData, config: RetrievalConfig) -> None:
     """Write what a run keeps besides run.json: config, tags, their vectors, songs' tags, spec."""
     run.write("config", config.to_json())
     run.write("classes", data.targets.to_json())
@@ -346,13 +349,13 @@ def load_config(run: Run) -> RetrievalConfig:
 
 def reopen_data(
     run: Run, *, tfrecords_dir: str | os.PathLike | None = None, factors: str | os.PathLike | None = None
-) -> Data:
+) -> RetrievalData:
     """The data of an existing run, its split, tags and vectors as they were.
 
     Args:
         run: Of this task.
         tfrecords_dir: Where its records are now; None for where they were.
-        factors: Likewise.
+        factors: As above.
 
     Raises:
         DataError: they are not there, or lack all songs.
@@ -380,7 +383,7 @@ def reopen_data(
     )
 
 
-def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
+def lines(data: RetrievalData, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     counts = data.labels.sum(axis=0)
     shown = ", ".join(

@@ -8,13 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.config.retrieval import RetrievalConfig
-from orpheus.tasks.retrieval.data import Data, Progress
+from orpheus.tasks.retrieval.data import Progress, RetrievalData
 
 _WINDOWS = 128  # embedded at once
 
 
 def score(
-    model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x
+    model: keras.Model,
+    data: RetrievalData,
+    rows: np.ndarray,
+    config: RetrievalConfig,
+    *,
+    progress: Progress = lambda x: x,
 ) -> np.ndarray:
     """(songs, tags) float32 cosines of whole songs and all tags."""
     embedded = embed(model, data, rows, config, progress=progress)
@@ -22,7 +27,12 @@ def score(
 
 
 def embed(
-    model: keras.Model, data: Data, rows: np.ndarray, config: RetrievalConfig, *, progress: Progress = lambda x: x
+    model: keras.Model,
+    data: RetrievalData,
+    rows: np.ndarray,
+    config: RetrievalConfig,
+    *,
+    progress: Progress = lambda x: x,
 ) -> np.ndarray:
     """(songs, dimension) float32 unit rows of whole songs: the mean over num_chunk windows of each.
 

@@ -1,4 +1,4 @@
-"""A retrieval run evaluated on one side of its split: metrics with intervals, and the table of them."""
+"""A retrieval run evaluated on one split: metrics with intervals, and the table of them."""
 
 import logging
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.retrieval import metrics
-from orpheus.tasks.retrieval.data import Data, Progress, load_config
+from orpheus.tasks.retrieval.data import Progress, RetrievalData, load_config
 from orpheus.tasks.retrieval.embedding import score
 from orpheus.tasks.retrieval.metrics import METRICS
 
 log = logging.getLogger(__name__)
 
 
-def check_comparable(run: Run, data: Data, *, different_splits: bool = False, resumed: bool = False) -> None:
-    """See that the data of a run is what it was: the same songs on the same sides, and the same factors.
+def check_comparable(run: Run, data: RetrievalData, *, different_splits: bool = False, resumed: bool = False) -> None:
+    """See that the data of a run is what it was: the same songs in the same splits, and the same factors.
 
     Args:
         run: The run.
@@ -51,9 +51,14 @@ def check_comparable(run: Run, data: Data, *, different_splits: bool = False, re
 
 
 def evaluate(
-    run: Run, data: Data, split: str, *, replicates: int | None = None, progress: Progress = lambda items: items
+    run: Run,
+    data: RetrievalData,
+    split: str,
+    *,
+    replicates: int | None = None,
+    progress: Progress = lambda items: items,
 ) -> dict[str, Any]:
-    """Metrics of a run on one side of its split, as metrics.json holds them; see `retrieval_scores`.
+    """Metrics of a run on one split, as metrics.json holds them; see `retrieval_scores`.
 
     Args:
         run: The run.

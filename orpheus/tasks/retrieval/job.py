@@ -13,7 +13,7 @@ from orpheus.learning.engine.job import Job
 from orpheus.learning.losses.triplet import InfoNCE, TripletLoss, WithoutNegative
 from orpheus.models import towers
 from orpheus.tasks.retrieval import metrics
-from orpheus.tasks.retrieval.data import Data
+from orpheus.tasks.retrieval.data import RetrievalData
 from orpheus.tasks.retrieval.embedding import score
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def loss_of(section: Retrieval) -> TripletLoss | InfoNCE:
 
 
 def job(
-    data: Data,
+    data: RetrievalData,
     config: RetrievalConfig,
     *,
     epochs: int,
@@ -50,7 +50,7 @@ def job(
     if data.audio is not None:  # a model that cannot be built is refused before there is a run folder
         towers.check_frontend(section.frontend, data.audio.shape, dtype=data.spec.dtype if data.spec else None)
     rows, seen = data.part("train"), ~data.zero_shot
-    labels, held_out = (data.labels[data.parts[side]][:, seen] for side in ("train", "valid"))
+    labels, held_out = (data.labels[data.parts[split]][:, seen] for split in ("train", "valid"))
     names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
     within_batch = section.negatives == "batch"
     # The pool of negatives is the batch's, unless each anchor keeps the one that was drawn for it.

@@ -1,4 +1,4 @@
-"""Several evaluated retrieval runs side by side: samplings, inputs and word vectors."""
+"""Several evaluated retrieval runs split by split: samplings, inputs and word vectors."""
 
 import json
 import logging
@@ -18,16 +18,16 @@ HEADS = ("input", "sampling", "vectors", "runs")
 DIFFERS = "differs by"
 
 
-def beside(runs: Sequence[Run], side: str = "test", *, different_splits: bool = False) -> list[dict[str, str]]:
+def side_by_side(runs: Sequence[Run], split: str = "test", *, different_splits: bool = False) -> list[dict[str, str]]:
     """A row for each kind of run: runs that differ by seed alone are one, as mean ± standard deviation.
 
     Rows that differ in anything else than their heads say (another margin, more epochs) name it in the column
     `DIFFERS`. A single run has its 95 % interval instead where its evaluation has one. Means by category follow the others.
 
     Args:
-        runs: Of task retrieval, evaluated on `side`.
-        side: ``"train"``, ``"valid"`` or ``"test"``.
-        different_splits: Put runs of different splits side by side, though their numbers do not compare.
+        runs: Of task retrieval, evaluated on `split`.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        different_splits: Put runs of different splits split by split, though their numbers do not compare.
 
     Raises:
         DataError: no run of that task, one that is not evaluated, or different splits.
@@ -39,9 +39,9 @@ def beside(runs: Sequence[Run], side: str = "test", *, different_splits: bool = 
         run.check_task("retrieval", "the table is of retrieval runs")
         settings, stored = run.read("run"), retrieval.as_trained(run.read("config"))
         config = retrieval.parse(stored, source=str(run.folder / "config.json")).to_json()
-        scores = run.metrics().get(side)
+        scores = run.metrics().get(split)
         if scores is None:
-            raise DataError(f"{run.folder}: not evaluated; run python -m orpheus.evaluate {run.folder} --split {side}")
+            raise DataError(f"{run.folder}: not evaluated; run python -m orpheus.evaluate {run.folder} --split {split}")
         about[str(run.folder)] = scores
         made = _made(settings, config)
         kind = (*_kind(settings, config["retrieval"]), *(f"{key}={value}" for key, value in sorted(made.items())))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PENDING = 32  # songs embedded at most before they are written down
-_ROWS = 4096  # of a table of factors, likewise
+_ROWS = 4096  # of a table of factors, as above
 
 Progress = Callable[..., Iterable]
 
@@ -41,7 +41,7 @@ class Report:
         unchanged: How many were there with this content; they were not embedded again.
         copied: How many of the new and changed ones have the content of another song and took its embedding.
         removed: There before, and no longer where they were from.
-        kept: Likewise, but still in the index, as was asked for.
+        kept: As `missing`, but still in the index, as was asked for.
         retagged: How many unchanged ones have other tags now.
         failures: Id → why it is not in the index.
     """

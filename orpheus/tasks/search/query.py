@@ -25,7 +25,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Part:
+class QueryTerm:
     """A word or a phrase of a query as it was typed."""
 
     text: str
@@ -33,7 +33,7 @@ class Part:
     phrase: bool = False
 
 
-def split(text: str) -> list[Part]:
+def split(text: str) -> list[QueryTerm]:
     """The parts of a query: words, and phrases between double quotes; a minus directly before one negates it.
 
     >>> [(part.text, part.negative) for part in split('sad "dream pop" -vocals')]
@@ -43,7 +43,7 @@ def split(text: str) -> list[Part]:
     for minus, quoted, curled, word in _PART.findall(text):
         phrase = quoted or curled
         if content := (phrase or word).strip():
-            found.append(Part(content, bool(minus), bool(phrase)))
+            found.append(QueryTerm(content, bool(minus), bool(phrase)))
     return found
 
 
@@ -95,7 +95,7 @@ def parse(
             terms[negative].append(name or term)
 
     run: list[str] = []
-    for part in [*parts, Part("", phrase=True)]:  # the last one ends the last run
+    for part in [*parts, QueryTerm("", phrase=True)]:  # the last one ends the last run
         if not part.negative and not part.phrase:
             run.append(part.text)
             continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from orpheus.base.text_table import alone
 from orpheus.data.batches import epochs
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.learning.evaluation import bootstrap
@@ -17,7 +17,7 @@ from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.tagging import evaluation
-from orpheus.tasks.tagging.data import Data, load_config, reopen_data, windows
+from orpheus.tasks.tagging.data import TaggingData, load_config, reopen_data, windows
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def compare(
     different_splits: bool = False,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> dict[str, Any]:
-    """Judge both models by the clusters, class by class, on the same tracks.
+    """Evaluate both models on the clusters, class by class, on the same tracks.
 
     The rule by which a tag model tells a cluster is the highest of its scores of the cluster's tags that it knows.
     The tracks are those of `split` in both runs that have any clustered tag.
@@ -46,7 +46,7 @@ def compare(
             they were.
         batch_size: Windows per pass.
         replicates: Of the bootstrap over artists; 0 for no intervals, None for `evaluation.default_replicates`.
-        different_splits: Compare on the tracks in common although the two were dealt otherwise.
+        different_splits: Compare on the tracks in common although their splits hold other tracks.
         progress: Wraps the batches of each model.
 
     Returns:
@@ -56,7 +56,7 @@ def compare(
 
     Raises:
         ConfigError: the runs are not one of each kind, or `split` is of training.
-        DataError: one run was trained on tracks that the other is judged by, or nothing can be compared.
+        DataError: one run was trained on tracks that the other is evaluated on, or nothing can be compared.
     """
     if split == "train":
         raise ConfigError("--compare-tags with --split train: models are compared on unseen tracks; take test or valid")
@@ -76,7 +76,7 @@ def compare(
         log.warning("%s", note)
     own, theirs = mine.part(split), other.part(split)
     # The tag model, too, is asked about every track with a clustered tag, whether it has one of its own or not.
-    theirs = Part(theirs.catalogue, theirs.shards, mine.targets, theirs.database)
+    theirs = SplitRecords(theirs.catalogue, theirs.shards, mine.targets, theirs.database)
     position = {row.track_id: index for index, row in enumerate(theirs.rows())}
     rows = [(index, position[row.track_id]) for index, row in enumerate(own.rows()) if row.track_id in position]
     if not rows:
@@ -111,10 +111,10 @@ def compare(
     }
 
 
-def _check_unseen(trained: Data, run: Run, judged: Data, judged_run: Run, split: str) -> None:
+def _check_unseen(trained: TaggingData, run: Run, evaluated: TaggingData, judged_run: Run, split: str) -> None:
     """Refuse where `run` was trained on tracks of the other's `split`."""
     seen = {row.track_id for row in trained.catalogue.rows(trained.split["train"])}
-    held = [row.track_id for row in judged.catalogue.rows(judged.split[split]) if row.track_id in seen]
+    held = [row.track_id for row in evaluated.catalogue.rows(evaluated.split[split]) if row.track_id in seen]
     if held:
         raise DataError(
             f"{run.folder}: was trained on {len(held)} of the {split} tracks of {judged_run.folder} ({held[0]}, …); "
@@ -123,7 +123,11 @@ def _check_unseen(trained: Data, run: Run, judged: Data, judged_run: Run, split:
 
 
 def track_scores(
-    run: Run, part: Part, *, batch_size: int = 32, progress: Callable[[Iterable], Iterable] = lambda items: items
+    run: Run,
+    part: SplitRecords,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> np.ndarray:
     """(tracks, classes of the run) float32 mean scores over all windows of each of `part.rows()`."""
     batches = epochs.all_windows(part, windows(load_config(run)), batch_size=batch_size)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from orpheus.base import files
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
 from orpheus.semantics import cooccurrence, dictionary, genres
@@ -103,11 +103,11 @@ def _none_occurs(clusters: Dictionary, present: Sequence[str], usable: int) -> s
     )
 
 
-def save_cooccurrence(part: Part, folder: str | os.PathLike, name: str) -> Path:
+def save_cooccurrence(part: SplitRecords, folder: str | os.PathLike, name: str) -> Path:
     """Write on how many tracks of `part` each pair of classes meets.
 
     Args:
-        part: The training side of a run.
+        part: The training split of a run.
         folder: Created when missing.
         name: Of the run; in the files' names.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orpheus.base import storage
 from orpheus.config.tagging import Config
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Data:
+class TaggingData:
     """Records, classes and split of a tagging run."""
 
     catalogue: format.Catalogue
@@ -30,15 +30,15 @@ class Data:
     database: int
     split: dict[str, tuple[str, ...]]  # train, valid, test → shards
 
-    def part(self, name: str) -> Part:
-        """One side of the split: ``"train"``, ``"valid"`` or ``"test"``.
+    def part(self, name: str) -> SplitRecords:
+        """One split: ``"train"``, ``"valid"`` or ``"test"``.
 
         Raises:
-            DataError: the split leaves that side empty.
+            DataError: that split is empty.
         """
         if not self.split[name]:
             raise DataError(f"{self.catalogue.folder}: the split has no {name} shards; see model-training.split")
-        return Part(self.catalogue, self.split[name], self.targets, self.database)
+        return SplitRecords(self.catalogue, self.split[name], self.targets, self.database)
 
     def hashes(self) -> dict[str, str]:
         """``{"split", "records"}``: runs and evaluations with equal ones can be compared (`hashes.check_split`)."""
@@ -62,8 +62,8 @@ class Choices:
 
 def open_data(
     frontend: str, config: Config, choices: Choices, *, progress: Callable[[Iterable], Iterable] = lambda items: items
-) -> Data:
-    """Open records for a new run: check them, choose the classes, deal the split.
+) -> TaggingData:
+    """Open records for a new run: check them, choose the classes, make the split.
 
     Raises:
         ConfigError, DataError: records and config disagree, no such tags, nothing to train on.
@@ -102,7 +102,7 @@ def open_data(
             merge=config.tags.merge,
         )
     train, valid, test = split_shards(list(catalogue.shards), config.training.split)
-    data = Data(catalogue, targets, database, {"train": train, "valid": valid, "test": test})
+    data = TaggingData(catalogue, targets, database, {"train": train, "valid": valid, "test": test})
     kept = sum(targets.any(row.tags[database]) for row in rows)
     log.info(
         "%d of %d tracks have any of the %d classes; %d are left out",
@@ -122,7 +122,7 @@ def _say_ignored(config: Config) -> None:
         log.info("the dictionary decides the classes: %s of the config %s ignored", ", ".join(keys), "is" if len(keys) == 1 else "are")  # fmt: skip
 
 
-def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> Data:
+def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> TaggingData:
     """The records of an existing run, with its classes and its split; of a published tagger all are its test split.
 
     Args:
@@ -150,7 +150,7 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
             raise DataError(
                 f"{folder}: lacks {shard}, which {run.folder} was split over; give its records with --tfrecords-dir"
             )
-    return Data(catalogue, targets, settings["database"], split)
+    return TaggingData(catalogue, targets, settings["database"], split)
 
 
 def load_config(run: Run) -> Config:
@@ -160,7 +160,7 @@ def load_config(run: Run) -> Config:
     return config.load(run.folder / "config.json")
 
 
-def save(run: Run, data: Data, config: Config) -> None:
+def save(run: Run, data: TaggingData, config: Config) -> None:
     """Write what a run keeps besides run.json: config, classes, spec."""
     run.write("config", config.to_json())
     run.write("classes", data.targets.to_json())
@@ -172,7 +172,7 @@ def windows(config: Config) -> Windows:
     return Windows(config.training.window_length, whole=config.training.whole_windows)
 
 
-def describe(data: Data, config: Config, frontend: str, **more) -> dict:
+def describe(data: TaggingData, config: Config, frontend: str, **more) -> dict:
     """run.json: what evaluation, prediction and resuming need beside config, classes and spec."""
     _, _, spec = format.read_spec(data.catalogue.folder)
     benchmark = {"benchmark": spec["split"]} if spec.get("split") else {}  # made with tools.preprocess --split-file
@@ -191,12 +191,12 @@ def describe(data: Data, config: Config, frontend: str, **more) -> dict:
     }
 
 
-def counts(part: Part) -> Sequence[tuple[str, int]]:
-    """(class, positive tracks) of one side of a split, in column order."""
+def counts(part: SplitRecords) -> Sequence[tuple[str, int]]:
+    """(class, positive tracks) of one split, in column order."""
     return list(zip(part.targets.classes, map(int, part.truth().sum(axis=0)), strict=True))
 
 
-def lines(data: Data, settings: dict) -> list[tuple[str, str]]:
+def lines(data: TaggingData, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     found = [
         (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards") for name, shards in data.split.items() if shards

@@ -1,4 +1,4 @@
-"""A tagger judged on one side of its split: scores of every track, exact metrics with intervals, tables of them."""
+"""A tagger evaluated on one split: scores of every track, exact metrics with intervals, tables of them."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from orpheus.learning.evaluation import areas, bootstrap
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
-from orpheus.tasks.tagging.data import Data, load_config, windows
+from orpheus.tasks.tagging.data import TaggingData, load_config, windows
 from orpheus.tasks.tagging.scores import Scores
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ _MANY = 1_000_000  # scores from which on 200 replicates do by default
 
 
 def score(
-    run: Run, data: Data, split: str, *, batch_size: int = 32, progress: Progress = lambda items: items
+    run: Run, data: TaggingData, split: str, *, batch_size: int = 32, progress: Progress = lambda items: items
 ) -> tuple[Scores, np.ndarray, np.ndarray]:
-    """Run model.keras over all windows of one side.
+    """Run model.keras over all windows of one split.
 
     Args:
         run: Trained.
@@ -43,7 +43,7 @@ def score(
         Means by track; (windows, classes) float32 of single windows; (windows,) index of each window's track.
 
     Raises:
-        DataError: no track of that side has any of the classes.
+        DataError: no track of that split has any of the classes.
     """
     part = data.part(split)
     rows, truth = part.rows(), part.truth()
@@ -60,7 +60,7 @@ def score(
 
 def evaluate(
     run: Run,
-    data: Data,
+    data: TaggingData,
     split: str,
     *,
     batch_size: int = 32,
@@ -68,7 +68,7 @@ def evaluate(
     leaks: Mapping[str, set[str]] | None = None,
     progress: Progress = lambda items: items,
 ) -> tuple[dict[str, Any], Scores]:
-    """Metrics of a run on one side of its split, as metrics.json holds them, each with its interval.
+    """Metrics of a run on one split, as metrics.json holds them, each with its interval.
 
     Args:
         run: Trained.
@@ -80,7 +80,7 @@ def evaluate(
         progress: Wraps the batches.
 
     Raises:
-        DataError: no track of that side has any of the classes, or all of them leak.
+        DataError: no track of that split has any of the classes, or all of them leak.
     """
     found, single, owner = score(run, data, split, batch_size=batch_size, progress=progress)
     if replicates is None:
@@ -122,21 +122,21 @@ def summarise(truth, scores, groups, classes: Sequence[str], replicates: int) ->
 
 
 def read_leaks(path: str | os.PathLike, split: str) -> dict[str, set[str]]:
-    """Tracks of one side that share something with a side the model has learned or been chosen from.
+    """Tracks of one split that share something with a split the model has learned or been chosen from.
 
     Args:
         path: JSON of ``tools.split --audit … --audit-json``.
-        split: Side that is judged; ``"test"`` is compared with training and validation, ``"valid"`` with training.
+        split: Split that is evaluated; ``"test"`` is compared with training and validation, ``"valid"`` with training.
 
     Returns:
         Kind (track, artist, album, audio) → ids.
 
     Raises:
-        DataError: not such a file, or the side is training itself.
+        DataError: not such a file, or the split is training itself.
     """
     learned = {"test": ("train", "valid"), "valid": ("train",)}.get(split)
     if learned is None:
-        raise DataError(f"--without-leaks: the {split} side is what the model has learned; judge test or valid")
+        raise DataError(f"--without-leaks: the {split} split is what the model has learned; evaluate test or valid")
     values = files.read_json(path)
     leaks = values.get("leaks") if isinstance(values, dict) else None
     if not isinstance(leaks, dict) or not all(isinstance(shared, dict) for shared in leaks.values()):
@@ -144,19 +144,19 @@ def read_leaks(path: str | os.PathLike, split: str) -> dict[str, set[str]]:
     return {
         kind: {
             track
-            for sides in shared.values()
-            if any(side in sides for side in learned)
-            for track in sides.get(split, ())
+            for splits in shared.values()
+            if any(split in splits for split in learned)
+            for track in splits.get(split, ())
         }
         for kind, shared in leaks.items()
     }
 
 
-def check_comparable(run: Run, data: Data, *, different_splits: bool = False) -> None:
-    """Refuse records that are dealt otherwise than those of the training; say it where only their content differs.
+def check_comparable(run: Run, data: TaggingData, *, different_splits: bool = False) -> None:
+    """Refuse records that are split otherwise than in training; say it where only their content differs.
 
     Raises:
-        DataError: other tracks are on the sides, so that the model may be judged by what it has learned.
+        DataError: other tracks are in the splits, so that the model might be evaluated on what it has learned.
     """
     comparability.check_reopened(run, str(data.catalogue.folder), data.hashes(), different_splits=different_splits)
 
@@ -196,7 +196,7 @@ def table(result: dict[str, Any], split: str) -> str:
         rest = result["without_leaks"]
         shared = ", ".join(f"{kind} {count}" for kind, count in rest["removed"].items() if count) or "none"
         lines.append(
-            f"without leaks: {rest['tracks']} tracks that share nothing with the other sides (left out: {shared})"
+            f"without leaks: {rest['tracks']} tracks that share nothing with the other splits (left out: {shared})"
         )
     if summary["left_out"]:
         lines.append(f"left out of the macro means (one kind of label only): {', '.join(summary['left_out'])}")

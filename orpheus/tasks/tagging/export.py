@@ -256,11 +256,11 @@ def _three(track: np.ndarray, length: int) -> list[np.ndarray]:
     return [track[start : start + length] for start in sorted({0, spare // 2, spare})]
 
 
-def _recorded(data: tagging_data.Data, spec: AudioSpec, length: int) -> np.ndarray:
+def _recorded(data: tagging_data.TaggingData, spec: AudioSpec, length: int) -> np.ndarray:
     """Windows of the run's waveform records, those of the test split first."""
     found: list[np.ndarray] = []
     scale = 32768.0 if spec.dtype == "int16" else 1.0
-    for path in data.catalogue.paths(shard for side in ("test", "valid", "train") for shard in data.split[side]):
+    for path in data.catalogue.paths(shard for split in ("test", "valid", "train") for shard in data.split[split]):
         for record in format.read_shard(path):
             values = format.decode(record)["audio"]
             track = np.frombuffer(values[0], spec.dtype) if isinstance(values[0], bytes) else np.asarray(values)

@@ -75,7 +75,7 @@ class Start:
 
 def start(
     origin: str | os.PathLike,
-    data: tagging_data.Data,
+    data: tagging_data.TaggingData,
     config: Config,
     *,
     embeddings: str | os.PathLike | None = None,

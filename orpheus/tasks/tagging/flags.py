@@ -149,7 +149,7 @@ FLAGS: Flags = {
             flag(
                 "--compare-tags",
                 metavar="TAG_RUN",
-                help="RUN is of clusters: judge it, class by class, against the scores that TAG_RUN gives the clusters' "
+                help="RUN is of clusters: evaluate it, class by class, against the scores that TAG_RUN gives the clusters' "
                 "tags, on the same tracks; writes RUN/comparison.json instead",
             ),
             flag(
@@ -195,7 +195,7 @@ FLAGS: Flags = {
                 type=cli.output_file(".json", ".csv", ".jams"),
                 metavar="FILE",
                 help="where each tag is at or above -t: start, end, tag, confidence; .json, .csv, or .jams (several files: "
-                "one each, names likewise added)",
+                "one each, with its name)",
             ),
             flag(
                 "--taggram",
@@ -207,7 +207,7 @@ FLAGS: Flags = {
                 "--timeline",
                 type=cli.output_file(),
                 metavar="HTML",
-                help="tags over time as a page that plays the file and moves along; names likewise",
+                help="tags over time as a page that plays the file and moves along; named in the same way",
             ),
             flag(
                 "--embed-audio",
@@ -250,7 +250,7 @@ def check(command: str, arguments: argparse.Namespace, run: "Run | None") -> Non
         if arguments.suspects_count < 1:
             raise ConfigError(f"--suspects-count {arguments.suspects_count}: must be at least 1")
         if arguments.suspects and arguments.split == "train":
-            log.warning("--suspects of the train side: the model has learned these annotations, errors included")
+            log.warning("--suspects of the training split: the model has learned these annotations, errors included")
     elif command == "predict":
         _check_predict(arguments, run)
 

@@ -8,18 +8,18 @@ import keras
 from orpheus import models
 from orpheus.config.tagging import Config
 from orpheus.data.batches import epochs as batch_epochs
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.errors import ConfigError
 from orpheus.learning.engine import fit
 from orpheus.learning.engine.job import Job
 from orpheus.learning.evaluation.tag_auc import TagAUC
 from orpheus.tasks.tagging import network
-from orpheus.tasks.tagging.data import Data
+from orpheus.tasks.tagging.data import TaggingData
 
 
 def job(
-    data: Data,
+    data: TaggingData,
     config: Config,
     *,
     epochs: int,
@@ -111,8 +111,8 @@ def job(
     )
 
 
-def _shares(part: Part, readers: int, batch_size: int) -> list[Part]:
-    """The training shards in as many parts, dealt in turn."""
+def _shares(part: SplitRecords, readers: int, batch_size: int) -> list[SplitRecords]:
+    """The training shards in as many parts, in turn."""
     if batch_size % readers:
         raise ConfigError(f"model-training.batch_size={batch_size}: must be a multiple of the {readers} machines")
     if len(part.shards) < readers:
@@ -123,7 +123,7 @@ def _shares(part: Part, readers: int, batch_size: int) -> list[Part]:
     return [replace(part, shards=part.shards[number::readers]) for number in range(readers)]
 
 
-def _valid_share(data: Data, config: Config, worker: int, workers: int):
+def _valid_share(data: TaggingData, config: Config, worker: int, workers: int):
     """One worker's shards of the validation, in batches; None where some worker would have none."""
     shards = data.split["valid"]
     parts = [replace(data.part("valid"), shards=shards[w::workers]) for w in range(workers)] if shards else []

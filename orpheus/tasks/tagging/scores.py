@@ -1,4 +1,4 @@
-"""Scores and annotations of the tracks of one side, as evaluations leave them for reports. Loads no TensorFlow."""
+"""Scores and annotations of the tracks of one split, as evaluations leave them for reports. Loads no TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from orpheus.runs.folder import Run
 
 @dataclass(frozen=True)
 class Scores:
-    """What a run says of the tracks of one side, beside what their annotations say.
+    """What a run says of the tracks of one split, beside what their annotations say.
 
     Attributes:
         ids: Of the tracks.

@@ -116,7 +116,7 @@ def test_damage_is_kept_or_skipped_and_stands_in_the_lists(cases, tmp_path, capf
     made = {}
     for workers in processes:
         folder = tmp_path / str(workers)
-        plan = writing.deal(tracks, n_files=1, format=WAVEFORM, seed=0)
+        plan = writing.assign(tracks, n_files=1, format=WAVEFORM, seed=0)
         summary = writing.make(folder, plan, AudioSpec(WAVEFORM), seed=0, workers=workers, damaged=damaged)
         made[workers] = {path.name: path.read_bytes() for path in folder.iterdir()}
         with pytest.raises(DataError, match="holds records made with damaged="):

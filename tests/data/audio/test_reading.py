@@ -201,7 +201,7 @@ def test_what_cannot_be_used_is_a_reason_that_starts_with_the_path(tmp_path, mon
                 reading.load(tmp_path / name, spec)
             assert str(caught.value).startswith(f"{tmp_path / name}: "), name
             assert "\n" not in str(caught.value)
-        stored, reason, *_ = reading.attempt(tmp_path / name, SPEC)
+        stored, reason, *_ = reading.load_or_reason(tmp_path / name, SPEC)
         assert stored is None and reason and str(tmp_path) not in reason, name
 
 
@@ -221,7 +221,7 @@ def test_an_unexpected_error_of_a_decoder_is_the_files_failure(tmp_path, monkeyp
         raise RuntimeError(f"{path}: the decoder choked")
 
     monkeypatch.setattr(reading, "_resampled", fail)
-    assert reading.attempt(path, SPEC) == (None, "the decoder choked", "", 0.0)
+    assert reading.load_or_reason(path, SPEC) == (None, "the decoder choked", "", 0.0)
 
 
 FFMPEG = """#!{python}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from orpheus.config.tagging import Augmentation
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.batches import augment, epochs
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
 from orpheus.data.tags.targets import TagTargets
@@ -132,7 +132,7 @@ def part(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     write(folder, [clips([30, 10, 50, 20], [["a"], ["b"], ["a"], ["b"]])])
     catalogue = format.open_folder(folder, format=LOG_MEL)
-    return Part(catalogue, tuple(catalogue.shards), TagTargets(("a", "b"), {"a": 0, "b": 1}))
+    return SplitRecords(catalogue, tuple(catalogue.shards), TagTargets(("a", "b"), {"a": 0, "b": 1}))
 
 
 def batches(part, augmentation, **options):

@@ -13,7 +13,7 @@ from orpheus.base import filesystems
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.batches import epochs as batch_epochs
 from orpheus.data.batches import random_access
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
@@ -50,7 +50,7 @@ class Made:
             "n_mels": spec.n_mels,
         }
         catalogue = format.open_folder(folder, format=spec.format, wanted=wanted, tag_names=positions)
-        self.part = Part(catalogue, tuple(catalogue.shards), TARGETS)
+        self.part = SplitRecords(catalogue, tuple(catalogue.shards), TARGETS)
         self.windows = Windows(SECONDS[spec.format])
         self.places = {}  # bytes of a window → (clip, start); stored values are random, so no two are equal
         for clip in self.clips:
@@ -78,7 +78,7 @@ def test_object_storage_gives_the_same_batches(mel, monkeypatch):
         filesystems.Fsspec, "fetch", lambda door, name, local: fetched.append(name) or real(door, name, local)
     )
     catalogue = format.open_folder(url, format=LOG_MEL)
-    part = Part(catalogue, tuple(catalogue.shards), TARGETS)
+    part = SplitRecords(catalogue, tuple(catalogue.shards), TARGETS)
 
     def of(part):
         yield from batch_epochs.validation(part, mel.windows, batch_size=4)
@@ -273,7 +273,7 @@ def test_the_chosen_database_decides(tmp_path):
     write(tmp_path, [clips([30, 30, 30], two)])
     catalogue = format.open_folder(tmp_path, format=LOG_MEL)
     for database, expected in ((0, [[1, 0, 0, 0], [0, 1, 0, 0]]), (1, [[0, 0, 0, 1], [1, 0, 0, 0]])):
-        part = Part(catalogue, tuple(catalogue.shards), TARGETS, database)
+        part = SplitRecords(catalogue, tuple(catalogue.shards), TARGETS, database)
         ((_, targets),) = arrays(batch_epochs.validation(part, Windows(0.2), batch_size=5))
         np.testing.assert_array_equal(targets, expected)
         np.testing.assert_array_equal(part.truth(), expected)
@@ -285,13 +285,13 @@ def test_tags_are_looked_up_as_they_are_spelled(tmp_path):
     write(tmp_path, [clips([30] * 5, [[name] for name in names])])
     catalogue = format.open_folder(tmp_path, format=LOG_MEL)
     targets = choose([(name, 1) for name in names], without=["björk"])
-    part = Part(catalogue, tuple(catalogue.shards), targets)
+    part = SplitRecords(catalogue, tuple(catalogue.shards), targets)
     ((_, hot),) = arrays(batch_epochs.validation(part, Windows(0.2), batch_size=9))
     np.testing.assert_array_equal(hot, np.eye(4))
 
 
 def test_nothing_to_train_on_is_said(mel):
-    none = Part(mel.part.catalogue, mel.part.shards, TagTargets(("folk",), {"folk": 0}))
+    none = SplitRecords(mel.part.catalogue, mel.part.shards, TagTargets(("folk",), {"folk": 0}))
     with pytest.raises(DataError, match=r"no track in 3 shards has any of the 1 classes \(folk…\)"):
         batch_epochs.validation(none, mel.windows, batch_size=2)
     with pytest.raises(DataError, match=r"0 training tracks .*lower model-training\.batch_size=2"):

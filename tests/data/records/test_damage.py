@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from orpheus.base import cli
 from orpheus.data.batches import epochs, random_access
-from orpheus.data.batches.part import Part
+from orpheus.data.batches.split_records import SplitRecords
 from orpheus.data.batches.windows import Windows
 from orpheus.data.records import damage, format
 from orpheus.data.tags.targets import choose, popularity
@@ -30,7 +30,7 @@ def spoilt(demo, tmp_path):
 
 def part(catalogue):
     tags = popularity(row.tags[0] for row in catalogue.rows(catalogue.shards))
-    return Part(catalogue, tuple(catalogue.shards), choose(tags))
+    return SplitRecords(catalogue, tuple(catalogue.shards), choose(tags))
 
 
 def read_all(catalogue):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from orpheus.data.batches import epochs, windows
-from orpheus.data.batches import part as batches_part
+from orpheus.data.batches import epochs, split_records, windows
 from orpheus.data.records import format, wire
 from tests.data.batches.test_epochs import SECONDS, TARGETS, Made, padded
 from tests.folders import MEL, clips, write
@@ -79,6 +78,6 @@ def test_short_clips_end_where_their_audio_ends(tmp_path):
     short = clips([1, 7, 19], [["rock"]] * 3)
     write(tmp_path / "records", [short])
     catalogue = format.open_folder(tmp_path / "records", format=MEL.format)
-    part = batches_part.Part(catalogue, tuple(catalogue.shards), TARGETS)
+    part = split_records.SplitRecords(catalogue, tuple(catalogue.shards), TARGETS)
     (audio, _), *_ = epochs.validation(part, windows.Windows(SECONDS[MEL.format]), batch_size=3)
     np.testing.assert_array_equal(audio, [padded(clip.audio, 0) for clip in short])

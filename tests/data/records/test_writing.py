@@ -1,4 +1,4 @@
-"""orpheus.data.records.writing and .tracks: what is dealt, made, made again after a killed run, and checked."""
+"""orpheus.data.records.writing and .tracks: what is assigned, made, made again after a killed run, and checked."""
 
 import collections
 import ctypes
@@ -44,7 +44,7 @@ def tracks(tmp_path_factory):
 
 
 def plan(tracks, *, n_files=3, format=LOG_MEL, seed=0, split=None):
-    return writing.deal(tracks, n_files=n_files, format=format, seed=seed, split=split)
+    return writing.assign(tracks, n_files=n_files, format=format, seed=seed, split=split)
 
 
 def content(folder):
@@ -76,14 +76,14 @@ def random_tracks(count, groups, seed=0):
 @pytest.mark.parametrize("groups", [0, 9])
 def test_groups_never_straddle_shards_and_no_track_is_lost(groups):
     tracks = random_tracks(60, groups)
-    dealt = plan(tracks, n_files=5)
-    assert sorted(t.track_id for shard in dealt.values() for t in shard) == sorted(t.track_id for t in tracks)
+    assigned = plan(tracks, n_files=5)
+    assert sorted(t.track_id for shard in assigned.values() for t in shard) == sorted(t.track_id for t in tracks)
     homes = collections.defaultdict(set)
-    for name, shard in dealt.items():
+    for name, shard in assigned.items():
         for each in shard:
             homes[each.group or each.track_id].add(name)
     assert {len(names) for names in homes.values()} == {1}
-    sizes = [len(shard) for shard in dealt.values()]
+    sizes = [len(shard) for shard in assigned.values()]
     largest = max(collections.Counter(t.group or t.track_id for t in tracks).values())
     assert max(sizes) - min(sizes) <= largest
 
@@ -97,8 +97,8 @@ def test_dealing_depends_on_the_seed_and_not_on_the_order_of_tracks():
 
 
 def test_a_group_named_like_a_track_is_another_group():
-    dealt = plan([Track("a", "x"), Track("b", "x", "a")], n_files=2)
-    assert [len(shard) for shard in dealt.values()] == [1, 1]
+    assigned = plan([Track("a", "x"), Track("b", "x", "a")], n_files=2)
+    assert [len(shard) for shard in assigned.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("n_files", [0, -1, 5])
@@ -132,13 +132,13 @@ def test_names_of_split_shards():
 
 @pytest.mark.parametrize("spec", [MEL, WAVE], ids=["log-mel", "waveform"])
 def test_records_hold_what_audio_load_gives(tracks, tmp_path, spec):
-    dealt = plan(tracks, format=spec.format)
-    writing.make(tmp_path, dealt, spec, seed=7)
+    assigned = plan(tracks, format=spec.format)
+    writing.make(tmp_path, assigned, spec, seed=7)
     catalogue = records_format.open_folder(tmp_path, format=spec.format)
     assert catalogue.spec == spec
     (failure,) = files.read_jsonl(tmp_path / "failures.jsonl")
     assert (failure["id"], failure["path"], failure["reason"]) == ("t02", tracks[2].path, "empty file (0 bytes)")
-    for name, shard in dealt.items():
+    for name, shard in assigned.items():
         usable = [each for each in shard if each.track_id != "t02"]
         assert [row.track_id for row in catalogue.shards[name]] == [each.track_id for each in usable]
         for each, row, record in zip(
@@ -263,10 +263,12 @@ def test_a_stop_in_the_middle_keeps_what_is_complete(tracks, whole, tmp_path, mo
 )
 def test_other_options_are_refused_in_a_filled_folder(tracks, copy, change, said):
     spec, seed = change.get("spec", MEL), change.get("seed", 0)
-    dealt = plan(tracks[change.get("tracks", slice(None))], n_files=change.get("n_files", 3), split=change.get("split"))
+    assigned = plan(
+        tracks[change.get("tracks", slice(None))], n_files=change.get("n_files", 3), split=change.get("split")
+    )
     before = content(copy)
     with pytest.raises(DataError, match=said):
-        writing.make(copy, dealt, spec, seed=seed, min_seconds=change.get("min_seconds", 0.0))
+        writing.make(copy, assigned, spec, seed=seed, min_seconds=change.get("min_seconds", 0.0))
     assert content(copy) == before
 
 
@@ -314,10 +316,10 @@ class Bar:
 
 
 def test_the_bar_counts_tracks_and_failures(tracks, tmp_path):
-    dealt = plan(tracks)
-    for interval, expected in (((1, 2), sum(map(len, list(dealt.values())[:2]))), (None, 12), (None, 12)):
+    assigned = plan(tracks)
+    for interval, expected in (((1, 2), sum(map(len, list(assigned.values())[:2]))), (None, 12), (None, 12)):
         bar = Bar()
-        writing.make(tmp_path, dealt, MEL, seed=0, interval=interval, bar=bar)
+        writing.make(tmp_path, assigned, MEL, seed=0, interval=interval, bar=bar)
         assert bar.done == bar.total == expected
     assert bar.shown == {"failures": 1}
 
@@ -508,8 +510,8 @@ def test_the_orchestra_loses_one_broken_file_only(shared, tmp_path):
     tracks = read_tracks(folder / "tracks.csv")
     tracks = with_tags(tracks, [TagDatabase(folder / "tags.db").tags_of_all([t.track_id for t in tracks])])
     spec = AudioSpec(LOG_MEL)
-    dealt = plan(tracks, n_files=20)
-    summary = writing.make(tmp_path, dealt, spec, seed=0, workers=2)
+    assigned = plan(tracks, n_files=20)
+    summary = writing.make(tmp_path, assigned, spec, seed=0, workers=2)
     assert (summary.tracks, summary.failures, summary.shards) == (1991, 1, 20)
     (failure,) = files.read_jsonl(tmp_path / "failures.jsonl")
     assert failure["reason"] == "empty file (0 bytes)" and os.path.getsize(failure["path"]) == 0

@@ -1,4 +1,4 @@
-"""What is on two sides of a split, by hand, and of every kind of split that the project has."""
+"""What is in two splits, by hand, and of every kind of split that the project has."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Splits by artist: against every possible deal of small cases, on real artists, and where none exists."""
+"""Splits by artist: against every possible assignment of small cases, on real artists, and where none exists."""
 
 from itertools import product
 
@@ -18,12 +18,12 @@ def small(seed, *, groups=7, tags=3, tolerance=0.3):
     return stratify.Problem(counts, counts.max(axis=1) + rng.integers(0, 3, groups), SHARES, tolerance)
 
 
-def every_deal(problem):
-    """(least of all tags, least of each tag, within the tolerance) of each of the 3^groups deals, by plain loops."""
-    for deal in product(range(3), repeat=len(problem.sizes)):
+def every_assignment(problem):
+    """(least of all tags, least of each tag, within the tolerance) of each of the 3^groups assignments, by plain loops."""
+    for assign in product(range(3), repeat=len(problem.sizes)):
         table = np.zeros((3, problem.counts.shape[1]), int)
         sizes = np.zeros(3)
-        for group, part in enumerate(deal):
+        for group, part in enumerate(assign):
             table[part] += problem.counts[group]
             sizes[part] += problem.sizes[group]
         off = np.abs(sizes / problem.sizes.sum() - SHARES).max()
@@ -33,10 +33,10 @@ def every_deal(problem):
 @pytest.mark.parametrize("seed", range(6))
 def test_against_every_possible_deal(seed):
     problem = small(seed)
-    deals = list(every_deal(problem))
-    best = max(least for least, _, fits in deals if fits)
+    assignments = list(every_assignment(problem))
+    best = max(least for least, _, fits in assignments if fits)
     bounds = stratify.upper_bounds(problem.counts, 3)
-    assert (bounds >= np.max([each for _, each, _ in deals], axis=0)).all()
+    assert (bounds >= np.max([each for _, each, _ in assignments], axis=0)).all()
     found = stratify.search(problem, int(best), seed=[0], starts=5, moves=500)
     assert found.penalty == 0 and problem.table(found.part).min() >= best
     beyond = stratify.search(problem, int(best) + 1, seed=[0], starts=2, moves=50)

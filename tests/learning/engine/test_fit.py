@@ -226,13 +226,13 @@ def test_mistakes_are_refused_before_training():
     with pytest.raises(ConfigError, match="SGD does not take this"):
         fit.optimizer(ModelTraining(optimizer={"name": "SGD", "beta_1": 0.5}), steps_per_epoch=1, epochs=1)
     with pytest.raises(ConfigError, match="split leaves none"):
-        fit.watchers(ModelTraining(early_stop_patience=3), engine.job(valid=False))
+        fit.monitoring_callbacks(ModelTraining(early_stop_patience=3), engine.job(valid=False))
     cyclical = ModelTraining(
         optimizer={"learning_rate": 0.1, "max_learning_rate": 0.2}, reduceLRoP_patience=1, reduceLRoP_factor=0.5
     )
     with pytest.raises(ConfigError, match="follows a schedule"):
-        fit.watchers(cyclical, job)
-    assert fit.watchers(ModelTraining(early_stop_patience=0, reduceLRoP_patience=0), job) == []
+        fit.monitoring_callbacks(cyclical, job)
+    assert fit.monitoring_callbacks(ModelTraining(early_stop_patience=0, reduceLRoP_patience=0), job) == []
 
 
 def test_optimizers_by_name_and_schedules():

@@ -1,4 +1,4 @@
-"""What a retrieval run refuses: data that is no longer what it was, songs on two sides; and two replicas equal one."""
+"""What a retrieval run refuses: data that is no longer what it was, songs in two splits; and two replicas equal one."""
 
 import json
 import logging

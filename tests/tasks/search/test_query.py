@@ -3,7 +3,7 @@
 import pytest
 
 from orpheus.errors import ConfigError
-from orpheus.tasks.search.query import Part, Query, parse, spelled, split
+from orpheus.tasks.search.query import Query, QueryTerm, parse, spelled, split
 
 TAGS = spelled(["sad", "Hip-Hop", "female vocalists", "rock and roll", "vocals", "sad songs", "sad piano music"])
 
@@ -38,7 +38,12 @@ def test_terms(text, positive, negative):
 
 
 def test_parts_as_typed():
-    assert split('a -"b c" -d"e') == [Part("a"), Part("b c", True, True), Part("d", True), Part("e", phrase=True)]
+    assert split('a -"b c" -d"e') == [
+        QueryTerm("a"),
+        QueryTerm("b c", True, True),
+        QueryTerm("d", True),
+        QueryTerm("e", phrase=True),
+    ]
     assert str(Query(("a", "b"), ("c",))) == "a + b − c"
 
 

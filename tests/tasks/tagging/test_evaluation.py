@@ -35,7 +35,7 @@ class Stand:
 
 
 @pytest.fixture
-def judged(monkeypatch):
+def evaluated(monkeypatch):
     """`evaluation.evaluate` with made-up scores instead of a model's; two windows of every track."""
     found = made_up()
     owner = np.repeat(np.arange(len(found.ids)), 2)
@@ -46,8 +46,8 @@ def judged(monkeypatch):
     return lambda **options: evaluation.evaluate(None, Stand(), "test", **options)[0]
 
 
-def test_every_metric_has_an_interval_and_it_is_the_loop_over_artists(judged):
-    found, result = made_up(), judged(replicates=60)
+def test_every_metric_has_an_interval_and_it_is_the_loop_over_artists(evaluated):
+    found, result = made_up(), evaluated(replicates=60)
     for kind in evaluation.KINDS:
         bounds = result[kind]["intervals"]
         assert bounds["groups"] == 15 and bounds["replicates"] == 60
@@ -68,13 +68,13 @@ def test_every_metric_has_an_interval_and_it_is_the_loop_over_artists(judged):
     assert result["mean_of_windows"]["intervals"]["per_class"]["never"] == {"roc_auc": None, "pr_auc": None}
 
 
-def test_no_replicates_no_intervals_and_a_sensible_number_by_default(judged):
-    assert "intervals" not in judged(replicates=0)["mean_of_windows"]
-    assert judged()["mean_of_windows"]["intervals"]["replicates"] == 1000
+def test_no_replicates_no_intervals_and_a_sensible_number_by_default(evaluated):
+    assert "intervals" not in evaluated(replicates=0)["mean_of_windows"]
+    assert evaluated()["mean_of_windows"]["intervals"]["replicates"] == 1000
     assert evaluation.default_replicates(50_000 * 200) == 200
 
 
-def test_metrics_without_leaks_are_those_of_the_other_tracks(judged, tmp_path):
+def test_metrics_without_leaks_are_those_of_the_other_tracks(evaluated, tmp_path):
     found = made_up()
     write_json(
         tmp_path / "audit.json",
@@ -88,15 +88,15 @@ def test_metrics_without_leaks_are_those_of_the_other_tracks(judged, tmp_path):
     leaks = evaluation.read_leaks(tmp_path / "audit.json", "test")
     assert leaks == {"artist": set(found.ids[:4]), "audio": {"T010"}}
     assert evaluation.read_leaks(tmp_path / "audit.json", "valid") == {"artist": set(), "audio": {"W"}}
-    result = judged(replicates=20, leaks=leaks)
+    result = evaluated(replicates=20, leaks=leaks)
     rest = [i for i in range(60) if i not in (0, 1, 2, 3, 10)]
     assert result["without_leaks"]["tracks"] == 55
     assert result["without_leaks"]["removed"] == {"artist": 4, "audio": 1}
     without = result["without_leaks"]["mean_of_windows"]["per_class"]["guitar"]["roc_auc"]
     assert without == pytest.approx(roc_auc_score(found.truth[rest, 0], found.scores[rest, 0]), abs=1e-9)
-    assert "share nothing with the other sides (left out: artist 4, audio 1)" in evaluation.table(result, "test")
+    assert "share nothing with the other splits (left out: artist 4, audio 1)" in evaluation.table(result, "test")
     with pytest.raises(DataError, match="all 60 test tracks leak"):
-        judged(replicates=0, leaks={"artist": set(found.ids)})
+        evaluated(replicates=0, leaks={"artist": set(found.ids)})
 
 
 def test_audits_that_are_none_are_refused(tmp_path):
@@ -107,16 +107,16 @@ def test_audits_that_are_none_are_refused(tmp_path):
         evaluation.read_leaks(tmp_path / "other.json", "train")
 
 
-def test_table_and_csv_show_values_and_bounds(judged, tmp_path):
-    result = judged(replicates=20)
+def test_table_and_csv_show_values_and_bounds(evaluated, tmp_path):
+    result = evaluated(replicates=20)
     lines = evaluation.table(result, "test").splitlines()
     assert lines[1] == "in brackets: 95 % interval by 20 bootstrap draws of 15 artists"
     guitar = next(line for line in lines if line.startswith("guitar"))
     value = result["mean_of_windows"]["per_class"]["guitar"]["roc_auc"]
     low, high = result["mean_of_windows"]["intervals"]["per_class"]["guitar"]["roc_auc"]
     assert f"{value:.4f} [{low:.4f}, {high:.4f}]" in guitar
-    assert "[" not in evaluation.table(judged(replicates=0), "test")
-    alone = judged(replicates=20)
+    assert "[" not in evaluation.table(evaluated(replicates=0), "test")
+    alone = evaluated(replicates=20)
     for kind in evaluation.KINDS:
         alone[kind]["intervals"] = bootstrap.area_intervals(
             np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.7]]), ["a", "a"], ["guitar", "sad"], n=5

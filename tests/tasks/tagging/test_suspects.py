@@ -74,7 +74,7 @@ def test_csv(tmp_path):
 
 @pytest.mark.slow
 def test_corrupted_annotations_of_the_demo_set_are_near_the_top(tmp_path):
-    """Audible tags of 160 tracks, 4 % turned over, judged by a model of mean spectra that has not seen the track."""
+    """Audible tags of 160 tracks, 4 % turned over, evaluated by a model of mean spectra that has not seen the track."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline

@@ -23,7 +23,7 @@ _SHORTEST = 6  # letters that a shortened name keeps: model_1 stays model_1
 
 
 @dataclass
-class Material:
+class ReportedRun:
     """What a report knows of a run.
 
     Attributes:
@@ -31,10 +31,10 @@ class Material:
         name: As the report calls it.
         about: run.json.
         config: config.json.
-        metrics: The judged side's entry of metrics.json, empty where there is none.
+        metrics: The evaluated split's entry of metrics.json, empty where there is none.
         history: A row per epoch.
         rates: (epochs,) learning rate, where TensorBoard's events have it.
-        scores: Of the judged side's tracks.
+        scores: Of the evaluated split's tracks.
         valid: Of the validation tracks, by which thresholds are chosen.
         classes: Names of the outputs, empty where they have none.
         per_user: Metric → (users,), of recommendation.
@@ -63,12 +63,12 @@ class Material:
         return self.metrics["mean_of_windows"]
 
 
-def read(runs: Sequence[Run], split: str) -> list[Material]:
+def read(runs: Sequence[Run], split: str) -> list[ReportedRun]:
     """Read runs, names made short and different.
 
     Args:
         runs: At least one.
-        split: Which side of each is shown.
+        split: Split of each that is shown.
     """
     names = [run.folder.resolve().name for run in runs]
     if len(set(names)) > 1:  # what they all begin with tells nothing
@@ -79,29 +79,29 @@ def read(runs: Sequence[Run], split: str) -> list[Material]:
     for index, run in enumerate(runs):
         name = names[index] if names.count(names[index]) == 1 else f"{names[index]} ({'ABCDEFGH'[index % 8]})"
         stored = run.metrics()
-        side = split if split in stored else {"valid": "val"}.get(split, split)
-        if side not in stored:
-            log.warning("%s: not judged on its %s side; python -m orpheus.evaluate %s", name, split, run.folder)
+        split = split if split in stored else {"valid": "val"}.get(split, split)
+        if split not in stored:
+            log.warning("%s: not evaluated on its %s split; python -m orpheus.evaluate %s", name, split, run.folder)
         found.append(
-            Material(
+            ReportedRun(
                 run,
                 name,
                 run.read("run"),
                 run.read("config"),
-                stored.get(side, {}),
+                stored.get(split, {}),
                 run.history(),
                 learning_rates(run),
                 Scores.load(run, split),
                 Scores.load(run, "valid") if split != "valid" else None,
                 run.class_names(),
-                _per_user(run, side),
+                _per_user(run, split),
             )
         )
     return found
 
 
-def _per_user(run: Run, side: str) -> dict[str, np.ndarray]:
-    path = run.folder / f"per_user_{side}.npz"
+def _per_user(run: Run, split: str) -> dict[str, np.ndarray]:
+    path = run.folder / f"per_user_{split}.npz"
     if not path.is_file():
         return {}
     return {name: values.astype(np.float64) for name, values in arrays.load_npz(path, kinds="fiub").items()}
@@ -122,19 +122,19 @@ def learning_rates(run: Run) -> list[float]:
     return [by_epoch[step] for step in sorted(by_epoch)]
 
 
-def check(material: Sequence[Material], *, different_splits: bool) -> list[str]:
+def check(reported: Sequence[ReportedRun], *, different_splits: bool) -> list[str]:
     """Refuse runs that do not compare; what is different all the same, for people.
 
     Raises:
         ConfigError: of different tasks. DataError: over different splits, which was not asked for.
     """
-    tasks = {one.name: one.about.get("task", "unknown") for one in material}
+    tasks = {one.name: one.about.get("task", "unknown") for one in reported}
     if len(set(tasks.values())) > 1:
         shown = ", ".join(f"{name} ({task})" for name, task in tasks.items())
         raise ConfigError(f"{shown}: a report compares runs of one task; make one report of each")
-    # What was judged decides; runs that were not are told apart by what they were trained on.
+    # What was evaluated decides; runs that were not are distinguished by what they were trained on.
     return comparability.check_split(
-        {one.name: one.metrics if one.metrics.get("hashes") else one.about for one in material},
+        {one.name: one.metrics if one.metrics.get("hashes") else one.about for one in reported},
         different_splits=different_splits,
     )
 

@@ -10,8 +10,8 @@ from orpheus.data.tags.targets import TagTargets
 
 
 @dataclass(frozen=True)
-class Part:
-    """One side of a split: shards of a catalogue, the classes, and which of the records have any of them."""
+class SplitRecords:
+    """One split: shards of a catalogue, the classes, and which of the records have any of them."""
 
     catalogue: Catalogue
     shards: tuple[str, ...]
