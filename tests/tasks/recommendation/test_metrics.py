@@ -230,7 +230,9 @@ def test_the_evaluation_is_written_before_baselines_that_cannot_be_made(tmp_path
 
     run = Run(tmp_path / "model_1")
     run.write("run", {"task": "recommendation"})
-    asked = argparse.Namespace(split="test", data_dir=None, different_splits=False, k=None, bootstrap=0, baselines=True)
+    asked = argparse.Namespace(
+        split="test", data_dir=None, different_splits=False, k=None, bootstrap=0, baselines=True, as_reference=False
+    )
     with pytest.raises(DataError, match=r"--baselines: matrix_test_DEMO\.npz: no such file; the evaluation"):
         plan.evaluate(run, asked)
     assert run.read("metrics") == {"test": result}
