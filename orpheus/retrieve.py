@@ -53,6 +53,7 @@ def parser() -> cli.Parser:
     index.add_argument("--factors", metavar="FILE", help="of the songs of records, for runs of input_type hybrid")
     index.add_argument("--keep", action="store_true", help="keep songs that are no longer where they were")
     index.add_argument("--reread", action="store_true", help="read files whose size and date have not changed, too")
+    plan.RETRY.add_to(index)
     plan.DAMAGED.add_to(index)
     index.add_argument(
         "--remove", metavar="SONG", nargs="+", default=[], help="ids, files, folders, csv or tables to take out"
@@ -171,7 +172,7 @@ def _add(arguments: argparse.Namespace) -> int:
     if arguments.songs:
         report = index.add(
             arguments.songs, tags=tags, factors=factors, keep=arguments.keep, reread=arguments.reread,
-            damaged=arguments.damaged, progress=cli.progress,
+            retry=arguments.retry, damaged=arguments.damaged, progress=cli.progress,
         )  # fmt: skip
         for what, songs in (("removed", report.removed), ("kept, though no longer there:", report.kept)):
             for song in songs:

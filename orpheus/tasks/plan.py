@@ -108,6 +108,7 @@ DAMAGED = flag(
     default="keep",
     help="keep what can be decoded of a damaged file, and tell what is lost; or skip it, as a failure",
 )
+RETRY = flag("--retry", action="store_true", help="read files that were unusable before and have not changed, too")
 Flags = Mapping[str, Mapping[str, Sequence[Flag]]]  # command → group of its --help → options
 
 

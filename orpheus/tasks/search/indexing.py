@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orpheus.base import files
-from orpheus.data.audio import decoders, finding, reading
+from orpheus.data.audio import decoders, finding, reading, unusable
 from orpheus.data.collection import probe
 from orpheus.data.items import tables
 from orpheus.data.records import format, tracks
@@ -73,6 +73,7 @@ class Options:
         factors: Of the songs, for runs of audio and factors together; those without are reported and left out.
         keep: Keep what is no longer where it was from.
         reread: Read files whose size and date are as they were, too.
+        retry: Read files that were unusable before and have not changed, too; `reread` does so as well.
         damaged: ``"keep"`` takes what can be decoded of a damaged file, ``"skip"`` makes it a failure.
         progress: Called as ``progress(iterable, desc=…, unit=…)`` and iterated instead, for example `cli.progress`.
     """
@@ -81,6 +82,7 @@ class Options:
     factors: tables.Table | None = None
     keep: bool = False
     reread: bool = False
+    retry: bool = False
     damaged: str = reading.KEEP
     progress: Progress = lambda items, **_: items
 
@@ -139,6 +141,8 @@ class _Adding:
         self.same: dict[str, Known] = {}
         self.pending: list[Song] = []
         self.digests: dict[str, np.ndarray] = {}
+        self.unusable = store.unusable()
+        self.found_unusable: dict[str, tuple[str, str] | None] = {}  # since the last time it was written down
 
     def audio(self, items: Sequence[tuple[str, str]]) -> None:
         """Files by (id, path)."""
@@ -163,6 +167,8 @@ class _Adding:
                 song, place = asked.popleft()
                 if isinstance(result, DataError):
                     self._fail(song, str(result))
+                    if unusable.is_lasting(result):
+                        self.found_unusable[place.path] = (self._state(place.stat), str(result))
                 else:
                     self.digests[place.hash] = result
                     self._put(song, place, result, self._tags(song, str(path)))
@@ -179,6 +185,10 @@ class _Adding:
             if before and before.stat == stat and before.path == path and not self.options.reread:
                 self.same[song] = before
                 return None
+            said = self.unusable.get(path)
+            if said and said[0] == self._state(stat) and not (self.options.retry or self.options.reread):
+                self._fail(song, f"{said[1]} ({unusable.AGAIN})")
+                return None
             place = Known(path, files.content_hash(path), stat)
         except OSError as error:
             self._fail(song, f"{path}: cannot be read ({error.strerror})")
@@ -187,6 +197,10 @@ class _Adding:
             self.same[song] = place
             return None
         return place
+
+    def _state(self, stat: str) -> str:
+        """What must be as it was for a file to be unusable still."""
+        return f"{stat}:{self.options.damaged}"
 
     def records(self) -> None:
         """A folder of records: the path of a song is its shard."""
@@ -258,6 +272,8 @@ class _Adding:
 
     def _put(self, song: str, place: Known, vector: np.ndarray, tags: Sequence[str]) -> None:
         (self.report.changed if song in self.known else self.report.new).append(song)
+        if place.path in self.unusable:
+            self.found_unusable[place.path] = None
         vector = np.asarray(vector, np.float32)
         self.pending.append(Song(song, vector, tuple(tags), self.source, place.path, place.hash, place.stat))
         if len(self.pending) >= _PENDING:
@@ -266,6 +282,8 @@ class _Adding:
     def _flush(self) -> None:
         pending, self.pending, self.digests = self.pending, [], {}
         self.store.put(pending)
+        found, self.found_unusable = self.found_unusable, {}
+        self.store.put_unusable(found)
 
     def _fail(self, song: str, reason: str) -> None:
         self.report.failures[song] = reason

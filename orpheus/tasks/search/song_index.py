@@ -153,6 +153,7 @@ class SongIndex:
         factors: "Table | None" = None,
         keep: bool = False,
         reread: bool = False,
+        retry: bool = False,
         damaged: str = reading.KEEP,
         progress: "indexing.Progress" = lambda items, **_: items,
     ) -> "indexing.Report":
@@ -165,6 +166,7 @@ class SongIndex:
             factors: Of the songs of records, where the run takes audio and factors together.
             keep: Do not remove.
             reread: Read files whose size and date are as they were, too.
+            retry: Read files that were unusable before and have not changed, too.
             damaged: See `indexing.Options`.
             progress: See `indexing.Options`.
 
@@ -175,7 +177,7 @@ class SongIndex:
 
         reading.check_damaged(damaged)
         options = indexing.Options(
-            tags=tags, factors=factors, keep=keep, reread=reread, damaged=damaged, progress=progress
+            tags=tags, factors=factors, keep=keep, reread=reread, retry=retry, damaged=damaged, progress=progress
         )
         with locks.lock(self.folder):
             report = indexing.add(self._store, self.retriever, songs, options)

@@ -217,6 +217,25 @@ class SongStore:
         rows = self._ask("SELECT value, COUNT(*) FROM songs, json_each(songs.tags) GROUP BY value ORDER BY value")
         return dict(rows)
 
+    def unusable(self) -> dict[str, tuple[str, str]]:
+        """Path → (state, reason) of audio that could not be used."""
+        if not list(self._ask("SELECT 1 FROM sqlite_master WHERE name = 'unusable'")):
+            return {}
+        return {str(path): (str(state), str(why)) for path, state, why in self._ask("SELECT * FROM unusable")}
+
+    def put_unusable(self, found: Mapping[str, tuple[str, str] | None]) -> None:
+        """Remember audio that could not be used, as `unusable` gives it, and forget what None is given for."""
+        if not found:
+            return
+        with self._transaction():
+            # Indexes that are older than this table get it when there is something to go into it.
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS unusable (path TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL)"
+            )
+            self._db.executemany("DELETE FROM unusable WHERE path = ?", ((path,) for path in found))
+            rows = ((path, *known) for path, known in found.items() if known)
+            self._db.executemany("INSERT INTO unusable VALUES (?, ?, ?)", rows)
+
     def put_tags(self, names: Sequence[str], vectors: np.ndarray) -> None:
         """Keep vectors of tags."""
         with self._transaction():

@@ -10,6 +10,7 @@ import numpy as np
 
 from orpheus.base import cli
 from orpheus.data.audio.finding import printable
+from orpheus.data.audio.unusable import Memory
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.tagging.tagger import Tagger
@@ -17,12 +18,13 @@ from orpheus.tasks.tagging.tagger import Tagger
 log = logging.getLogger(__name__)
 
 
-def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argparse.Namespace) -> int:
+def write(tagger: Tagger, paths: Sequence[Path], memory: Memory, arguments: argparse.Namespace) -> int:
     """Write the means over windows of a layer's output.
 
     Args:
         tagger: Whose layer.
         paths: Audio files.
+        memory: Of those that were unusable before.
         arguments: Of orpheus.predict: layer, out, damaged, hop_seconds, batch_size.
 
     Returns:
@@ -35,13 +37,8 @@ def write(tagger: Tagger, paths: Sequence[str | os.PathLike], arguments: argpars
     if len(shape := tagger.layer(arguments.layer).output.shape) != 2:
         raise ConfigError(f"-l {arguments.layer}: gives {shape[1:]} a window, no vector; pooled and embedding give one")
     rows: dict[str, np.ndarray] = {}
-    found = tagger.features_of_files(
-        paths,
-        layer=arguments.layer,
-        damaged=arguments.damaged,
-        hop_seconds=arguments.hop_seconds,
-        batch_size=arguments.batch_size,
-    )
+    options = {"damaged": arguments.damaged, "hop_seconds": arguments.hop_seconds, "batch_size": arguments.batch_size}
+    found = memory.through(paths, lambda some: tagger.features_of_files(some, layer=arguments.layer, **options))
     for path, result in cli.progress(found, desc="features", unit="file", total=len(paths)):
         if isinstance(result, DataError):
             log.error("%s", printable(str(result)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError
-from orpheus.tasks.plan import DAMAGED, DATABASE, TFRECORDS_DIR, Flags, flag
+from orpheus.tasks.plan import DAMAGED, DATABASE, RETRY, TFRECORDS_DIR, Flags, flag
 
 if TYPE_CHECKING:
     from orpheus.runs.folder import Run
@@ -237,6 +237,13 @@ FLAGS: Flags = {
             flag("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given"),
             flag("--batch-size", type=int, default=16, metavar="N", help="windows per pass"),
             DAMAGED,
+            flag(
+                "--failures",
+                type=cli.output_file(".jsonl"),
+                metavar="FILE",
+                help="remember unusable files here, .jsonl, with size and date, and do not read them again unless these change",
+            ),
+            RETRY,
         ],
     },
 }
@@ -290,6 +297,8 @@ def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
         raise ConfigError("--top and --batch-size must be at least 1")
     if arguments.embed_audio and not arguments.timeline:
         raise ConfigError("--embed-audio: goes with --timeline")
+    if arguments.retry and not arguments.failures:
+        raise ConfigError("--retry: reads again what --failures remembers; give that too")
     if arguments.layer or arguments.out:
         if not arguments.out:
             raise ConfigError(f"-l {arguments.layer}: -o is missing, the file .npz or .npy for what the layer says")

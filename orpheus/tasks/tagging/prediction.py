@@ -10,6 +10,7 @@ from typing import Any
 
 from orpheus.base import cli, csv_files, files
 from orpheus.data.audio.finding import audio_files, printable
+from orpheus.data.audio.unusable import Memory
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
 from orpheus.tasks.tagging import feature_table, segments, timeline
@@ -22,16 +23,17 @@ log = logging.getLogger(__name__)
 def predict(run: Run, arguments: argparse.Namespace) -> int:
     """See `orpheus.tasks.plan.Task`: exit code 1 where some files could not be read."""
     paths = audio_files(arguments.inputs)
-    for given in filter(None, (arguments.taggram, arguments.timeline)):
+    jams = arguments.segments if arguments.segments and arguments.segments.suffix.lower() == ".jams" else None
+    for given in filter(None, (arguments.taggram, arguments.timeline, jams)):
         for target, *_ in _targets(Path(given), dict.fromkeys(paths)):
             files.check_output(target)
+    memory = Memory(arguments.failures, damaged=arguments.damaged, retry=arguments.retry)
     tagger = Tagger(run)
     if arguments.out:
-        return _ended(feature_table.write(tagger, paths, arguments), len(paths))
+        return _ended(feature_table.write(tagger, paths, memory, arguments), len(paths))
     predictions, failures = {}, {}
-    found = tagger.predict_files(
-        paths, damaged=arguments.damaged, hop_seconds=arguments.hop_seconds, batch_size=arguments.batch_size
-    )
+    options = {"damaged": arguments.damaged, "hop_seconds": arguments.hop_seconds, "batch_size": arguments.batch_size}
+    found = memory.through(paths, lambda some: tagger.predict_files(some, **options))
     for path, prediction in cli.progress(found, desc="predict", unit="file", total=len(paths)):
         if isinstance(prediction, DataError):
             failures[printable(path)] = printable(str(prediction))

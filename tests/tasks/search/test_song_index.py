@@ -138,6 +138,31 @@ def test_files_that_cannot_be_used(index, music):
     assert len(index) == 3
 
 
+def test_unusable_files_are_not_read_again_until_they_change_or_are_to_be(index, music, retriever):
+    (music / "x.wav").write_text("nothing either")
+    index.add([music])
+    again = reopened(index, retriever)
+    retriever.embedded.clear()
+
+    def tried(**options):
+        before = len(retriever.embedded)
+        report = again.add([music], **options)
+        return len(retriever.embedded) - before, report
+
+    count, report = tried()
+    assert (
+        count == 0
+        and "--retry" in report.failures[str(music / "x.wav")]
+        and "silent" in report.failures[str(music / "x.wav")]
+    )
+    assert tried(retry=True)[0] == 1 and tried()[0] == 0
+    assert tried(damaged="skip")[0] == 1  # another question
+    (music / "x.wav").write_text("sad guitar vocals")
+    count, report = tried()
+    assert count == 1 and not report.failures and names_of(report.new) == ["x.wav"]
+    assert again._store.unusable() == {}
+
+
 def test_interrupted_indexing_loses_nothing(tmp_path, music):
     for number in range(40):
         (music / f"more-{number:02d}.wav").write_text(f"rock piano {number}")

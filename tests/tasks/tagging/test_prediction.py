@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from orpheus import predict
-from orpheus.data.audio import finding
+from orpheus.data.audio import finding, reading
 from orpheus.data.audio.spec import LOG_MEL, AudioSpec
+from orpheus.data.audio.unusable import Memory
 from orpheus.errors import DataError
 from tests.untrained import make_run
 
@@ -59,3 +60,57 @@ def test_a_name_in_latin_1_is_predicted_and_written_with_escapes(music, tmp_path
     pages = sorted(tmp_path.glob("out_*.html"))
     assert len(pages) == len(list(tmp_path.glob("out_*.png"))) == 2
     assert any("caf%E9.wav" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def test_unusable_files_are_remembered_with_size_and_date(tmp_path, capsys, caplog, monkeypatch):
+    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0)
+    folder, failures = tmp_path / "music", tmp_path / "failures.jsonl"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"no audio" * 300)
+    soundfile.write(folder / "b.wav", np.random.default_rng(0).normal(0, 0.1, 12000), 8000)
+    read = []
+    stream = reading.stream
+    monkeypatch.setattr(
+        reading, "stream", lambda path, *args, **more: read.append(path.name) or stream(path, *args, **more)
+    )
+    call = [str(run.folder), str(folder), "-t", "0", "--failures", str(failures)]
+
+    def names_read(*options, code=1):
+        read.clear()
+        caplog.clear()
+        assert predict.main([*call, *options]) == code
+        return sorted(read)
+
+    assert names_read() == ["a.wav", "b.wav"] and "--retry" not in caplog.text
+    (row,) = map(json.loads, failures.read_text(encoding="utf-8").splitlines())
+    state = os.stat(folder / "a.wav")
+    assert (row["path"], row["size"], row["modified"], row["damaged"]) == (
+        str(folder / "a.wav"), 2400, state.st_mtime_ns, "keep",
+    )  # fmt: skip
+    assert names_read() == ["b.wav"] and row["reason"] in caplog.text and "--retry" in caplog.text
+    features = ["-l", "pooled", "-o", str(tmp_path / "x.npz")]
+    assert names_read(*features) == ["b.wav"] and names_read(*features, "--retry") == ["a.wav", "b.wav"]
+    assert names_read("--damaged", "skip") == ["a.wav", "b.wav"]
+    os.utime(folder / "a.wav", ns=(0, 0))
+    assert names_read() == ["a.wav", "b.wav"] and names_read() == ["b.wav"]
+    shutil.copy(folder / "b.wav", folder / "a.wav")
+    assert names_read(code=0) == ["a.wav", "b.wav"] and failures.read_text(encoding="utf-8") == ""
+    failures.write_text('{"path": 3}\n', encoding="utf-8")
+    capsys.readouterr()
+    assert names_read(code=2) == [] and f"{failures}: '0.path' is 3" in capsys.readouterr().err
+    assert predict.main([*call[:-2], "--retry"]) == 2 and "give that too" in capsys.readouterr().err
+
+
+def test_a_disk_that_fails_is_not_remembered(tmp_path):
+    def work(paths):
+        for path in paths:
+            error = DataError(f"{path}: cannot be read")
+            error.__cause__ = {"a": PermissionError(), "b": None}[path.name]
+            yield path, error
+
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.touch()
+    assert len(list(Memory(tmp_path / "x.jsonl").through(paths, work))) == 2
+    (row,) = map(json.loads, (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines())
+    assert row["path"] == str(tmp_path / "b") and row["reason"] == "cannot be read"
