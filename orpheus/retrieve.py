@@ -123,7 +123,8 @@ def body(arguments: argparse.Namespace) -> int:
             run_table.side_by_side(runs, arguments.split, different_splits=arguments.different_splits), arguments.format
         )
         return cli.EXIT_OK
-    from orpheus.tasks.search.song_index import SongIndex, neighbours
+    from orpheus.tasks.search.near import neighbours
+    from orpheus.tasks.search.song_index import SongIndex
 
     if arguments.action == "neighbours":
         from orpheus.tasks.retrieval.retriever import Retriever

@@ -18,6 +18,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.learning.vectors.nearest import Nearest
 from orpheus.semantics.words import tokens
 from orpheus.tasks.search import query
+from orpheus.tasks.search.near import Near, nearest_tags
 from orpheus.tasks.search.store import SongStore, is_store
 
 if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
@@ -51,13 +52,6 @@ class Hit(NamedTuple):
     path: str
     tags: tuple[str, ...]
     shared: tuple[str, ...]
-
-
-class Near(NamedTuple):
-    """One place of a list of tags, with its cosine."""
-
-    tag: str
-    score: float
 
 
 class SongIndex:
@@ -246,7 +240,7 @@ class SongIndex:
 
     def tags(self, song: str | os.PathLike, k: int = 20) -> list[Near]:
         """The tags nearest to a song, of training and of songs in the index, in one spelling; `song` as in `similar`."""
-        return _nearest_tags(self._song(song)[2], *self._listed, k)
+        return nearest_tags(self._song(song)[2], *self._listed, k)
 
     @functools.cached_property
     def training_tags(self) -> tuple[str, ...]:
@@ -388,30 +382,3 @@ class SongIndex:
 def _is_foreign(path: Path) -> bool:
     """Whether something in a folder without a store is not what a killed process left of making one."""
     return not path.name.startswith((".", STORE))
-
-
-def _nearest_tags(vector: np.ndarray, names: Sequence[str], rows: np.ndarray, k: int) -> list[Near]:
-    if k < 1:
-        raise ConfigError(f"k={k}: must be at least 1")
-    cosines = rows @ vector
-    return [Near(names[place], float(cosines[place])) for place in np.argsort(-cosines, kind="stable")[:k]]
-
-
-def neighbours(
-    retriever: "Retriever", tag: str, k: int = 10, *, among: Sequence[str] | None = None, of_words: bool = False
-) -> list[Near]:
-    """The tags nearest to a tag in the space of a run.
-
-    Args:
-        retriever: Of the run.
-        tag: Any that it knows.
-        k: Length of the list.
-        among: Candidates; None for the tags of training.
-        of_words: By the word vectors alone, as in table 3 of Won et al. 2021, and not by what was learned.
-
-    Raises:
-        DataError: nothing is known of the tag, or of a candidate.
-    """
-    names = [name for name in (retriever.training_tags if among is None else among) if tokens(name) != tokens(tag)]
-    rows = (retriever.word_vectors if of_words else retriever.tags)([tag, *names])
-    return _nearest_tags(rows[0], names, rows[1:], k)

@@ -14,7 +14,8 @@ from orpheus.data.items import tables
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.search.song_index import SongIndex, neighbours
+from orpheus.tasks.search.near import neighbours
+from orpheus.tasks.search.song_index import SongIndex
 from tests.conftest import ROOT
 from tests.retriever import WORDS, FakeRetriever, vector
 
