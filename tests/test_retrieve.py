@@ -118,13 +118,11 @@ def test_added_again_and_removed(index, run, capsys):
         (["similar", "{index}", "11"], "no song '11' in it, and no such file"),
         (["index", "{run}", "-o", "{index}"], "SONGS is missing"),
         (["index", "{run}", "nowhere", "-o", "{index}"], "nowhere: no such file or folder"),
-        (["index", "{run}", "{run}.py", "-o", "{run}.py"], "exists and is not an index"),
         (["neighbours", "{run}", "xyzzy"], "no vector for 'xyzzy'"),
         (["neighbours", "{run}", "sad", "-k", "0"], "k=0: must be at least 1"),
     ],
 )
 def test_mistakes_are_one_line(index, run, capsys, arguments, message):
-    (run.parent / "run.py").write_text("")
     assert retrieve.main([word.format(index=index, run=run) for word in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
@@ -196,3 +194,11 @@ def test_a_trained_run_from_audio_to_hits(demo, tmp_path, capsys):
     assert "vectors.txt: no vector for 'xyzzy'" in capsys.readouterr().err
     assert retrieve.main(["index", str(other), audio, "-o", str(index)]) == 2
     assert "was made with another run" in capsys.readouterr().err
+
+
+def test_an_index_cannot_take_the_place_of_a_file(run, tmp_path, capsys):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        retrieve.main(["index", str(run), "songs", "-o", str(tmp_path / "taken")])
+    assert ended.value.code == 2 and "taken is a file, and no folder" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -109,7 +109,7 @@ class Run:
                 f"{self.folder}: a published tagger, which knows no records; give some with --tfrecords-dir"
             )
         folder = str(given or self.read("run")["tfrecords_dir"])
-        if given is None and "://" not in folder and not Path(folder).expanduser().is_dir():
+        if given is None and "://" not in folder and not os.path.isdir(os.path.expanduser(folder)):
             raise DataError(
                 f"{folder}: the records of {self.folder} are there no longer; say with --tfrecords-dir where they are now, "
                 "and the run remembers it"

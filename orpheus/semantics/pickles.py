@@ -9,6 +9,7 @@ import io
 import math
 import os
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -141,22 +142,37 @@ class _Unpickler(pickle.Unpickler):
         raise DataError("refused: the pickle asks for an object outside itself")
 
 
-def _plain(value: Any) -> Any:
-    """The value with arrays in the place of their stand-ins."""
+def _plain(value: Any, made: dict[int, Any]) -> Any:
+    """The value with arrays in the place of their stand-ins; `made` has those of lists and dicts that are there twice."""
     if isinstance(value, _Array):
         if value.value is None:
             raise DataError("an array without content")
         return value.value
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value))
-    if isinstance(value, Estimator):
-        value.__dict__.update({key: _plain(item) for key, item in vars(value).items()})
-        return value
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | set | frozenset | np.generic):
         return value
-    raise DataError(f"a value of type {type(value).__name__} is not allowed")
+    if not isinstance(value, dict | list | tuple | Estimator):
+        raise DataError(f"a value of type {type(value).__name__} is not allowed")
+    if id(value) in made:
+        if made[id(value)] is None:
+            raise DataError("a value that holds itself is not allowed")
+        return made[id(value)]
+    made[id(value)] = None
+    if isinstance(value, dict):
+        found: Any = {_plain(key, made): _plain(item, made) for key, item in value.items()}
+    elif isinstance(value, Estimator):
+        value.__dict__.update({key: _plain(item, made) for key, item in vars(value).items()})
+        found = value
+    else:
+        found = type(value)([_plain(item, made) for item in value])
+    made[id(value)] = found
+    return found
+
+
+def _check_memo(raw: bytes) -> None:
+    """Refuse numbers of the memo that a file of this size cannot need: the C unpickler would clear gigabytes for them."""
+    for opcode, argument, _ in pickletools.genops(raw):
+        if "PUT" in opcode.name and argument > len(raw):
+            raise DataError(f"it numbers a value {argument}, and has {len(raw)} bytes")
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -181,7 +197,8 @@ def load(path: str | os.PathLike) -> Any:
     if len(raw) > _LARGEST:
         raise DataError(f"{path}: {len(raw) >> 20} MiB is more than a dictionary of tags can need")
     try:
-        return _plain(_Unpickler(io.BytesIO(raw)).load())
+        _check_memo(raw)
+        return _plain(_Unpickler(io.BytesIO(raw)).load(), {})
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except _BROKEN as error:

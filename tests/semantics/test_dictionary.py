@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orpheus.errors import DataError
-from orpheus.semantics import dictionary, genres
+from orpheus.semantics import dictionary, genres, pickles
 
 TAGS = {"Rock": 58, "rock": 58, "indie, rock": 58, "jazz": 3, "Trip Hop": 7, "日本語": 7, "lone": 90}
 COUNTS = {"Rock": 5, "rock": 9, "indie, rock": 1, "jazz": 20, "Trip Hop": 2, "日本語": 3, "lone": 4}
@@ -151,6 +151,24 @@ def test_pickles_of_the_reference_are_read_and_run_nothing(tmp_path):
     path.write_bytes(pickle.dumps(["rock"]))
     with pytest.raises(DataError, match=r"holds a list; expected a dict of tag → cluster"):
         dictionary.load(path)
+
+
+def test_pickles_that_would_grow_or_never_end(tmp_path):
+    path = tmp_path / "d.pkl"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")  # an empty list under the number 2,147,483,647
+    with pytest.raises(DataError, match="it numbers a value 2147483647, and has 9 bytes"):
+        pickles.load(path)
+    nested = ["piano"]
+    for _ in range(60):
+        nested = [nested, nested]  # 2^60 words when written out
+    path.write_bytes(pickle.dumps(nested, protocol=2))
+    found = pickles.load(path)
+    assert found[0] is found[1] and len(found) == 2
+    circle: list = []
+    circle.append(circle)
+    path.write_bytes(pickle.dumps(circle, protocol=2))
+    with pytest.raises(DataError, match="a value that holds itself"):
+        pickles.load(path)
 
 
 def test_genres_files(tmp_path, shared):

@@ -178,7 +178,7 @@ def _csv(path: Path, base: Path, delimiter: str) -> Facts:
 
 
 def _manifest(path: Path) -> list[dict]:
-    path = path / "manifest.jsonl" if path.is_dir() else path
+    path = path / "manifest.jsonl" if os.path.isdir(path) else path  # Path.is_dir raises where a name is too long
     rows = read_jsonl(path)
     for number, row in enumerate(rows, 1):
         if not all(
