@@ -171,7 +171,7 @@ def _plain(value: Any, made: dict[int, Any]) -> Any:
 def _check_memo(raw: bytes) -> None:
     """Refuse numbers of the memo that a file of this size cannot need: the C unpickler would clear gigabytes for them."""
     for opcode, argument, _ in pickletools.genops(raw):
-        if "PUT" in opcode.name and argument > len(raw):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > len(raw):
             raise DataError(f"it numbers a value {argument}, and has {len(raw)} bytes")
 
 
