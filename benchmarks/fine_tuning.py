@@ -17,18 +17,29 @@ OLD = ("flute", "cello", "saxophone", "french-horn", "bass-clarinet", "guitar", 
 NEW = ("clarinet", "oboe", "trombone", "double-bass", "english-horn", "contrabassoon", "mandolin")
 TAGS = {"english-horn": "cor anglais"}  # where the tag is not the file's name
 COMMON = (
-    "woodwind", "brass", "bowed strings", "plucked strings", "loud", "quiet", "low register", "middle register",
-    "high register", "short note", "sustained",
-)  # fmt: skip
+    "woodwind",
+    "brass",
+    "bowed strings",
+    "plucked strings",
+    "loud",
+    "quiet",
+    "low register",
+    "middle register",
+    "high register",
+    "short note",
+    "sustained",
+)
 ARMS = ("fresh", "init-from", "init-from, word vectors")
 SHARDS, TRAIN, VALID = 30, 3, 3
 CONFIG = {
     "model": {"n_dense_units": 100, "n_filters": 4, "dropout": 0.3},
     "model-training": {
-        "optimizer": {"name": "Adam", "learning_rate": 0.001}, "batch_size": 8, "window_length": 1,
+        "optimizer": {"name": "Adam", "learning_rate": 0.001},
+        "batch_size": 8,
+        "window_length": 1,
         "shuffle_buffer_size": 2000,
     },
-}  # fmt: skip
+}
 
 
 def parser() -> cli.Parser:
@@ -74,9 +85,15 @@ def body(arguments: argparse.Namespace) -> int:
         for arm in ARMS:
             folder = out / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
             found = _trained(
-                records["new"], NEW, folder, seed=seed, epochs=arguments.epochs, train=TRAIN,
-                origin=first["run"] if arm != ARMS[0] else None, vectors=vectors if arm == ARMS[2] else None,
-            )  # fmt: skip
+                records["new"],
+                NEW,
+                folder,
+                seed=seed,
+                epochs=arguments.epochs,
+                train=TRAIN,
+                origin=first["run"] if arm != ARMS[0] else None,
+                vectors=vectors if arm == ARMS[2] else None,
+            )
             results.append({"arm": arm, "seed": seed, **found})
     files.write_json(out / "results.json", results)
     print(table(results))
@@ -136,7 +153,21 @@ def _records(data: Path, out: Path, name: str, instruments: Sequence[str], most:
         writer.writeheader()
         writer.writerows({**row, "mp3_path": (data / row["mp3_path"]).absolute()} for row in rows)
     folder = out / f"records-{name}"
-    _call("tools.preprocess", "log-mel-spectrogram", folder, "--csv-path", listed, "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--mels", 64)  # fmt: skip
+    _call(
+        "tools.preprocess",
+        "log-mel-spectrogram",
+        folder,
+        "--csv-path",
+        listed,
+        "--tag-path",
+        data / "tags.db",
+        "--group-column",
+        "group",
+        "-n",
+        SHARDS,
+        "--mels",
+        64,
+    )
     return folder
 
 

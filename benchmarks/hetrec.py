@@ -79,9 +79,21 @@ def one(folder: Path, arguments: argparse.Namespace, seed: int) -> dict[str, dic
             for model, subset in itertools.product(("model_1", "model_2"), ("train", "val", "test")):
                 call("orpheus.predict", model, "-l", LAYER, "-s", subset, "--data-dir", folder)
         call(
-            "orpheus.experiment", experiment, *rest, "--set", "data.dataset=HET", "--set", f"data.dim={arguments.dim}",
-            "--epochs", arguments.epochs, "--seed", seed, "--data-dir", folder, *["--baselines"] * (number < 3),
-        )  # fmt: skip
+            "orpheus.experiment",
+            experiment,
+            *rest,
+            "--set",
+            "data.dataset=HET",
+            "--set",
+            f"data.dim={arguments.dim}",
+            "--epochs",
+            arguments.epochs,
+            "--seed",
+            seed,
+            "--data-dir",
+            folder,
+            *["--baselines"] * (number < 3),
+        )
         scores = json.loads((folder / "models" / f"model_{number}" / "metrics.json").read_text())["test"]
         result[name] = scores
         scores["minutes"] = (time.monotonic() - began) / 60

@@ -31,11 +31,15 @@ CONFIG = {
     "model": {"n_filters": 4, "n_dense_units": 64, "dropout": 0.3},
     "model-training": {
         "optimizer": {"name": "Adam", "learning_rate": 0.0005, "max_learning_rate": 0.003},
-        "schedule": "one-cycle", "batch_size": 32, "shuffle_buffer_size": 2000, "split": [70, 10, 20], "window_length": 2,
+        "schedule": "one-cycle",
+        "batch_size": 32,
+        "shuffle_buffer_size": 2000,
+        "split": [70, 10, 20],
+        "window_length": 2,
     },
     "tags": {"top": TOP},
     "tfrecords": {"n_mels": 96, "sample_rate": 16000},
-}  # fmt: skip
+}
 VECTORS = ("--dimension", 32, "--epochs", 100, "--min-count", 3, "--sample", 0)
 
 
@@ -119,7 +123,18 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
         out / "config.json", {**CONFIG, "model-training": {**CONFIG["model-training"], "log_dir": str(out / "runs")}}
     )
     folder = out / "records"
-    _call("tools.preprocess", "log-mel-spectrogram", folder, "--csv-path", out / "tracks.csv", "--tag-path-multi", out / "given.db", out / "true.db", "-n", N_SHARDS)  # fmt: skip
+    _call(
+        "tools.preprocess",
+        "log-mel-spectrogram",
+        folder,
+        "--csv-path",
+        out / "tracks.csv",
+        "--tag-path-multi",
+        out / "given.db",
+        out / "true.db",
+        "-n",
+        N_SHARDS,
+    )
     train, _, _ = shards.split_shards(format.shard_names(folder), CONFIG["model-training"]["split"])
     rows = [row for row in files.read_jsonl(folder / "manifest.jsonl") if row["shard"] in train]
     lists = out / "train.jsonl"
@@ -129,7 +144,27 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
     if not (out / "vectors.txt").exists():
         _call("tools.train_word_vectors", "--tags", lists, "--out", out / "vectors.txt", *VECTORS)
     if not (out / "dictionary").exists():
-        _call("tools.cluster_tags", "kmeans", "--tags", lists, "--embedding", "word2vec", out / "vectors.txt", "--threshold", threshold, "--n-clusters", clusters, "--top", TOP, "--filter-path", out / "filter", "--name", "made", "--out", out / "made")  # fmt: skip
+        _call(
+            "tools.cluster_tags",
+            "kmeans",
+            "--tags",
+            lists,
+            "--embedding",
+            "word2vec",
+            out / "vectors.txt",
+            "--threshold",
+            threshold,
+            "--n-clusters",
+            clusters,
+            "--top",
+            TOP,
+            "--filter-path",
+            out / "filter",
+            "--name",
+            "made",
+            "--out",
+            out / "made",
+        )
         (out / "made" / "made" / f"{threshold}_models").rename(out / "dictionary")
 
 
@@ -144,9 +179,22 @@ def run(model: str, seed: int, arguments: argparse.Namespace, out: Path) -> dict
         options += ["--custom-loss-embeddings-path", out / "vectors.txt", "--gamma", arguments.gamma]
     started = time.monotonic()
     folder = _call(
-        "orpheus.train", "log-mel-spectrogram", "--config", out / "config.json", "--tfrecords-dir", out / "records",
-        "--multi-db", 2, "--multi-db-default", 0, "--epochs", arguments.epochs, "--seed", seed, *options,
-    )  # fmt: skip
+        "orpheus.train",
+        "log-mel-spectrogram",
+        "--config",
+        out / "config.json",
+        "--tfrecords-dir",
+        out / "records",
+        "--multi-db",
+        2,
+        "--multi-db-default",
+        0,
+        "--epochs",
+        arguments.epochs,
+        "--seed",
+        seed,
+        *options,
+    )
     return {
         "model": model,
         "seed": seed,
@@ -223,9 +271,12 @@ def coverage(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     meaning = folksonomy.canonical()
     pure = sum(len({meaning.get(tag, tag) for tag in tags}) == 1 for tags in clusters.clusters.values())
     about = {
-        "given_tags": len({tag for row in rows for tag in row["tags"]}), "frequent": len(frequent),
-        "clusters": len(clusters.clusters), "clustered_tags": len(clusters.tag_to_cluster), "pure_clusters": pure,
-    }  # fmt: skip
+        "given_tags": len({tag for row in rows for tag in row["tags"]}),
+        "frequent": len(frequent),
+        "clusters": len(clusters.clusters),
+        "clustered_tags": len(clusters.tag_to_cluster),
+        "pure_clusters": pure,
+    }
     for name, path in (("trained", out / "vectors.txt"), ("glove", Path(arguments.glove))):
         if path.is_file():
             kept, _, _ = words.vectors_of_tags(frequent, words.load(path, words=words.needed_words(frequent)))
@@ -250,16 +301,23 @@ def table(results: list[dict], about: dict[str, Any], epochs: int) -> str:
         f"{about['given_tags']} given tags in the training tracks, {about['frequent']} of them on more than {THRESHOLD} tracks. "
         f"{about['clusters']} clusters of {about['clustered_tags']} tags; in {about['pure_clusters']} all spell one true tag."
         + (f" The GloVe file here knows a word of {about['glove']} of the frequent tags." if "glove" in about else ""),
-    ]  # fmt: skip
+    ]
     everywhere = set.intersection(*(set(row["held"]) for row in results))
-    for title, key in ((f"By the {TRUE_TAGS} true tags, the common yardstick", "true"), ("By each model's own classes, which differ", "own")):  # fmt: skip
+    for title, key in (
+        (f"By the {TRUE_TAGS} true tags, the common yardstick", "true"),
+        ("By each model's own classes, which differ", "own"),
+    ):
         heads = ["model", "classes", "macro PR-AUC", "macro ROC-AUC", "micro PR-AUC", "micro ROC-AUC"]
         heads += ["true tags held", f"macro PR-AUC of the {len(everywhere)} that all hold"] if key == "true" else []
         lines += ["", f"**{title}**", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for model in sorted({row["model"] for row in results}):
             mine = [row for row in results if row["model"] == model]
             cells = [NAMES[model], str(mine[0]["classes"])]
-            cells += [_spread([row[key][mean][area] for row in mine]) for mean in ("macro", "micro") for area in ("pr_auc", "roc_auc")]  # fmt: skip
+            cells += [
+                _spread([row[key][mean][area] for row in mine])
+                for mean in ("macro", "micro")
+                for area in ("pr_auc", "roc_auc")
+            ]
             if key == "true":
                 held = [
                     [row["true"]["per_class"][name]["pr_auc"] or 0.0 for name in sorted(everywhere)] for row in mine
@@ -267,7 +325,11 @@ def table(results: list[dict], about: dict[str, Any], epochs: int) -> str:
                 cells += [str(len(mine[0]["held"])), _spread([statistics.mean(values) for values in held])]
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "**What helps, by the true tags**", ""]
-    lines += [f"- {line}" for line in (difference(results, "2", "1"), difference(results, "3", "2"), difference(results, "5", "2")) if line]  # fmt: skip
+    lines += [
+        f"- {line}"
+        for line in (difference(results, "2", "1"), difference(results, "3", "2"), difference(results, "5", "2"))
+        if line
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -288,9 +350,11 @@ def difference(results: list[dict], model: str, base: str) -> str:
     clear = len(values) > 1 and stats.ttest_1samp(values, 0).pvalue < 0.05
     verdict = ("better" if mean > 0 else "worse") if clear else "no difference that the seeds do not explain"
     tags = {
-        tag: statistics.mean((ours[s]["per_class"][tag]["pr_auc"] or 0) - (theirs[s]["per_class"][tag]["pr_auc"] or 0) for s in seeds)
+        tag: statistics.mean(
+            (ours[s]["per_class"][tag]["pr_auc"] or 0) - (theirs[s]["per_class"][tag]["pr_auc"] or 0) for s in seeds
+        )
         for tag in ours[seeds[0]]["per_class"]
-    }  # fmt: skip
+    }
     order = sorted(tags, key=lambda tag: -tags[tag])
     most, least = (", ".join(f"{tag} {tags[tag]:+.2f}" for tag in part) for part in (order[:4], order[:-5:-1]))
     return (

@@ -79,7 +79,21 @@ def call(module: str, *arguments: object, codes: Sequence[int] = (0,)) -> str:
 def records(frontend: str, data: Path, out: Path) -> Path:
     """Records of the clips in a format, made if they are not there."""
     folder = out / frontend
-    call("tools.preprocess", frontend, folder, "--csv-path", data / "tracks.csv", "--tag-path", data / "tags.db", "--group-column", "group", "-n", SHARDS, "--seed", SEED)  # fmt: skip
+    call(
+        "tools.preprocess",
+        frontend,
+        folder,
+        "--csv-path",
+        data / "tracks.csv",
+        "--tag-path",
+        data / "tags.db",
+        "--group-column",
+        "group",
+        "-n",
+        SHARDS,
+        "--seed",
+        SEED,
+    )
     return folder
 
 
@@ -103,7 +117,20 @@ def trained(
         word for one in [f"model-training.log_dir={note.parent / 'runs'}", *overrides] for word in ("--set", one)
     ]
     started = time.monotonic()
-    run = call("orpheus.train", format, "--config", config, "--tfrecords-dir", folder, "--epochs", epochs, "--multi-tag", "--seed", seed, *changes)  # fmt: skip
+    run = call(
+        "orpheus.train",
+        format,
+        "--config",
+        config,
+        "--tfrecords-dir",
+        folder,
+        "--epochs",
+        epochs,
+        "--multi-tag",
+        "--seed",
+        seed,
+        *changes,
+    )
     minutes = (time.monotonic() - started) / 60
     call("orpheus.evaluate", run)
     summary = json.loads((Path(run) / "metrics.json").read_text())["test"]["mean_of_windows"]

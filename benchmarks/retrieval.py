@@ -31,7 +31,13 @@ SAMPLINGS = {  # negatives of the batch are the reference's
     "balanced, batch, InfoNCE": {"is_balanced": True, "loss": "infonce"},
     "balanced, all, InfoNCE": {"is_balanced": True, "loss": "infonce", "negatives": "all"},
 }
-INPUTS = {"audio": ("spec", "sum"), "factors": ("cf", "sum"), "both, summed": ("hybrid", "sum"), "both, concatenated": ("hybrid", "concat"), "both, as published": ("hybrid", "concat-raw")}  # fmt: skip
+INPUTS = {
+    "audio": ("spec", "sum"),
+    "factors": ("cf", "sum"),
+    "both, summed": ("hybrid", "sum"),
+    "both, concatenated": ("hybrid", "concat"),
+    "both, as published": ("hybrid", "concat-raw"),
+}
 METRICS = ("MAP", "ROC-AUC", "P@10")
 VECTORS = ("--dimension", 100, "--epochs", 30, "--min-count", 3, "--sample", 0)
 TRAINING = {"optimizer": {"name": "Adam", "learning_rate": 0.001}, "batch_size": 128}
@@ -50,9 +56,13 @@ def parser() -> cli.Parser:
     )
     result.add_argument("--out", default="out/retrieval", metavar="DIR", help="data, runs and the tables")
     result.add_argument(
-        "--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS), metavar="NAME",
+        "--samplings",
+        nargs="+",
+        choices=list(SAMPLINGS),
+        default=list(SAMPLINGS),
+        metavar="NAME",
         help=f"of hetrec and philharmonia: {', '.join(map(repr, SAMPLINGS))}",
-    )  # fmt: skip
+    )
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind")
     result.add_argument("--epochs", type=int, metavar="N", help="of each run; 50 on factors, 12 on audio if not given")
     result.add_argument("--smoke", action="store_true", help="one seed, one epoch of 2 steps: does it run?")
@@ -94,13 +104,28 @@ def hetrec(source: Path, out: Path, arguments: argparse.Namespace) -> str:
         tagged = {artist: sorted(tags) for artist, tags in data.tags.items() if artist in set(kept.items)}
         _write_lists(folder / "tags.jsonl", tagged)
     if not split.exists():
-        _call("tools.split", "--tags", folder / "tags.jsonl", "--by", "track", "--top", 100, "--min-tracks", 10, "--nearest", "--out", split)  # fmt: skip
+        _call(
+            "tools.split",
+            "--tags",
+            folder / "tags.jsonl",
+            "--by",
+            "track",
+            "--top",
+            100,
+            "--min-tracks",
+            10,
+            "--nearest",
+            "--out",
+            split,
+        )
     _word_vectors(split, folder / "tags.jsonl", lists, vectors)
     inputs = ("--factors", folder / "factors.npz", "--tags", folder / "tags.jsonl", "--split", split)
     zero_shot = files.read_json(split)["tags"]
     config = {
-        "retrieval": {"input_type": "cf", "zero_shot": list(zero_shot)[5::10]}, "model-training": TRAINING, "tags": {"top": 100},
-    }  # fmt: skip
+        "retrieval": {"input_type": "cf", "zero_shot": list(zero_shot)[5::10]},
+        "model-training": TRAINING,
+        "tags": {"top": 100},
+    }
     rows = _samplings(folder, "features", config, inputs, vectors, arguments.epochs or 50, arguments)
     return _table("Factors of listeners (HetRec 2011)", rows)
 
@@ -126,31 +151,78 @@ def hybrid(source: Path, out: Path, arguments: argparse.Namespace) -> str:
         sources = {"spec": inputs, "cf": ("--factors", factors, *tags), "hybrid": (*inputs, "--factors", factors)}[kind]
         frontend = "features" if kind == "cf" else "log-mel-spectrogram"
         rows[name] = _seeds(
-            folder / "hybrid" / name.replace(", ", "-"), frontend, {**config, "retrieval": mine}, sources, vectors,
-            arguments.epochs or 12, arguments,
-        )  # fmt: skip
+            folder / "hybrid" / name.replace(", ", "-"),
+            frontend,
+            {**config, "retrieval": mine},
+            sources,
+            vectors,
+            arguments.epochs or 12,
+            arguments,
+        )
     return _table("Audio and simulated listeners (Philharmonia), balanced sampling", rows)
 
 
 def _clips(source: Path, folder: Path) -> tuple[dict[str, Any], tuple, Path]:
     """Records, split by pitch, and word vectors of the clips: config, options of the inputs, vectors."""
     records, split, vectors = (folder / name for name in ("records", "split.json", "vectors.txt"))
-    _call("tools.preprocess", "log-mel-spectrogram", records, "--csv-path", source / "tracks.csv", "--tag-path", source / "tags.db", "--group-column", "group", "--sr", 22050, "--mels", 128, "--n-fft", 1024, "--hop-length", 512, "-n", 8)  # fmt: skip
+    _call(
+        "tools.preprocess",
+        "log-mel-spectrogram",
+        records,
+        "--csv-path",
+        source / "tracks.csv",
+        "--tag-path",
+        source / "tags.db",
+        "--group-column",
+        "group",
+        "--sr",
+        22050,
+        "--mels",
+        128,
+        "--n-fft",
+        1024,
+        "--hop-length",
+        512,
+        "-n",
+        8,
+    )
     if not split.exists():
         tracks = folder / "tracks.csv"
         with open(source / "tracks.csv", encoding="utf-8", newline="") as given, files.atomic(tracks) as file:
             file.write("track_id,artist\n")
             file.writelines(f"{row['track_id']},{row['group']}\n" for row in csv.DictReader(given))
-        _call("tools.split", "--tags", records, "--tracks", tracks, "--top", 36, "--min-tracks", 4, "--tolerance", 5, "--nearest", "--out", split)  # fmt: skip
+        _call(
+            "tools.split",
+            "--tags",
+            records,
+            "--tracks",
+            tracks,
+            "--top",
+            36,
+            "--min-tracks",
+            4,
+            "--tolerance",
+            5,
+            "--nearest",
+            "--out",
+            split,
+        )
     _word_vectors(split, records / "manifest.jsonl", folder / "train.jsonl", vectors)
     tags = list(files.read_json(split)["tags"])
     config = {
         "retrieval": {
-            "input_type": "spec", "n_filters": 8, "input_length": 86, "num_chunk": 2, "triplets_per_epoch": 3200,
-            "embedding": 128, "zero_shot": tags[8::9],
+            "input_type": "spec",
+            "n_filters": 8,
+            "input_length": 86,
+            "num_chunk": 2,
+            "triplets_per_epoch": 3200,
+            "embedding": 128,
+            "zero_shot": tags[8::9],
         },
-        "model-training": {**TRAINING, "batch_size": 64}, "tags": {"top": 36}, "tfrecords": AUDIO,
-    }  # fmt: skip
+        "model-training": {**TRAINING, "batch_size": 64},
+        "tags": {"top": 36},
+        "tfrecords": AUDIO,
+    }
     return config, ("--tfrecords-dir", records, "--split", split), vectors
 
 
@@ -209,7 +281,18 @@ def _seeds(folder: Path, frontend: str, config: dict, inputs: tuple, vectors: Pa
             training = {**config["model-training"], "log_dir": str(folder / "runs")}
             files.write_json(folder / "config.json", {**config, "model-training": training})
             short = ("--epochs", 1, "--steps-per-epoch", 2) if arguments.smoke else ("--epochs", epochs)
-            run = _call("orpheus.train", frontend, "--config", folder / "config.json", *inputs, "--word-vectors", vectors, "--seed", seed, *short)  # fmt: skip
+            run = _call(
+                "orpheus.train",
+                frontend,
+                "--config",
+                folder / "config.json",
+                *inputs,
+                "--word-vectors",
+                vectors,
+                "--seed",
+                seed,
+                *short,
+            )
             _call("orpheus.evaluate", run, "--bootstrap", 0)
             found = json.loads((Path(run) / "metrics.json").read_text())["test"]
             files.write_json(note, {"run": run, **{key: found[key] for key in ("songs", "macro", "zero_shot")}})
@@ -228,7 +311,11 @@ def _table(title: str, rows: dict[str, list[dict]]) -> str:
         "|---" * (1 + 2 * len(METRICS)) + "|",
     ]
     for name, runs in rows.items():
-        cells = [_spread([run[key][metric] for run in runs]) if runs[0][key] else "–" for key in ("macro", "zero_shot") for metric in METRICS]  # fmt: skip
+        cells = [
+            _spread([run[key][metric] for run in runs]) if runs[0][key] else "–"
+            for key in ("macro", "zero_shot")
+            for metric in METRICS
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -31,9 +31,12 @@ def parser() -> cli.Parser:
         "run", metavar="RUN", help="retrieval run, or a tagger's, that embeds them; always the same for an index"
     )
     index.add_argument(
-        "songs", metavar="SONGS", nargs="*", help="audio files, folders of them, a csv of tracks (track_id, audio_path), "
+        "songs",
+        metavar="SONGS",
+        nargs="*",
+        help="audio files, folders of them, a csv of tracks (track_id, audio_path), "
         "folders of records, or tables of factors",
-    )  # fmt: skip
+    )
     index.add_argument(
         "-o",
         "--out",
@@ -43,10 +46,14 @@ def parser() -> cli.Parser:
         help="folder of the index, made or added to",
     )
     index.add_argument(
-        "--tags", metavar="SOURCE", nargs="+", default=[], type=Path,
+        "--tags",
+        metavar="SOURCE",
+        nargs="+",
+        default=[],
+        type=Path,
         help="tags of the songs by id, shown with hits: any source of tools.tag_stats; by default those of records, and "
         "the genre fields of audio files",
-    )  # fmt: skip
+    )
     index.add_argument(
         "--min-val", type=float, default=0, metavar="V", help="tags of SOURCE below this weight do not count"
     )
@@ -69,31 +76,37 @@ def parser() -> cli.Parser:
     _index(search)
     search.add_argument("query", metavar="QUERY", nargs="+", help='tags or words; -WORD or -"A PHRASE" is not wanted')
     similar = of.add_parser(
-        "similar", help="songs like a song", description="Songs nearest to a song of the index or to any audio file.",
+        "similar",
+        help="songs like a song",
+        description="Songs nearest to a song of the index or to any audio file.",
         example="python -m orpheus.retrieve similar music.index ~/Music/song.mp3",
-    )  # fmt: skip
+    )
     _index(similar)
     similar.add_argument("song", metavar="FILE_OR_ID", help="audio file, or id of a song in the index")
     tags = of.add_parser(
-        "tags", help="tags of a song", description="Tags nearest to a song, of training and of the songs in the index.",
+        "tags",
+        help="tags of a song",
+        description="Tags nearest to a song, of training and of the songs in the index.",
         example="python -m orpheus.retrieve tags music.index song.mp3 -k 10",
-    )  # fmt: skip
+    )
     _index(tags)
     tags.add_argument("song", metavar="FILE", help="audio file, or id of a song in the index")
     near = of.add_parser(
-        "neighbours", help="tags nearest to a tag",
+        "neighbours",
+        help="tags nearest to a tag",
         description="Tags nearest to a tag: in the space of the run, and beside it by its word vectors alone.",
         example='python -m orpheus.retrieve neighbours RUN "hip hop"',
-    )  # fmt: skip
+    )
     near.add_argument("run", metavar="RUN", help="retrieval run")
     near.add_argument("tag", metavar="TAG", help="any tag, known in training or not")
     near.add_argument("--among", nargs="+", metavar="TAG", help="only these; the tags of training if not given")
     runs = of.add_parser(
-        "runs", help="evaluated runs split by split",
+        "runs",
+        help="evaluated runs split by split",
         description="Samplings, inputs and word vectors of evaluated runs split by split; runs that differ by seed alone are "
         "one row, as mean ± standard deviation.",
         example="python -m orpheus.retrieve runs runs/retrieval_*",
-    )  # fmt: skip
+    )
     runs.add_argument("runs", metavar="RUN", nargs="+", help="retrieval runs that orpheus.evaluate has measured")
     runs.add_argument(
         "--split", "--split", choices=("train", "valid", "test"), default="test", help="split to compare on"
@@ -172,9 +185,15 @@ def _add(arguments: argparse.Namespace) -> int:
     failures = {}
     if arguments.songs:
         report = index.add(
-            arguments.songs, tags=tags, factors=factors, keep=arguments.keep, reread=arguments.reread,
-            retry=arguments.retry, damaged=arguments.damaged, progress=cli.progress,
-        )  # fmt: skip
+            arguments.songs,
+            tags=tags,
+            factors=factors,
+            keep=arguments.keep,
+            reread=arguments.reread,
+            retry=arguments.retry,
+            damaged=arguments.damaged,
+            progress=cli.progress,
+        )
         for what, songs in (("removed", report.removed), ("kept, though no longer there:", report.kept)):
             for song in songs:
                 print(f"{what} {song}")

@@ -80,8 +80,12 @@ def command():
     def call(module: str, *arguments: object, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=ROOT, capture_output=True, text=True, timeout=timeout, env={**os.environ, **environment},
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
 
     return call
 
@@ -120,11 +124,15 @@ def tiny(tmp_path, demo) -> Path:
     values = {
         "model": {"n_filters": 1, "n_dense_units": 8},
         "model-training": {
-            "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(tmp_path / "runs"), "shuffle_buffer_size": 20,
+            "batch_size": 4,
+            "window_length": 1.5,
+            "split": [60, 20, 20],
+            "log_dir": str(tmp_path / "runs"),
+            "shuffle_buffer_size": 20,
             "tensorboard": "scalars",
         },
         "tags": {"top": 12},
-    }  # fmt: skip
+    }
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(values))
     return path

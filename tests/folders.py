@@ -60,9 +60,15 @@ def write(folder: Path, shards: Sequence[Sequence[Clip]], spec: AudioSpec = MEL,
 
 
 def write_as_reference(
-    folder: Path, split: dict[str, Sequence[str]], recordings: dict[str, tuple[np.ndarray, Sequence[str]]],
-    *, kind: str = LOG_MEL, table: Sequence[str] = (), n_mels: int = 96, rate: int = 16000,
-) -> None:  # fmt: skip
+    folder: Path,
+    split: dict[str, Sequence[str]],
+    recordings: dict[str, tuple[np.ndarray, Sequence[str]]],
+    *,
+    kind: str = LOG_MEL,
+    table: Sequence[str] = (),
+    n_mels: int = 96,
+    rate: int = 16000,
+) -> None:
     """Re-enact the reference's preprocessing scripts: one file per split named by the format, mel spectrograms by librosa in
     decibels with its default top_db, bands first, lists of floats; tags as strings, or as positions of a database's table.
 

@@ -40,10 +40,30 @@ def trained(demo, tmp_path_factory):
     )
     saved = folder / "saved"
     code = train.main(
-        [MEL, "--config", str(folder), "--tfrecords-dir", str(demo / "mel"), "--lastfm", str(demo / "data/tags.db"),
-         "--epochs", "2", "--update-freq", "1", "--multi-tag", "--filter", "--save-PR", str(saved), "--save-ROC", str(saved),
-         "--save-confusion-matrix", str(saved), "--save-tags-path", str(saved)]
-    )  # fmt: skip
+        [
+            MEL,
+            "--config",
+            str(folder),
+            "--tfrecords-dir",
+            str(demo / "mel"),
+            "--lastfm",
+            str(demo / "data/tags.db"),
+            "--epochs",
+            "2",
+            "--update-freq",
+            "1",
+            "--multi-tag",
+            "--filter",
+            "--save-PR",
+            str(saved),
+            "--save-ROC",
+            str(saved),
+            "--save-confusion-matrix",
+            str(saved),
+            "--save-tags-path",
+            str(saved),
+        ]
+    )
     assert code == 0
     (run,) = (folder / "runs").iterdir()
     return run, saved
@@ -124,7 +144,26 @@ def test_predict_writes_everything_and_reports_broken_files(trained, demo, tmp_p
     shutil.copytree(demo / "data/audio", music / "deep", ignore=lambda _, names: sorted(names)[2:])
     (music / "broken.mp3").write_bytes(b"")
     out = {name: tmp_path / f"out.{name}" for name in ("csv", "json", "png")}
-    code = predict.main([str(run), str(music), "-t", "0", "--top", "3", "--csv", str(out["csv"]), "--json", str(out["json"]), "--taggram", str(out["png"]), "--timeline", str(tmp_path / "page.html"), "--hop-seconds", "0.5"])  # fmt: skip
+    code = predict.main(
+        [
+            str(run),
+            str(music),
+            "-t",
+            "0",
+            "--top",
+            "3",
+            "--csv",
+            str(out["csv"]),
+            "--json",
+            str(out["json"]),
+            "--taggram",
+            str(out["png"]),
+            "--timeline",
+            str(tmp_path / "page.html"),
+            "--hop-seconds",
+            "0.5",
+        ]
+    )
     captured = capsys.readouterr()
     assert code == 1
     assert "broken.mp3: empty file (0 bytes)" in caplog.text
@@ -169,8 +208,10 @@ def test_an_hour_of_audio_stays_under_a_gigabyte(trained, tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(run), str(tmp_path / "hour.wav"), str(tmp_path / "hour")],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     windows, megabytes = map(int, done.stdout.split())
     frames, window = 1 + 3600 * 8000 // 512, round(1.5 * 8000 / 512)
@@ -209,19 +250,25 @@ def test_waveform_and_built_in_and_dry_run(demo, tiny, tmp_path, capsys):
         ([MEL, "--tfrecords-dir", "{demo}/none"], "no such folder of records"),
         ([MEL, "--tfrecords-dir", "{demo}/data"], "holds no *.tfrecord"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--cuda", "7"], "--cuda 7: this machine shows TensorFlow no GPU"),
-        ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "tfrecords.n_mels=128"], "made with n_mels=32, config asks 128"),
-        ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "tags.with=[\"polka\"]"], "no track has the tag 'polka'"),
+        (
+            [MEL, "--tfrecords-dir", "{demo}/mel", "--set", "tfrecords.n_mels=128"],
+            "made with n_mels=32, config asks 128",
+        ),
+        ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", 'tags.with=["polka"]'], "no track has the tag 'polka'"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "model-training.batch_size=500"], "fewer than one batch"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "model-training.split=[50,50,50]"], "split"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--lastfm", "{demo}/data/none.db"], "none.db"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--multi-db", "2"], "--multi-db 2"),
-        ([MEL, "--tfrecords-dir", "{demo}/mel", "--filter", "--filter-path", "{demo}"], "tags_remove.txt: no such filter"),
+        (
+            [MEL, "--tfrecords-dir", "{demo}/mel", "--filter", "--filter-path", "{demo}"],
+            "tags_remove.txt: no such filter",
+        ),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--epochs", "0"], "--epochs 0: must be at least 1"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "model-training.window_length=0.01"], "model needs at least"),
         ([MEL, "--tfrecords-dir", "{demo}/mel", "--set", "model-training.optimizer.name=Adamm"], "there are Adadelta"),
         ([MEL], "--tfrecords-dir is missing"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line_and_code_2(arguments, message, demo, tiny, tmp_path, capsys):
     filled = [argument.format(demo=demo) for argument in arguments]
     assert train.main([*filled, "--config", str(tiny)]) == 2

@@ -22,7 +22,17 @@ from tests.conftest import ROOT
 from tests.test_structure import COMMANDS
 
 SETS = {"2.17.1": ("3.11", "3.10", "3.12"), "2.21.0": ("3.13",)}  # TensorFlow → its Pythons, preferred first
-KEPT = ("orpheus", "tools", "configs", "dictionaries", "pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE")  # fmt: skip
+KEPT = (
+    "orpheus",
+    "tools",
+    "configs",
+    "dictionaries",
+    "pyproject.toml",
+    "setup.py",
+    "requirements.txt",
+    "README.md",
+    "LICENSE",
+)
 
 
 def pins() -> list[Requirement]:

@@ -40,12 +40,25 @@ def made_up_run(folder, *, seed=0, skill=1.5, split="s", classes=CLASSES, **abou
     areas = summarise(truth, scores, classes)
     areas["intervals"] = bootstrap.area_intervals(truth, scores, groups, classes, n=50)
     hashes = {"split": split * 64, "records": "r" * 64}
-    evaluated = {"hashes": hashes, "tracks": 80, "windows": 80, "unit": "artist", "mean_of_windows": areas, "single_windows": areas}  # fmt: skip
+    evaluated = {
+        "hashes": hashes,
+        "tracks": 80,
+        "windows": 80,
+        "unit": "artist",
+        "mean_of_windows": areas,
+        "single_windows": areas,
+    }
     run.write("metrics", {"test": evaluated})
     run.write("run", {"task": "tagging", "frontend": "log-mel-spectrogram", "hashes": hashes, "seed": seed, **about})
     run.write("config", {"model": {"n_filters": 4 + seed}, "tags": {"top": 4}})
     run.write("classes", {"kind": "tags", "classes": list(classes), "columns": {n: i for i, n in enumerate(classes)}})
-    run.write("history", [{"epoch": i + 1, "loss": 1 / (i + 1), "val_loss": 1.1 / (i + 1), "PR-AUC": 0.1 * i, "val_PR-AUC": 0.09 * i} for i in range(5)])  # fmt: skip
+    run.write(
+        "history",
+        [
+            {"epoch": i + 1, "loss": 1 / (i + 1), "val_loss": 1.1 / (i + 1), "PR-AUC": 0.1 * i, "val_PR-AUC": 0.09 * i}
+            for i in range(5)
+        ],
+    )
     (folder / "command.txt").write_text("python -m orpheus.train …\n")
     return run
 
@@ -86,7 +99,15 @@ def check_page(page):
 def test_a_run(runs):
     page = report_page.build(runs[:1])
     check_page(page)
-    for title in ("Means over the test split", "Training", "Classes", "Distributions", "Confusion", "Tracks", "Configuration"):  # fmt: skip
+    for title in (
+        "Means over the test split",
+        "Training",
+        "Classes",
+        "Distributions",
+        "Confusion",
+        "Tracks",
+        "Configuration",
+    ):
         assert f"<h2>{title}" in page
     assert "Jazz &amp; &lt;Blues&gt;" in page and "<Blues>" not in page
     areas = runs[0].read("metrics")["test"]["mean_of_windows"]
@@ -144,10 +165,18 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
     run = Run(tmp_path / "model_1")
     run.write("run", {"task": "recommendation", "experiment": "rec"})
     run.write("config", {"data": {"dataset": "X"}})
-    lists = {"items": 7, "users": 50, "mean": {"MAP@5": 0.25, "P@1": 0.5}, "coverage": {"C@5": 0.75},
-             "intervals": {"MAP@5": [0.2, 0.3], "P@1": [0.4, 0.6], "R2": [-0.2, 0.1]}, "R2": -0.1,
-             "baselines": {"random": {"mean": {"MAP@5": 0.01}, "intervals": {"MAP@5": [0.0, 0.02]}},
-                           "popularity": {"mean": {"MAP@5": 0.02}}}}  # fmt: skip
+    lists = {
+        "items": 7,
+        "users": 50,
+        "mean": {"MAP@5": 0.25, "P@1": 0.5},
+        "coverage": {"C@5": 0.75},
+        "intervals": {"MAP@5": [0.2, 0.3], "P@1": [0.4, 0.6], "R2": [-0.2, 0.1]},
+        "R2": -0.1,
+        "baselines": {
+            "random": {"mean": {"MAP@5": 0.01}, "intervals": {"MAP@5": [0.0, 0.02]}},
+            "popularity": {"mean": {"MAP@5": 0.02}},
+        },
+    }
     run.write("metrics", {"test": lists})
     page = report_page.build([run])
     check_page(page)
@@ -155,10 +184,17 @@ def test_any_task_gets_tables_of_its_figures_with_intervals(tmp_path):
     assert "0.010 [0.000, 0.020]" in page and "popularity" in page and "0.7500" in page
     assert "<td>model_1</td>" in page and "0.250 [0.200, 0.300]" in page  # the run itself, above its baselines
     assert "<td class=n>50</td>" in page  # a number of users is no measurement
-    retrieval = {"songs": 9, "macro": {"MAP": 0.4, "P@10": 0.3}, "zero_shot": None,
-                 "per_class": {"rock": {"positives": 3, "MAP": 0.6}, "jazz": {"positives": 2, "MAP": 0.7}},
-                 "intervals": {"macro": {"MAP": [0.35, 0.45], "P@10": None}, "zero_shot": None,
-                               "per_class": {"rock": {"MAP": [0.5, 0.7]}}}}  # fmt: skip
+    retrieval = {
+        "songs": 9,
+        "macro": {"MAP": 0.4, "P@10": 0.3},
+        "zero_shot": None,
+        "per_class": {"rock": {"positives": 3, "MAP": 0.6}, "jazz": {"positives": 2, "MAP": 0.7}},
+        "intervals": {
+            "macro": {"MAP": [0.35, 0.45], "P@10": None},
+            "zero_shot": None,
+            "per_class": {"rock": {"MAP": [0.5, 0.7]}},
+        },
+    }
     run.write("metrics", {"test": retrieval})
     page = report_page.build([run])
     assert "0.4000 [0.3500, 0.4500]" in page and "0.600 [0.500, 0.700]" in page
@@ -193,9 +229,15 @@ def test_reference_groups_are_shipped():
     groups = json.loads((ROOT / "dictionaries/lastfm100_groups.json").read_text(encoding="utf-8"))["groups"]
     sizes = {name: len(tags) for name, tags in groups.items()}
     assert sizes == {
-        "genres": 43, "instruments": 2, "dates": 7, "voices": 5, "emotions": 16, "miscellaneous": 7,
-        "nationalities": 4, "subjective": 16,
-    }  # fmt: skip
+        "genres": 43,
+        "instruments": 2,
+        "dates": 7,
+        "voices": 5,
+        "emotions": 16,
+        "miscellaneous": 7,
+        "nationalities": 4,
+        "subjective": 16,
+    }
     tags = [tag for members in groups.values() for tag in members]
     removed = (ROOT / "dictionaries/tags_remove.txt").read_text(encoding="utf-8").split()
     assert len(set(tags)) == 100 and {"seen", "live"} <= set(removed)
@@ -264,8 +306,13 @@ def test_clusters_are_shown_with_their_members(tmp_path):
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 40, [10, 20, 30, 40]), (0, 0.0021, [0, 5e-4, 0.001, 0.0015, 0.002]), (3, 3, [3])],
-)  # fmt: skip
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (1, 40, [10, 20, 30, 40]),
+        (0, 0.0021, [0, 5e-4, 0.001, 0.0015, 0.002]),
+        (3, 3, [3]),
+    ],
+)
 def test_ticks_are_round(low, high, expected):
     assert svg.ticks(low, high) == pytest.approx(expected)
 
@@ -326,8 +373,10 @@ def test_a_browser_sorts_the_table_and_loads_nothing(runs, tmp_path):
     (tmp_path / "page.html").write_text(page.replace("</body>", asked + "</body>"), encoding="utf-8")
     done = subprocess.run(
         [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{tmp_path}/page.html"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     best, ascending, descending, loaded = re.search(r"<pre>(.*)</pre>", done.stdout)[1].split("|")
     expected = runs[0].read("metrics")["test"]["mean_of_windows"]["per_class"]
     assert html.unescape(best) == max(expected, key=lambda name: expected[name]["pr_auc"] or -1)

@@ -73,7 +73,11 @@ def test_its_commands_work(tmp_path):
     }
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", "\n".join(script)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "runs").iterdir())) == 3 and "mean over tags" in done.stdout

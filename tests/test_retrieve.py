@@ -77,7 +77,20 @@ def test_unwanted_words_reach_the_query(index, capsys, words):
 
 def test_what_is_an_option_and_what_is_not_wanted():
     argv = ["search", "i", "-vocals", "-k", "5", "-k7", "-kpop", "-h", "-house", "--format", "csv", "-female vocals"]
-    assert retrieve.unwanted(argv) == ["search", "i", " -vocals", "-k", "5", "-k7", " -kpop", "-h", " -house", "--format", "csv", " -female vocals"]  # fmt: skip
+    assert retrieve.unwanted(argv) == [
+        "search",
+        "i",
+        " -vocals",
+        "-k",
+        "5",
+        "-k7",
+        " -kpop",
+        "-h",
+        " -house",
+        "--format",
+        "csv",
+        " -female vocals",
+    ]
     assert retrieve.unwanted(["index", "r", "search", "-o", "x"]) == ["index", "r", "search", "-o", "x"]
     assert (
         retrieve._query(["dream pop", " -female vocals", "sad", ' -"a b"']) == '"dream pop" -"female vocals" sad -"a b"'
@@ -156,10 +169,22 @@ def test_a_trained_run_from_audio_to_hits(demo, tmp_path, capsys):
     lines = [f"{word} " + " ".join(f"{value:.4f}" for value in rng.normal(size=10)) for word in words]
     (tmp_path / "vectors.txt").write_text("\n".join(lines) + "\n")
     values = {
-        "retrieval": {"n_filters": 2, "embedding": 16, "input_length": 40, "num_chunk": 2, "triplets_per_epoch": 16, "is_weighted": True},
-        "model-training": {"batch_size": 8, "log_dir": str(tmp_path / "runs"), "split": [60, 20, 20], "tensorboard": "scalars"},
+        "retrieval": {
+            "n_filters": 2,
+            "embedding": 16,
+            "input_length": 40,
+            "num_chunk": 2,
+            "triplets_per_epoch": 16,
+            "is_weighted": True,
+        },
+        "model-training": {
+            "batch_size": 8,
+            "log_dir": str(tmp_path / "runs"),
+            "split": [60, 20, 20],
+            "tensorboard": "scalars",
+        },
         "tags": {"top": 8},
-    }  # fmt: skip
+    }
     (tmp_path / "config.json").write_text(json.dumps(values))
     given = [
         "--config",

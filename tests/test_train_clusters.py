@@ -30,9 +30,15 @@ CLUSTERS = {  # in this order the clusters' most frequent tags; 3 and 6 are abse
     7: ("polka", "mazurka"),
 }
 VECTORS = {  # three dimensions, so that cosines can be told by hand
-    "loud": (1, 0, 0), "energetic": (1, 0, 0), "quiet": (-1, 0, 0), "soft": (0, 2, 0), "fast": (0, 0, 3),
-    "up": (0, 0, 1), "tempo": (0, 0, 1), "slow": (3, 4, 0),
-}  # fmt: skip
+    "loud": (1, 0, 0),
+    "energetic": (1, 0, 0),
+    "quiet": (-1, 0, 0),
+    "soft": (0, 2, 0),
+    "fast": (0, 0, 3),
+    "up": (0, 0, 1),
+    "tempo": (0, 0, 1),
+    "slow": (3, 4, 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +48,14 @@ def place(tmp_path_factory, demo):
     values = {
         "model": {"n_filters": 1, "n_dense_units": 8},
         "model-training": {
-            "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(folder / "runs"),
+            "batch_size": 4,
+            "window_length": 1.5,
+            "split": [60, 20, 20],
+            "log_dir": str(folder / "runs"),
             "shuffle_buffer_size": 20,
         },
         "tags": {"top": 12},
-    }  # fmt: skip
+    }
     (folder / "config.json").write_text(json.dumps(values))
     clusters = {tag: cluster for cluster, tags in CLUSTERS.items() for tag in tags}
     counts = {tag: 100 - 10 * position for tags in CLUSTERS.values() for position, tag in enumerate(tags)}
@@ -71,9 +80,17 @@ def cluster_run(place, demo):
     """One epoch, then a second one by --resume; with vectors that are gone by then."""
     vectors = shutil.copy(place / "glove.txt", place / "gone.txt")
     code, run = call(
-        place, demo, "--dictionary-dir", place / "dictionary", "--gamma", 0.5, "--custom-loss-embeddings-path", vectors,
-        "--save-coocurrence-matrix-path", place / "cooccurrence",
-    )  # fmt: skip
+        place,
+        demo,
+        "--dictionary-dir",
+        place / "dictionary",
+        "--gamma",
+        0.5,
+        "--custom-loss-embeddings-path",
+        vectors,
+        "--save-coocurrence-matrix-path",
+        place / "cooccurrence",
+    )
     assert code == 0
     (place / "gone.txt").unlink()
     assert train.main(["--resume", str(run.folder), "--epochs", "2"]) == 0
@@ -129,8 +146,10 @@ def test_cluster_run_folder(cluster_run, place, demo):
     assert settings["dictionary"]["file"].endswith("tags_dict_8.json") and len(settings["dictionary"]["sha256"]) == 64
     for side in ("train", "valid", "test"):
         expected = {
-            track: by_hand(tags) for track, tags in tracks.items() if shards[track] in data.split[side] and any(by_hand(tags))
-        }  # fmt: skip
+            track: by_hand(tags)
+            for track, tags in tracks.items()
+            if shards[track] in data.split[side] and any(by_hand(tags))
+        }
         rows = data.part(side).rows()
         assert {
             row.track_id: row_truth.tolist() for row, row_truth in zip(rows, data.part(side).truth(), strict=True)
@@ -194,9 +213,16 @@ def test_loss_is_kept_for_resume_and_in_the_model(cluster_run):
 @pytest.mark.slow
 def test_resumed_training_is_the_uninterrupted_one(cluster_run, place, demo):
     code, whole = call(
-        place, demo, "--dictionary-dir", place / "dictionary" / "tags_dict_8.json", "--gamma", 0.5,
-        "--custom-loss-embeddings-path", place / "glove.txt", epochs=2,
-    )  # fmt: skip
+        place,
+        demo,
+        "--dictionary-dir",
+        place / "dictionary" / "tags_dict_8.json",
+        "--gamma",
+        0.5,
+        "--custom-loss-embeddings-path",
+        place / "glove.txt",
+        epochs=2,
+    )
     assert code == 0 and whole.folder != cluster_run.folder
     pairs = zip(whole.read("history"), cluster_run.read("history"), strict=True)
     for ours, theirs in pairs:
@@ -244,29 +270,57 @@ def stored(tags: dict, version=1) -> dict:
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("gamma below 0", ["--gamma", -0.5, "--custom-loss-embeddings-path", "glove.txt"], "--gamma -0.5: must be at least 0"),
+        (
+            "gamma below 0",
+            ["--gamma", -0.5, "--custom-loss-embeddings-path", "glove.txt"],
+            "--gamma -0.5: must be at least 0",
+        ),
         ("gamma nan", ["--gamma", "nan", "--custom-loss-embeddings-path", "glove.txt"], "--gamma nan"),
         ("gamma alone", ["--gamma", 1], "--custom-loss-embeddings-path"),
         ("genres alone", ["--genre-path", "genres"], "--dictionary-dir"),
         ("no vectors", ["--custom-loss-embeddings-path", "none.txt"], "none.txt: no such file"),
-        ("another dimension", ["--custom-loss-embeddings-path", "short.txt"], "short.txt:2: expected 3 numbers behind the word, found 2"),
+        (
+            "another dimension",
+            ["--custom-loss-embeddings-path", "short.txt"],
+            "short.txt:2: expected 3 numbers behind the word, found 2",
+        ),
         ("malformed", ["--custom-loss-embeddings-path", "letters.txt"], "letters.txt:1"),
         ("other language", ["--custom-loss-embeddings-path", "foreign.txt"], "foreign.txt"),
         ("empty dictionary", ["--dictionary-dir", "empty.json"], "empty.json: holds no tag"),
         ("no dictionary", ["--dictionary-dir", "nothing"], "nothing: no such file"),
         ("no pickle", ["--dictionary-dir", "old.pkl"], "old.pkl"),
-        ("few vectors", ["--custom-loss-embeddings-path", "few.txt"], "has vectors of 1 of 12 classes, fewer than --min-coverage 0.5"),
-        ("coverage", ["--min-coverage", 2, "--custom-loss-embeddings-path", "few.txt"], "--min-coverage 2.0: must be between 0 and 1"),
+        (
+            "few vectors",
+            ["--custom-loss-embeddings-path", "few.txt"],
+            "has vectors of 1 of 12 classes, fewer than --min-coverage 0.5",
+        ),
+        (
+            "coverage",
+            ["--min-coverage", 2, "--custom-loss-embeddings-path", "few.txt"],
+            "--min-coverage 2.0: must be between 0 and 1",
+        ),
         ("not a dictionary", ["--dictionary-dir", "config.json"], "not a dictionary"),
         ("version", ["--dictionary-dir", "version.json"], "version 2"),
-        ("no tag occurs", ["--dictionary-dir", "klingon.json"], "none of its 2 tags (qa'vam, 'oH, …) occurs in the records"),
+        (
+            "no tag occurs",
+            ["--dictionary-dir", "klingon.json"],
+            "none of its 2 tags (qa'vam, 'oH, …) occurs in the records",
+        ),
         ("case", ["--dictionary-dir", "case.json"], "differ in case only"),
-        ("genres that do not exist", ["--dictionary-dir", "dictionary", "--genre-path", "wrong"], "cluster 6 does not exist; "),
+        (
+            "genres that do not exist",
+            ["--dictionary-dir", "dictionary", "--genre-path", "wrong"],
+            "cluster 6 does not exist; ",
+        ),
         ("no genres", ["--dictionary-dir", "dictionary", "--merge-outside"], "give --genre-path too"),
-        ("no genres.txt", ["--dictionary-dir", "dictionary", "--genre-path", "runs"], "neither genres.txt nor genres.json"),
+        (
+            "no genres.txt",
+            ["--dictionary-dir", "dictionary", "--genre-path", "runs"],
+            "neither genres.txt nor genres.json",
+        ),
         ("genres malformed", ["--dictionary-dir", "dictionary", "--genre-path", "bad"], "genres.txt:2"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line(place, demo, capsys, name, options, message):
     (place / "runs").mkdir(exist_ok=True)
     write(place / "short.txt", "loud 1 0 0\nfast 1 0\n")
@@ -296,9 +350,16 @@ def test_resume_refuses_other_classes_or_loss(cluster_run, capsys, option):
 def test_dictionary_overrules_section_tags_and_says_so(place, demo, caplog, capsys):
     with caplog.at_level(logging.INFO, "orpheus"):
         code, _ = call(
-            place, demo, "--dictionary-dir", place / "dictionary", "--genre-path", place / "genres", "--dry-run",
-            "--set", 'tags.with=["seen live"]',
-        )  # fmt: skip
+            place,
+            demo,
+            "--dictionary-dir",
+            place / "dictionary",
+            "--genre-path",
+            place / "genres",
+            "--dry-run",
+            "--set",
+            'tags.with=["seen live"]',
+        )
     assert code == 0
     assert "tags.top, tags.with of the config are ignored" in caplog.text
     tracks, _ = tags_of(demo)

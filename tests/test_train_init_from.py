@@ -17,9 +17,13 @@ from orpheus.tasks.tagging import job as tagging_job
 from tests.untrained import make_run
 
 VECTORS = {  # quiet is nearest to soft, then slow, then loud; flute to organ, slow, soft; happy has none
-    "loud": (1, 0, 0), "soft": (-1, 0.1, 0), "slow": (-0.5, 1, 0), "organ": (0, 0, 1), "quiet": (-1, 0, 0),
+    "loud": (1, 0, 0),
+    "soft": (-1, 0.1, 0),
+    "slow": (-0.5, 1, 0),
+    "organ": (0, 0, 1),
+    "quiet": (-1, 0, 0),
     "flute": (-0.02, 0.1, 1),
-}  # fmt: skip
+}
 OLD = ("loud", "soft", "slow", "organ", "polka")
 NEW = ["quiet", "loud", "happy", "flute"]
 
@@ -30,11 +34,14 @@ def place(tmp_path_factory, demo):
     values = {
         "model": {"n_filters": 1, "n_dense_units": 8},
         "model-training": {
-            "batch_size": 4, "window_length": 1.5, "split": [60, 20, 20], "log_dir": str(folder / "runs"),
+            "batch_size": 4,
+            "window_length": 1.5,
+            "split": [60, 20, 20],
+            "log_dir": str(folder / "runs"),
             "shuffle_buffer_size": 20,
         },
         "tags": {"top": 1, "with": NEW},
-    }  # fmt: skip
+    }
     (folder / "config.json").write_text(json.dumps(values))
     lines = [f"{word} {' '.join(map(str, vector))}" for word, vector in VECTORS.items()]
     (folder / "glove.txt").write_text("\n".join(lines) + "\n")
@@ -62,8 +69,11 @@ def test_weights_are_kept_and_rows_come_from_the_nearest(origin, new, place, cap
     caplog.set_level("INFO", "orpheus")
     start = fine_tuning.start(origin.folder, data, config, embeddings=place / "glove.txt")
     assert start.rows == {
-        "quiet": ["soft", "slow", "organ"], "loud": ["loud"], "happy": [], "flute": ["organ", "slow", "soft"],
-    }  # fmt: skip
+        "quiet": ["soft", "slow", "organ"],
+        "loud": ["loud"],
+        "happy": [],
+        "flute": ["organ", "slow", "soft"],
+    }
     assert "1 classes start fresh" in caplog.text
     assert "happy" in caplog.text.split("start fresh")[1]
     assert "flute starts from organ, slow, soft" in caplog.text
@@ -119,7 +129,14 @@ def test_a_frozen_network_learns_the_tags_only(origin, new):
     audio, targets = next(iter(job.train(0)))
     model.train_on_batch(audio, targets)
     for layer in model.layers:
-        same = [np.array_equal(a, b) for a, b in zip(layer.get_weights(), old.get_layer(layer.name).get_weights(), strict=True)] if layer.name != "tags" else []  # fmt: skip
+        same = (
+            [
+                np.array_equal(a, b)
+                for a, b in zip(layer.get_weights(), old.get_layer(layer.name).get_weights(), strict=True)
+            ]
+            if layer.name != "tags"
+            else []
+        )
         assert all(same), f"{layer.name} has changed"
     assert not any(np.array_equal(a, b) for a, b in zip(before, model.get_layer("tags").get_weights(), strict=True))
 
@@ -162,7 +179,19 @@ def test_options_that_do_not_go_together(place, capsys):
 
 @pytest.mark.slow
 def test_a_run_starts_so_and_resumes_before_its_first_checkpoint(command, demo, place, origin, tmp_path):
-    options = ["log-mel-spectrogram", "--config", place / "config.json", "--tfrecords-dir", demo / "mel", "--init-from", origin.folder, "--init-embeddings-path", place / "glove.txt", "--set", f"model-training.log_dir={tmp_path}"]  # fmt: skip
+    options = [
+        "log-mel-spectrogram",
+        "--config",
+        place / "config.json",
+        "--tfrecords-dir",
+        demo / "mel",
+        "--init-from",
+        origin.folder,
+        "--init-embeddings-path",
+        place / "glove.txt",
+        "--set",
+        f"model-training.log_dir={tmp_path}",
+    ]
     done = command("orpheus.train", *options, "--epochs", 1)
     assert done.returncode == 0, done.stderr
     run = Run.open(done.stdout.strip().splitlines()[-1])

@@ -19,9 +19,12 @@ def parser() -> cli.Parser:
         example="python -m tools.clean_tags lastfm_tags.db --songs taste_profile_ids.txt --out track_tags.tsv",
     )
     result.add_argument(
-        "source", nargs="+", metavar="SOURCE", type=Path,
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        type=Path,
         help="a tag database, one or several MTG-Jamendo tag files, or a table as this tool writes it",
-    )  # fmt: skip
+    )
     result.add_argument("--out", type=cli.output_file(), required=True, metavar="TSV", help="table to write")
     result.add_argument("--force", action="store_true", help="replace TSV where it exists")
     result.add_argument(
@@ -35,13 +38,18 @@ def parser() -> cli.Parser:
     steps.add_argument("--max-tags", type=int, default=20, metavar="N", help="drop songs with more tags; 0: none")
     names = result.add_argument_group("which tags are one; named after the member on most songs")
     names.add_argument(
-        "--no-normalise", dest="normalise", action="store_false",
+        "--no-normalise",
+        dest="normalise",
+        action="store_false",
         help='keep case, punctuation and spelling apart: by default "Rock \'n\' Roll" is "rock & roll", "80\'s" "eighties"',
-    )  # fmt: skip
+    )
     names.add_argument(
-        "--suffixes", nargs="*", default=["music", "song", "tag"], metavar="WORD",
+        "--suffixes",
+        nargs="*",
+        default=["music", "song", "tag"],
+        metavar="WORD",
         help='last words that are taken away ("rock songs" is "rock"), in singular and plural; none given: no such step',
-    )  # fmt: skip
+    )
     names.add_argument(
         "--no-lemmas", dest="lemmas", action="store_false", help='keep singular and plural ("female vocalists") apart'
     )

@@ -268,9 +268,13 @@ def _by_skip_gram(group, arguments: argparse.Namespace, k_range: tuple[int, int]
     if arguments.epochs < 1 or arguments.patience < 1 or arguments.batch_size < 1 or not arguments.learning_rate > 0:
         raise ConfigError("--epochs, --patience, --batch-size and --learning-rate must be above 0")
     learned = skipgram.embed(
-        group.tracks, epochs=arguments.epochs, patience=arguments.patience, batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate, seed=arguments.seed,
-    )  # fmt: skip
+        group.tracks,
+        epochs=arguments.epochs,
+        patience=arguments.patience,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+    )
     logger.debug(
         "%s: %d samples, %d epochs, loss %.4f", group.genre, learned.samples, len(learned.loss), min(learned.loss)
     )

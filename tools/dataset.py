@@ -53,12 +53,21 @@ def body(arguments: argparse.Namespace) -> None:
     source = Path(arguments.mirdata) if arguments.mirdata else arguments.annotations.expanduser()
     found = datasets.DATASETS[arguments.dataset].read(source, audio)
     written = common.write(
-        found, common.Audio(audio), arguments.out, name=arguments.dataset,
-        splits=datasets.chosen(arguments.dataset, found, arguments.splits), fingerprint=comparability.of_split,
-    )  # fmt: skip
+        found,
+        common.Audio(audio),
+        arguments.out,
+        name=arguments.dataset,
+        splits=datasets.chosen(arguments.dataset, found, arguments.splits),
+        fingerprint=comparability.of_split,
+    )
     rows = []
     for one in written:
-        about = {"sha256": one.sha256, "tracks": one.tracks, "tags": list(one.classes), "made": {"dataset": arguments.dataset, "split": one.name}}  # fmt: skip
+        about = {
+            "sha256": one.sha256,
+            "tracks": one.tracks,
+            "tags": list(one.classes),
+            "made": {"dataset": arguments.dataset, "split": one.name},
+        }
         _, why = published.same_split(one.sha256, about)
         rows.append((one.path.name, one.tags_path.name, *one.tracks.values(), one.missing, why or "yes"))
     if rows:

@@ -37,10 +37,11 @@ def parser() -> cli.Parser:
     als.add_argument("--iterations", type=int, default=15, metavar="N", help="rounds")
     als.add_argument("--threads", type=int, default=0, metavar="N", help="0: all cores")
     als.add_argument(
-        "--all", action="store_true",
+        "--all",
+        action="store_true",
         help="factors of all items of --counts (or of all sets), item_factors_als-all_DIM_NAME.npy, and nothing else: for "
         "retrieval, where test songs have listeners; needs no splits/ where --counts is given",
-    )  # fmt: skip
+    )
     als.add_argument(
         "--upper-bound",
         action="store_true",
@@ -126,9 +127,18 @@ def factorize_counts(
 
 
 def factorize_everything(
-    folder, dim: int, *, counts: Path | None = None, weighting: str = "log", alpha: float = 40.0,
-    regularization: float = 0.1, iterations: int = 15, seed: int = 0, threads: int = 0, callback=None,
-) -> list[Path]:  # fmt: skip
+    folder,
+    dim: int,
+    *,
+    counts: Path | None = None,
+    weighting: str = "log",
+    alpha: float = 40.0,
+    regularization: float = 0.1,
+    iterations: int = 15,
+    seed: int = 0,
+    threads: int = 0,
+    callback=None,
+) -> list[Path]:
     """Factorise the counts of all items at once, without regard to the sets; returns the files written.
 
     Args:
@@ -152,13 +162,21 @@ def factorize_everything(
         whole = tables.stack(list(by_set.values()))
         ids, matrix = whole.ids, scipy.sparse.csr_matrix(whole.matrix).T.tocsr()
     result = factorisation.als(
-        factorisation.confidence(matrix, weighting=weighting, alpha=alpha), dim, regularization=regularization,
-        iterations=iterations, seed=seed, threads=threads, callback=callback,
-    )  # fmt: skip
+        factorisation.confidence(matrix, weighting=weighting, alpha=alpha),
+        dim,
+        regularization=regularization,
+        iterations=iterations,
+        seed=seed,
+        threads=threads,
+        callback=callback,
+    )
     path = folder.factors_index("als-all", dim)
     layout.write_ids(path, ids)
     log.info("als: all %d items × %d users, %d counts", len(ids), matrix.shape[0], matrix.nnz)
-    return [path, *_save({folder.item_factors("als-all", dim): result.items, folder.user_factors("als-all", dim): result.others})]  # fmt: skip
+    return [
+        path,
+        *_save({folder.item_factors("als-all", dim): result.items, folder.user_factors("als-all", dim): result.others}),
+    ]
 
 
 def factorize_classes(
@@ -322,10 +340,14 @@ def body(arguments: argparse.Namespace) -> None:
         raise ConfigError("--all: factors of all items are als' alone, and their own upper bound; leave the others out")
     if arguments.fact == "als":
         settings = {
-            "counts": arguments.counts, "weighting": arguments.weighting, "alpha": arguments.alpha,
-            "regularization": arguments.regularization, "iterations": arguments.iterations, "seed": arguments.seed,
+            "counts": arguments.counts,
+            "weighting": arguments.weighting,
+            "alpha": arguments.alpha,
+            "regularization": arguments.regularization,
+            "iterations": arguments.iterations,
+            "seed": arguments.seed,
             "threads": arguments.threads,
-        }  # fmt: skip
+        }
         with cli.progress(total=arguments.iterations, desc="als", unit="round") as bar:
             settings["callback"] = lambda *_: bar.update(1)
             if arguments.all:

@@ -25,9 +25,11 @@ def parser() -> cli.Parser:
     _tracks.add_source(result)
     result.add_argument("--word-vectors", metavar="PATH", help="of the tags (GloVe or word2vec file, TF-Hub model)")
     result.add_argument(
-        "--factors", type=Path, metavar="FILE",
+        "--factors",
+        type=Path,
+        metavar="FILE",
         help="of the songs: tools.factorize's .npy, .npz with ids and matrix, or text, an id and numbers a line",
-    )  # fmt: skip
+    )
     result.add_argument("--split", type=Path, metavar="JSON", help="of tools.split: only its songs and tags")
     result.add_argument(
         "--out", type=cli.output_folder, required=True, metavar="DIR", help="tag_vectors.txt, factors.npz, missing.tsv"

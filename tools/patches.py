@@ -30,9 +30,11 @@ def parser() -> cli.Parser:
     patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")
     patch.add_argument("--seed", type=int, default=0, help="draws where patches start")
     patch.add_argument(
-        "--standardise", choices=("band", "frame-band"), default="band",
+        "--standardise",
+        choices=("band", "frame-band"),
+        default="band",
         help="mean and deviation of each band; or of each frame and band, as the reference",
-    )  # fmt: skip
+    )
     spectrogram = result.add_argument_group("spectrogram")
     spectrogram.add_argument("--sr", type=int, default=22050, metavar="HZ", help="sample rate")
     spectrogram.add_argument("--hop-length", type=int, default=1024, metavar="SAMPLES", help="step between frames")

@@ -74,9 +74,10 @@ def parser() -> cli.Parser:
         "-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent"
     )
     which.add_argument(
-        "--split-file", metavar="JSON",
+        "--split-file",
+        metavar="JSON",
         help="a split of tools.split or tools.dataset decides which part's shards a track goes to; tracks of none are left out",
-    )  # fmt: skip
+    )
     which.add_argument(
         "-i",
         "--start-stop",
@@ -127,8 +128,13 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
     tracks = _tracks(arguments)
     parts, about = _split(arguments.split_file) if arguments.split_file else (None, None)
     plan = writing.assign(
-        tracks, n_files=arguments.num_files, format=arguments.format, seed=arguments.seed, split=arguments.split, parts=parts
-    )  # fmt: skip
+        tracks,
+        n_files=arguments.num_files,
+        format=arguments.format,
+        seed=arguments.seed,
+        split=arguments.split,
+        parts=parts,
+    )
     if left_out := len(tracks) - sum(map(len, plan.values())):
         print(f"{left_out} of {len(tracks)} tracks are in no part of {arguments.split_file} and left out")
     workers = arguments.workers

@@ -24,10 +24,14 @@ def parser() -> cli.Parser:
     _tracks.add_source(result)
     next(action for action in result._actions if action.dest == "tags").required = False
     result.add_argument(
-        "--tracks", type=Path, nargs="+", default=[], metavar="FILE",
+        "--tracks",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
         help="artists (and albums, sha256, paths) of the tracks: MTG-Jamendo tag files, csv of tracks, records, or lines of "
         "id and artist; by default those of SOURCE if it has them",
-    )  # fmt: skip
+    )
     how = result.add_argument_group("the split")
     how.add_argument("--top", type=int, default=100, metavar="N", help="most popular tags")
     how.add_argument("--min-tracks", type=int, default=40, metavar="M", help="of every tag in every part")
@@ -48,15 +52,20 @@ def parser() -> cli.Parser:
     how.add_argument("--moves", type=int, default=3000, metavar="N", help="artists moved in each search, at most")
     how.add_argument("--out", type=cli.output_file(), metavar="JSON", help="split to write")
     how.add_argument(
-        "--items-index", nargs=2, metavar=("DIR", "NAME"),
+        "--items-index",
+        nargs=2,
+        metavar=("DIR", "NAME"),
         help="also write DIR/splits/items_index_{train,val,test}_NAME.tsv, as tools.factorize reads them",
-    )  # fmt: skip
+    )
     look = result.add_argument_group("audit")
     look.add_argument(
-        "--audit", type=Path, nargs="+", metavar="SPLIT",
+        "--audit",
+        type=Path,
+        nargs="+",
+        metavar="SPLIT",
         help="a split of this tool, a run, a folder of records with shards named by part, a data folder with splits/, or "
         "three lists (training, validation, test): tag files or one id per line",
-    )  # fmt: skip
+    )
     look.add_argument(
         "--hash-audio", action="store_true", help="read the audio (files, or records) to compare contents"
     )
@@ -64,9 +73,11 @@ def parser() -> cli.Parser:
         "--audio-root", type=Path, metavar="DIR", help="where relative paths start; by default at the list"
     )
     look.add_argument(
-        "--audit-json", type=cli.output_file(), metavar="FILE",
+        "--audit-json",
+        type=cli.output_file(),
+        metavar="FILE",
         help="write all that was found, for orpheus.evaluate --without-leaks",
-    )  # fmt: skip
+    )
     look.add_argument("--shown", type=int, default=5, metavar="N", help="examples of each kind")
     return result
 
@@ -91,23 +102,40 @@ def _split(arguments: argparse.Namespace) -> None:
     groups = _groups(arguments, tracks)
     with cli.progress(desc="Searching", unit=" starts") as bar:
         found = search.find(
-            tracks, groups, top=arguments.top, min_tracks=arguments.min_tracks, shares=arguments.shares,
-            tolerance=arguments.tolerance, seed=arguments.seed, starts=arguments.starts, moves=arguments.moves,
+            tracks,
+            groups,
+            top=arguments.top,
+            min_tracks=arguments.min_tracks,
+            shares=arguments.shares,
+            tolerance=arguments.tolerance,
+            seed=arguments.seed,
+            starts=arguments.starts,
+            moves=arguments.moves,
             on_start=bar.update,
-        )  # fmt: skip
+        )
     if found.least < found.asked and not arguments.nearest:
-        raise DataError(f"--min-tracks {found.asked}: {why(found)}; the nearest that was found is {found.least}: ask for that, or add --nearest")  # fmt: skip
+        raise DataError(
+            f"--min-tracks {found.asked}: {why(found)}; the nearest that was found is {found.least}: ask for that, or add --nearest"
+        )
     made = {
-        "data": data, "by": arguments.by, "top": arguments.top, "min_tracks": arguments.min_tracks,
-        "shares": list(arguments.shares), "tolerance": arguments.tolerance, "seed": arguments.seed,
-    }  # fmt: skip
+        "data": data,
+        "by": arguments.by,
+        "top": arguments.top,
+        "min_tracks": arguments.min_tracks,
+        "shares": list(arguments.shares),
+        "tolerance": arguments.tolerance,
+        "seed": arguments.seed,
+    }
     search.save(arguments.out, found, made=made)
     if arguments.items_index:
         folder = layout.DataFolder(Path(arguments.items_index[0]).expanduser(), arguments.items_index[1])
         for part, name in zip(search.PARTS, layout.SETS, strict=True):
             layout.write_ids(folder.items_index(name), found.parts[part])
     total = sum(map(len, found.parts.values()))
-    each = [(part, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min()) for row, (part, ids) in enumerate(found.parts.items())]  # fmt: skip
+    each = [
+        (part, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min())
+        for row, (part, ids) in enumerate(found.parts.items())
+    ]
     show(("part", "tracks", "% of tracks", "rarest tag"), each)
     if found.least < found.asked:
         print(f"--min-tracks {found.asked}: {why(found)}; this has {found.least}, the most that was found")
@@ -116,8 +144,12 @@ def _split(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.out}: {total} tracks{whose}, {len(found.tags)} tags, each on at least "
         f"{found.least} tracks of each part; {found.left_out} tracks without any of the tags left out"
-        + (f"; {found.without_group} tracks without {arguments.by}, each by itself" if found.without_group and arguments.by != "track" else "")
-    )  # fmt: skip
+        + (
+            f"; {found.without_group} tracks without {arguments.by}, each by itself"
+            if found.without_group and arguments.by != "track"
+            else ""
+        )
+    )
 
 
 def why(found) -> str:

@@ -69,11 +69,17 @@ def body(arguments: argparse.Namespace) -> None:
     popular = popularity_rows(counts, covered[0].all_tracks)
     coverage = [
         (
-            each.name, each.tags, each.present, each.counts, f"{100 * each.count_share:.2f}", each.tracks,
-            f"{100 * each.track_share:.2f}", f"{each.tags_per_track:.2f}",
+            each.name,
+            each.tags,
+            each.present,
+            each.counts,
+            f"{100 * each.count_share:.2f}",
+            each.tracks,
+            f"{100 * each.track_share:.2f}",
+            f"{each.tags_per_track:.2f}",
         )
         for each in covered
-    ]  # fmt: skip
+    ]
     clusters = {
         name: [
             (column, each.name, each.tags, each.present, each.tracks, each.counts) for column, each in enumerate(found)

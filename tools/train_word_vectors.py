@@ -109,9 +109,18 @@ def train(
 
     try:
         model = Word2Vec(
-            sentences, vector_size=dimension, window=window, min_count=min_count, sg=1, negative=10, sample=sample,
-            epochs=epochs, seed=seed, workers=1, callbacks=[Tick()],
-        )  # fmt: skip
+            sentences,
+            vector_size=dimension,
+            window=window,
+            min_count=min_count,
+            sg=1,
+            negative=10,
+            sample=sample,
+            epochs=epochs,
+            seed=seed,
+            workers=1,
+            callbacks=[Tick()],
+        )
     except RuntimeError as error:
         raise DataError(
             f"no word occurs {min_count} times in {len(sentences)} sentences ({error}); lower --min-count"
@@ -150,9 +159,15 @@ def body(arguments: argparse.Namespace) -> None:
         sentences = list(cli.progress(sentences_of_texts(arguments.texts), desc="Reading", unit=" lines"))
         window = arguments.window
     names, matrix = train(
-        sentences, dimension=arguments.dimension, epochs=arguments.epochs, min_count=arguments.min_count,
-        window=window, seed=arguments.seed, sample=arguments.sample, progress=cli.progress,
-    )  # fmt: skip
+        sentences,
+        dimension=arguments.dimension,
+        epochs=arguments.epochs,
+        min_count=arguments.min_count,
+        window=window,
+        seed=arguments.seed,
+        sample=arguments.sample,
+        progress=cli.progress,
+    )
     write(arguments.out, names, matrix)
     print(f"{arguments.out}: {len(names)} words of {matrix.shape[1]} dimensions, from {len(sentences)} sentences")
     for name, near in neighbours(names, matrix):

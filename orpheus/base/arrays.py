@@ -14,8 +14,16 @@ from orpheus.errors import DataError
 
 LONGEST_EMPTY = 1 << 24  # of an axis of an array without values, whose size no file bounds
 _ERRORS = (
-    ValueError, TypeError, OverflowError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, EOFError, KeyError,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
+    RecursionError,
+    MemoryError,
+    EOFError,
+    KeyError,
+)
 
 
 def load_npy(path: str | os.PathLike, *, mapped: bool = False, kinds: str = "fiub") -> np.ndarray:

@@ -25,17 +25,47 @@ from orpheus.errors import DataError
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 # Distribution → module. The versions they were tested at are those that the package itself requires.
 NEEDED = {
-    "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy", "scipy": "scipy", "librosa": "librosa",
-    "soundfile": "soundfile", "soxr": "soxr", "scikit-learn": "sklearn", "pydantic": "pydantic", "tqdm": "tqdm",
-    "matplotlib": "matplotlib", "mutagen": "mutagen", "gensim": "gensim", "faiss-cpu": "faiss", "implicit": "implicit",
-    "h5py": "h5py", "tensorboard": "tensorboard",
-}  # fmt: skip
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "librosa": "librosa",
+    "soundfile": "soundfile",
+    "soxr": "soxr",
+    "scikit-learn": "sklearn",
+    "pydantic": "pydantic",
+    "tqdm": "tqdm",
+    "matplotlib": "matplotlib",
+    "mutagen": "mutagen",
+    "gensim": "gensim",
+    "faiss-cpu": "faiss",
+    "implicit": "implicit",
+    "h5py": "h5py",
+    "tensorboard": "tensorboard",
+}
 OPTIONAL = {
-    "tensorflow-io": "s3:// paths", "s3fs": "s3:// paths without tensorflow-io", "tensorflow-hub": "TF-Hub word vectors", "onnx": "orpheus.export --format onnx",
-    "tf2onnx": "orpheus.export --format onnx", "onnxruntime": "orpheus.export --format onnx",
+    "tensorflow-io": "s3:// paths",
+    "s3fs": "s3:// paths without tensorflow-io",
+    "tensorflow-hub": "TF-Hub word vectors",
+    "onnx": "orpheus.export --format onnx",
+    "tf2onnx": "orpheus.export --format onnx",
+    "onnxruntime": "orpheus.export --format onnx",
     "apache-beam": "tools.preprocess --runner beam",
-}  # fmt: skip
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "KERAS_BACKEND", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PYTHONHASHSEED", "TF_CONFIG", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_USE_LEGACY_KERAS", "XLA_FLAGS")  # fmt: skip
+}
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "KERAS_BACKEND",
+    "LD_LIBRARY_PATH",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TF_CONFIG",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_USE_LEGACY_KERAS",
+    "XLA_FLAGS",
+)
 _IMPORT_ERRORS = (ImportError, OSError, AttributeError, RuntimeError, TypeError, ValueError, SystemError)
 _INSTALL = "pip install -r requirements.txt"
 _LITTLE_SPACE = 2e9  # bytes
@@ -67,8 +97,15 @@ def examine(folders: Sequence[str | os.PathLike], *, progress: Callable = lambda
         progress: Wraps the list of steps.
     """
     steps: list[Callable[[], Iterator[Check]]] = [
-        system, packages, keras_settings, tensorflow_io, libsndfile, ffmpeg, lambda: writable(folders), devices,
-    ]  # fmt: skip
+        system,
+        packages,
+        keras_settings,
+        tensorflow_io,
+        libsndfile,
+        ffmpeg,
+        lambda: writable(folders),
+        devices,
+    ]
     return [check for step in progress(steps) for check in step()]
 
 
@@ -122,7 +159,12 @@ def packages() -> Iterator[Check]:
             if isinstance(error, ModuleNotFoundError) and error.name == module:
                 yield Check(name, BROKEN, "not installed", _INSTALL)
                 continue
-            yield Check(name, BROKEN, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}=={tested.get(name, '')}".rstrip("="))  # fmt: skip
+            yield Check(
+                name,
+                BROKEN,
+                f"cannot be imported ({_line(error)})",
+                f"pip install --force-reinstall {name}=={tested.get(name, '')}".rstrip("="),
+            )
         else:
             yield _version(name, version, tested)
     for name, use in OPTIONAL.items():
@@ -176,9 +218,11 @@ def tensorflow_io() -> Iterator[Check]:
         yield Check("tensorflow-io's library", OK, "loads, and opens s3://")
     else:
         yield Check(
-            "tensorflow-io's library", WARNING, f"does not load ({_last(done)})",
+            "tensorflow-io's library",
+            WARNING,
+            f"does not load ({_last(done)})",
             "pip install tensorflow==2.17.1 tensorflow-io==0.37.1; until then s3fs opens s3://",
-        )  # fmt: skip
+        )
 
 
 def libsndfile() -> Iterator[Check]:
@@ -217,7 +261,11 @@ def ffmpeg() -> Iterator[Check]:
     names = [name for name in ("aac", "alac", "wmav2", "ape", "wavpack", "ac3") if re.search(rf"\b{name}\b", listed)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "silence.m4a"
-        made = subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "anullsrc=r=8000:d=0.5", str(path)], capture_output=True, text=True)  # fmt: skip
+        made = subprocess.run(
+            ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "anullsrc=r=8000:d=0.5", str(path)],
+            capture_output=True,
+            text=True,
+        )
         try:
             if made.returncode:
                 raise DataError(made.stderr.strip().split("\n")[-1])
@@ -226,7 +274,12 @@ def ffmpeg() -> Iterator[Check]:
         except DataError as error:
             yield Check("ffmpeg", WARNING, f"{version.split(' Copyright')[0]}, does not work ({_line(error)})", cure)
             return
-    yield Check("ffmpeg", OK if samples else WARNING, f"{version.split(' Copyright')[0]}; decodes {', '.join(names)}", "" if samples else cure)  # fmt: skip
+    yield Check(
+        "ffmpeg",
+        OK if samples else WARNING,
+        f"{version.split(' Copyright')[0]}; decodes {', '.join(names)}",
+        "" if samples else cure,
+    )
 
 
 def writable(folders: Sequence[str | os.PathLike]) -> Iterator[Check]:
@@ -250,7 +303,12 @@ def writable(folders: Sequence[str | os.PathLike]) -> Iterator[Check]:
         finally:
             probe.unlink(missing_ok=True)
         little = free < _LITTLE_SPACE
-        yield Check(f"folder {folder}", WARNING if little else OK, f"writable, {free / 1e9:.0f} GB free", "free some space" if little else "")  # fmt: skip
+        yield Check(
+            f"folder {folder}",
+            WARNING if little else OK,
+            f"writable, {free / 1e9:.0f} GB free",
+            "free some space" if little else "",
+        )
 
 
 def devices() -> Iterator[Check]:
@@ -263,12 +321,18 @@ def devices() -> Iterator[Check]:
     for name in [name for name in names if name.startswith(("CPU", "GPU"))]:
         done = _python("-m", "orpheus.doctor", "--device", name)
         if done.returncode:
-            cure = "pip install -r requirements-gpu.txt, and look at the driver (nvidia-smi)" if "GPU" in name else "pip install --force-reinstall tensorflow==2.17.1"  # fmt: skip
+            cure = (
+                "pip install -r requirements-gpu.txt, and look at the driver (nvidia-smi)"
+                if "GPU" in name
+                else "pip install --force-reinstall tensorflow==2.17.1"
+            )
             yield Check(f"training on {name}", BROKEN, f"failed ({_last(done)})", cure)
         else:
             yield Check(f"training on {name}", OK, _last(done))
     if shutil.which("nvidia-smi") and not any(name.startswith("GPU") for name in names):
-        yield Check("GPU", WARNING, "nvidia-smi is here, and TensorFlow shows no GPU", "pip install -r requirements-gpu.txt")  # fmt: skip
+        yield Check(
+            "GPU", WARNING, "nvidia-smi is here, and TensorFlow shows no GPU", "pip install -r requirements-gpu.txt"
+        )
 
 
 def one_step(device: str) -> str:
@@ -315,7 +379,9 @@ def to_text(checks: Sequence[Check]) -> str:
 def _python(*words: str) -> subprocess.CompletedProcess:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     try:
-        return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=_DEVICE_SECONDS, env=environment)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, timeout=_DEVICE_SECONDS, env=environment
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(words, 1, "", f"still not done after {_DEVICE_SECONDS} s")
 

@@ -104,8 +104,11 @@ sys.exit(cli.run(cli.parser("orpheus.x", "Test."), body, []))
 def test_signals_end_a_command_with_code_and_line(tmp_path, number, code, said):
     process = subprocess.Popen(
         [sys.executable, "-c", WORK, str(tmp_path / "out")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     assert process.stdout.readline() == "begun\n"
     assert len(list(tmp_path.iterdir())) == 1
     process.send_signal(number)

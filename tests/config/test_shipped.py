@@ -78,9 +78,16 @@ def test_retrieval_config_builds_and_steps(path):
     count = 1 if section.negatives == "batch" else 2
     # A small picture and few filters: the step is what is tested, not its speed.
     model = towers.build_towers(
-        shapes, 9, songs=count, frontend=section.frontend, n_filters=2, dimension=section.embedding,
-        dropout=section.dropout, fusion=section.fusion, audio_tower=section.audio_tower,
-    )  # fmt: skip
+        shapes,
+        9,
+        songs=count,
+        frontend=section.frontend,
+        n_filters=2,
+        dimension=section.embedding,
+        dropout=section.dropout,
+        fusion=section.fusion,
+        audio_tower=section.audio_tower,
+    )
     optimizer = fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10)
     model.compile(optimizer, loss_of(section), jit_compile=False)
     rng = np.random.default_rng(0)

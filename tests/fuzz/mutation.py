@@ -22,8 +22,58 @@ NUMBERS = [
     "٣",
     "",
 ]
-VALUES = [None, True, False, 0, -1, 0.5, 1e308, 2**31, 2**63 - 1, 10**30, "", "x", "\u0000", "\ud800", "a" * 5000, [], {}, [1], ["a"], [["a"]], [[]], {"a": 1}, {"": {}}]  # fmt: skip
-PIECES = [b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b'"', b"'", b",", b"\t", b";", b" ", b"\x1a", b"\xed\xa0\x80", b"{", b"[", b"]" * 50, b"[" * 2000, b"NaN", b"1e999", b"../", b"\xc2\xa0", b"=", b"-", b"x" * 140_000]  # fmt: skip
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    0.5,
+    1e308,
+    2**31,
+    2**63 - 1,
+    10**30,
+    "",
+    "x",
+    "\u0000",
+    "\ud800",
+    "a" * 5000,
+    [],
+    {},
+    [1],
+    ["a"],
+    [["a"]],
+    [[]],
+    {"a": 1},
+    {"": {}},
+]
+PIECES = [
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b'"',
+    b"'",
+    b",",
+    b"\t",
+    b";",
+    b" ",
+    b"\x1a",
+    b"\xed\xa0\x80",
+    b"{",
+    b"[",
+    b"]" * 50,
+    b"[" * 2000,
+    b"NaN",
+    b"1e999",
+    b"../",
+    b"\xc2\xa0",
+    b"=",
+    b"-",
+    b"x" * 140_000,
+]
 
 
 def of_bytes(content: bytes, draw: random.Random) -> bytes:
@@ -112,7 +162,10 @@ def _changed(value, draw: random.Random):
             case 0:
                 return {name: one for name, one in value.items() if name != key}
             case 1:
-                return {(draw.choice(["", "x", key.upper(), key + " "]) if name == key else name): one for name, one in value.items()}  # fmt: skip
+                return {
+                    (draw.choice(["", "x", key.upper(), key + " "]) if name == key else name): one
+                    for name, one in value.items()
+                }
             case _:
                 return {**value, key: _changed(value[key], draw)}
     if isinstance(value, list) and value and draw.random() < 0.85:

@@ -39,7 +39,15 @@ def read_sparse(path: Path) -> None:
 
 
 def make_scores(folder: Path) -> None:
-    np.savez_compressed(folder / "scores_test.npz", ids=np.array(["a", "b"]), groups=np.array(["g", "h"]), classes=np.array(["x", "y", "z"]), unit=np.array("artist"), truth=np.packbits(np.eye(2, 3, dtype=bool), axis=1), scores=np.full((2, 3), 0.5, np.float32))  # fmt: skip
+    np.savez_compressed(
+        folder / "scores_test.npz",
+        ids=np.array(["a", "b"]),
+        groups=np.array(["g", "h"]),
+        classes=np.array(["x", "y", "z"]),
+        unit=np.array("artist"),
+        truth=np.packbits(np.eye(2, 3, dtype=bool), axis=1),
+        scores=np.full((2, 3), 0.5, np.float32),
+    )
 
 
 def read_scores(path: Path) -> None:
@@ -110,11 +118,36 @@ def mutate_database(content: bytes, draw: random.Random) -> bytes:
         return mutation.of_bytes(content, draw)
     connection = sqlite3.connect(":memory:")
     connection.deserialize(content)
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]  # fmt: skip
+    tables = [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        )
+    ]
     table = draw.choice(sorted(tables))
     column = draw.choice([row[1] for row in connection.execute(f"PRAGMA table_info({table})")])
-    value = draw.choice(["NULL", "''", "0", "-1", "9e999", "x'ff'", "CAST(x'ff80' AS TEXT)", "'[1]'", "'[['", "zeroblob(100000)", "99999999"])  # fmt: skip
-    changes = [f"UPDATE {table} SET {column} = {value} WHERE rowid % {draw.choice([1, 2, 3])} = 0", f"DELETE FROM {table} WHERE rowid % {draw.choice([1, 2])} = 0", f"DROP TABLE {table}", f"ALTER TABLE {table} RENAME COLUMN {column} TO other", f"ALTER TABLE {table} ADD COLUMN more TEXT"]  # fmt: skip
+    value = draw.choice(
+        [
+            "NULL",
+            "''",
+            "0",
+            "-1",
+            "9e999",
+            "x'ff'",
+            "CAST(x'ff80' AS TEXT)",
+            "'[1]'",
+            "'[['",
+            "zeroblob(100000)",
+            "99999999",
+        ]
+    )
+    changes = [
+        f"UPDATE {table} SET {column} = {value} WHERE rowid % {draw.choice([1, 2, 3])} = 0",
+        f"DELETE FROM {table} WHERE rowid % {draw.choice([1, 2])} = 0",
+        f"DROP TABLE {table}",
+        f"ALTER TABLE {table} RENAME COLUMN {column} TO other",
+        f"ALTER TABLE {table} ADD COLUMN more TEXT",
+    ]
     try:
         connection.execute(draw.choices(changes, [8, 2, 1, 1, 1])[0])
         connection.commit()
@@ -185,7 +218,18 @@ def read_sources(path: Path) -> None:
 
 def make_split(folder: Path) -> None:
     """A folder that is a run and records at once, with shards named by part."""
-    rows = [{"id": f"{part}{n}", "artist": f"a{n}", "tags": ["x"], "seconds": 1.5, "bytes": 10, "shard": f"{part}-0.tfrecord"} for part in ("train", "valid", "test") for n in range(2)]  # fmt: skip
+    rows = [
+        {
+            "id": f"{part}{n}",
+            "artist": f"a{n}",
+            "tags": ["x"],
+            "seconds": 1.5,
+            "bytes": 10,
+            "shard": f"{part}-0.tfrecord",
+        }
+        for part in ("train", "valid", "test")
+        for n in range(2)
+    ]
     (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     split = {part: [f"{part}-0.tfrecord"] for part in ("train", "valid", "test")}
     as_json({**RUN, "tfrecords_dir": str(folder), "split": split}, "run.json")(folder)

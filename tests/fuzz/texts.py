@@ -79,7 +79,9 @@ def make_vectors(folder: Path, *, kind: str) -> None:
         rows = b"".join(n.encode() + b" " + row.astype("<f4").tobytes() for n, row in zip(names, matrix, strict=True))
         (folder / "v.bin").write_bytes(b"5 12\n" + rows)
         return
-    lines = "".join(f"{n.replace(' ', '_')} {' '.join(f'{v:.4f}' for v in row)}\n" for n, row in zip(names, matrix, strict=True))  # fmt: skip
+    lines = "".join(
+        f"{n.replace(' ', '_')} {' '.join(f'{v:.4f}' for v in row)}\n" for n, row in zip(names, matrix, strict=True)
+    )
     content = (("5 12\n" if kind == "word2vec" else "") + lines).encode()
     (folder / "v.txt").write_bytes(content)
     (folder / "v.txt.gz").write_bytes(gzip.compress(content, mtime=0))
@@ -93,14 +95,58 @@ def read_filter(path: Path) -> None:
 
 # JSON.
 
-CONFIG = {"model": {"n_filters": 8, "n_dense_units": 16}, "model-training": {"batch_size": 4, "window_length": 1.5, "optimizer": {"name": "Adam", "learning_rate": 0.001}}, "tags": {"top": 5, "with": ["a"], "merge": [["a", "b"]]}, "tfrecords": {"n_mels": 32, "sample_rate": 8000}}  # fmt: skip
-EXPERIMENT = {"_comment": "x", "evaluation": "multiclass", "data": {"dataset": "SUPER", "fact": "class", "dim": 3}, "output": {"activation": "softmax"}, "model-training": {"loss": "binary_crossentropy", "batch_size": 3, "epochs": 30}, "inputs": {"text": {"kind": "vector", "setting": "bow", "dense": [8, 8], "dropout": 0.5}}}  # fmt: skip
+CONFIG = {
+    "model": {"n_filters": 8, "n_dense_units": 16},
+    "model-training": {"batch_size": 4, "window_length": 1.5, "optimizer": {"name": "Adam", "learning_rate": 0.001}},
+    "tags": {"top": 5, "with": ["a"], "merge": [["a", "b"]]},
+    "tfrecords": {"n_mels": 32, "sample_rate": 8000},
+}
+EXPERIMENT = {
+    "_comment": "x",
+    "evaluation": "multiclass",
+    "data": {"dataset": "SUPER", "fact": "class", "dim": 3},
+    "output": {"activation": "softmax"},
+    "model-training": {"loss": "binary_crossentropy", "batch_size": 3, "epochs": 30},
+    "inputs": {"text": {"kind": "vector", "setting": "bow", "dense": [8, 8], "dropout": 0.5}},
+}
 RETRIEVAL = {"retrieval": {"input_type": "spec", "margin": 0.4}, "model-training": {"batch_size": 4}}
-RUN = {"version": 1, "task": "tagging", "frontend": "waveform", "seed": 0, "epochs": 3, "tfrecords_dir": "/r", "database": 0, "tag_names": [], "split": {"train": ["a.tfrecord"], "valid": [], "test": []}, "hashes": {"split": "ab", "records": "cd"}}  # fmt: skip
-STATE = {"history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}], "best": 0.1, "best_epoch": 2, "callbacks": [{"wait": 1}, {}]}  # fmt: skip
+RUN = {
+    "version": 1,
+    "task": "tagging",
+    "frontend": "waveform",
+    "seed": 0,
+    "epochs": 3,
+    "tfrecords_dir": "/r",
+    "database": 0,
+    "tag_names": [],
+    "split": {"train": ["a.tfrecord"], "valid": [], "test": []},
+    "hashes": {"split": "ab", "records": "cd"},
+}
+STATE = {
+    "history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}],
+    "best": 0.1,
+    "best_epoch": 2,
+    "callbacks": [{"wait": 1}, {}],
+}
 CLASSES = {"kind": "tags", "classes": ["rock", "pop"], "columns": {"rock": 0, "Rock": 0, "pop": 1}}
-DICTIONARY = {"format": "orpheus-dictionary", "version": 1, "tags": {"rock": 58, "indie": 58, "jazz": 3}, "clusters": {"58": [["rock", 10], ["indie", 4]], "3": [["jazz", None]]}, "made": {"method": "kmeans"}, "scores": {"cost": 1.5}}  # fmt: skip
-SPLIT = {"format": "orpheus-split", "version": 1, "made": {}, "least": 1, "tags": {"rock": [3, 2, 1]}, "train": ["1", "2"], "valid": ["3"], "test": ["4"]}  # fmt: skip
+DICTIONARY = {
+    "format": "orpheus-dictionary",
+    "version": 1,
+    "tags": {"rock": 58, "indie": 58, "jazz": 3},
+    "clusters": {"58": [["rock", 10], ["indie", 4]], "3": [["jazz", None]]},
+    "made": {"method": "kmeans"},
+    "scores": {"cost": 1.5},
+}
+SPLIT = {
+    "format": "orpheus-split",
+    "version": 1,
+    "made": {},
+    "least": 1,
+    "tags": {"rock": [3, 2, 1]},
+    "train": ["1", "2"],
+    "valid": ["3"],
+    "test": ["4"],
+}
 
 
 def read_config(path: Path) -> None:

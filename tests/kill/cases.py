@@ -81,9 +81,13 @@ def records(folder: Path) -> None:
         == 0
     )
     training = {
-        "batch_size": 2, "window_length": 1.5, "split": [2, 1, 1], "log_dir": str(folder.with_name("here") / "out"),
-        "tensorboard": "scalars", "shuffle_buffer_size": 4,
-    }  # fmt: skip
+        "batch_size": 2,
+        "window_length": 1.5,
+        "split": [2, 1, 1],
+        "log_dir": str(folder.with_name("here") / "out"),
+        "tensorboard": "scalars",
+        "shuffle_buffer_size": 4,
+    }
     files.write_json(
         folder / "config.json", {"model": {"n_filters": 1, "n_dense_units": 4}, "model-training": training}
     )
@@ -125,7 +129,11 @@ def bytes_of(folder: Path) -> dict[str, str]:
 def of_run(folder: Path) -> dict[str, Any]:
     """What a training leaves that does not hold the time of day."""
     (run,) = folder.iterdir()
-    found: dict[str, Any] = {name: digest for name, digest in bytes_of(run).items() if name.startswith(("arrays", "checkpoints", "history", "classes"))}  # fmt: skip
+    found: dict[str, Any] = {
+        name: digest
+        for name, digest in bytes_of(run).items()
+        if name.startswith(("arrays", "checkpoints", "history", "classes"))
+    }
     with zipfile.ZipFile(run / "model.keras") as archive:
         return {**found, "model": hashlib.sha256(archive.read("model.weights.h5")).hexdigest()}
 
@@ -183,26 +191,74 @@ class Case:
 
 def _preprocess(workers: int) -> tuple[str, ...]:
     return (
-        "log-mel-spectrogram", "{}/out", "--csv-path", "{}/tracks.csv", "--sr", str(RATE), "--n-fft", "256",
-        "--hop-length", "128", "--mels", "8", "-n", "4", "--workers", str(workers),
-    )  # fmt: skip
+        "log-mel-spectrogram",
+        "{}/out",
+        "--csv-path",
+        "{}/tracks.csv",
+        "--sr",
+        str(RATE),
+        "--n-fft",
+        "256",
+        "--hop-length",
+        "128",
+        "--mels",
+        "8",
+        "-n",
+        "4",
+        "--workers",
+        str(workers),
+    )
 
 
 def _train(*more: str) -> tuple[str, ...]:
     return (
-        "log-mel-spectrogram", "--config", "{}/config.json", "--tfrecords-dir", "{}/records", "--epochs", "3", "-v", "0", *more,
-    )  # fmt: skip
+        "log-mel-spectrogram",
+        "--config",
+        "{}/config.json",
+        "--tfrecords-dir",
+        "{}/records",
+        "--epochs",
+        "3",
+        "-v",
+        "0",
+        *more,
+    )
 
 
 LISTS = ("manifest.jsonl", "failures.jsonl")
 _PATCHES = (
-    "mel", "--data-dir", "{}/out", "--dataset", "D", "--audio", "{}/audio", "--sr", str(RATE), "--bins", "8",
-    "--n-fft", "256", "--hop-length", "128", "--seconds", "0.5", "--workers", "2",
-)  # fmt: skip
+    "mel",
+    "--data-dir",
+    "{}/out",
+    "--dataset",
+    "D",
+    "--audio",
+    "{}/audio",
+    "--sr",
+    str(RATE),
+    "--bins",
+    "8",
+    "--n-fft",
+    "256",
+    "--hop-length",
+    "128",
+    "--seconds",
+    "0.5",
+    "--workers",
+    "2",
+)
 _PREDICT = (
-    "{}/run", "{}/audio", "--csv", "{}/out/tags.csv", "--json", "{}/out/tags.json", "--timeline", "{}/out/page.html",
-    "--taggram", "{}/out/tags.png",
-)  # fmt: skip
+    "{}/run",
+    "{}/audio",
+    "--csv",
+    "{}/out/tags.csv",
+    "--json",
+    "{}/out/tags.json",
+    "--timeline",
+    "{}/out/page.html",
+    "--taggram",
+    "{}/out/tags.png",
+)
 RESUME = ("--resume", "{run}", "-v", "0")
 CASES = {
     "preprocess, no worker": Case("tools.preprocess:main", _preprocess(0), audio, growing=LISTS, kills=5),
@@ -218,20 +274,26 @@ CASES = {
         "tools.factorize:main", ("pmi", "--data-dir", "{}/out", "--dataset", "D", "--dim", "2"), items, kills=5
     ),
     "export savedmodel": Case(
-        "orpheus.export:main", ("{}/run", "{}/out/model", "--threshold", "0.5"), tagger, of_export, kills=2,
+        "orpheus.export:main",
+        ("{}/run", "{}/out/model", "--threshold", "0.5"),
+        tagger,
+        of_export,
+        kills=2,
         refused="a SavedModel already",
     ),
     "export tflite": Case(
-        "orpheus.export:main", ("{}/run", "{}/out/model.tflite", "--format", "tflite", "--threshold", "0.5"), tagger,
-        of_export, old=("model.tflite",), kills=2,
+        "orpheus.export:main",
+        ("{}/run", "{}/out/model.tflite", "--format", "tflite", "--threshold", "0.5"),
+        tagger,
+        of_export,
+        old=("model.tflite",),
+        kills=2,
     ),
     "report": Case(
         "orpheus.report:main", ("{}/one", "{}/two", "-o", "{}/out/page.html"), reports, old=("page.html",), kills=3
     ),
-    "predict": Case(
-        "orpheus.predict:main", _PREDICT, tagger, old=("tags.csv", "tags.json", "page_1.html"), kills=3
-    ),
-}  # fmt: skip
+    "predict": Case("orpheus.predict:main", _PREDICT, tagger, old=("tags.csv", "tags.json", "page_1.html"), kills=3),
+}
 
 
 def filled(texts: tuple[str, ...], folder: Path) -> list[str]:

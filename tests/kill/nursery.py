@@ -23,9 +23,13 @@ class Nursery:
 
     def __init__(self):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            cwd=ROOT, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"},
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.kill.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"},
+        )
 
     def run(self, call, arguments, root: Path, *, at=None, delay=0.0, number=signal.SIGKILL, whom="self"):
         """Run a command; returns (exit code, minus the signal's number where one ended it; steps; what it printed).
@@ -41,9 +45,15 @@ class Nursery:
         """
         log = root.with_name(f"{root.name}.log")
         request = {
-            "call": call, "arguments": [str(one) for one in arguments], "root": str(root), "at": at, "delay": delay,
-            "number": int(number), "whom": whom, "log": str(log),
-        }  # fmt: skip
+            "call": call,
+            "arguments": [str(one) for one in arguments],
+            "root": str(root),
+            "at": at,
+            "delay": delay,
+            "number": int(number),
+            "whom": whom,
+            "log": str(log),
+        }
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
         return answer["code"], answer["steps"], log.read_text(errors="replace")

@@ -128,7 +128,9 @@ def test_a_worker_killed(whole, nursery):
     assert whole.case.result(folder / "out") == whole.result
 
 
-@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
 def test_ended_by_a_signal(whole, nursery, number, code, word):
     if whole.case.call.startswith("tests"):
         pytest.skip("is no command")

@@ -26,10 +26,15 @@ def clip() -> np.ndarray:
 def in_graph(clip, spec: AudioSpec, **options) -> np.ndarray:
     function = tf.function(
         lambda samples: audio_in_graph.decibels(
-            samples, spectrogram.mel_filterbank(spec), n_fft=spec.n_fft, hop_length=spec.hop_length,
-            floor=DECIBEL_FLOOR, dtype=spec.dtype, **options,
+            samples,
+            spectrogram.mel_filterbank(spec),
+            n_fft=spec.n_fft,
+            hop_length=spec.hop_length,
+            floor=DECIBEL_FLOOR,
+            dtype=spec.dtype,
+            **options,
         )
-    )  # fmt: skip
+    )
     return function(clip[None])[0].numpy()
 
 

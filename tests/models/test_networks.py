@@ -102,7 +102,11 @@ def test_every_variable_is_trained_on(name):
     gradients = tape.gradient(loss, model.trainable_variables)
     still = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None]
     assert still == []
-    kernels = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if "bias" not in v.name and not np.any(g)]  # fmt: skip
+    kernels = [
+        v.path
+        for v, g in zip(model.trainable_variables, gradients, strict=True)
+        if "bias" not in v.name and not np.any(g)
+    ]
     assert kernels == [], "a bias before a normalisation has no gradient; all else has"
     for variable in model.non_trainable_variables:
         if variable.path in before:
@@ -200,7 +204,9 @@ def test_two_replicas_have_the_gradients_of_one():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_synchronised_statistics_reach_every_normalisation(name):
-    norms = [layer for layer in small(name, synchronized=True).layers if isinstance(layer, keras.layers.BatchNormalization)]  # fmt: skip
+    norms = [
+        layer for layer in small(name, synchronized=True).layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     assert norms and all(layer.synchronized for layer in norms)
     plain = [layer for layer in small(name).layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(plain) == len(norms) and not any(layer.synchronized for layer in plain)
@@ -292,7 +298,9 @@ def test_sizes_that_heads_cannot_share_are_refused(name, n_filters):
 
 
 def test_a_transformer_takes_windows_of_other_lengths_than_it_was_trained_on():
-    short, long = (models.build("spectrogram-transformer", (frames, 32), 3, n_filters=8, n_dense_units=5) for frames in (32, 96))  # fmt: skip
+    short, long = (
+        models.build("spectrogram-transformer", (frames, 32), 3, n_filters=8, n_dense_units=5) for frames in (32, 96)
+    )
     long.set_weights(short.get_weights())
     start = functools.partial(keras.Model, short.input)(short.get_layer("positions").output)
     same = keras.Model(long.input, long.get_layer("positions").output)

@@ -48,8 +48,9 @@ def test_a_run_at_a_url_is_opened_as_it_was_left(run):
     assert again.read("run") == {"task": "tagging"}
     assert (again.folder / "train" / "events").is_file() and not (again.folder / "checkpoints").exists()
     assert [(epoch, (path / "model.weights.h5").read_text()) for epoch, path in again.checkpoints()] == [
-        (2, "two"), (3, "three"),
-    ]  # fmt: skip
+        (2, "two"),
+        (3, "three"),
+    ]
     checkpoint(again, 4, "four")
     again.publish()
     assert not any("half" in name or "epoch-0002" in name for name in walked(run.url))
@@ -125,15 +126,22 @@ def test_preprocess_train_resume_evaluate_and_predict_on_s3(server, demo, tiny, 
         "track_id",
     ]
     made = command(
-        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--sr", 8000, "--mels", 32, "--workers", 0, *source,
+        "tools.preprocess",
+        "log-mel-spectrogram",
+        "s3://bucket/mel",
+        "--sr",
+        8000,
+        "--mels",
+        32,
+        "--workers",
+        0,
+        *source,
         **server.environment,
-    )  # fmt: skip
+    )
     assert (made.returncode, made.stderr) == (0, "")
     local = {path.name: path.read_bytes() for path in (demo / "mel").iterdir()}
     assert {name: server.objects[f"bucket/mel/{name}"] for name in server.names("bucket/mel/")} == local
-    again = command(
-        "tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **server.environment
-    )  # fmt: skip
+    again = command("tools.preprocess", "log-mel-spectrogram", "s3://bucket/mel", "--check", **server.environment)
     assert again.returncode == 0, again.stderr
 
     shared = ["log-mel-spectrogram", "--config", tiny, "--set", "model-training.tensorboard=scalars"]

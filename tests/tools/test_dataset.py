@@ -30,7 +30,11 @@ def test_from_magnatagatunes_files_to_records(tmp_path, capsys):
     ]
     assert preprocess.main(["log-mel-spectrogram", str(records), *map(str, flags)]) == 0
     catalogue = open_folder(records, format="log-mel-spectrogram")
-    found = {row.track_id: (shard.split("-")[0], row.tags[0], row.group) for shard in catalogue.shards for row in catalogue.rows([shard])}  # fmt: skip
+    found = {
+        row.track_id: (shard.split("-")[0], row.tags[0], row.group)
+        for shard in catalogue.shards
+        for row in catalogue.rows([shard])
+    }
     assert found["10"] == ("train", ("drums", "rock"), 'The "Fs"') and found["14"][0] == "valid"
     assert set(found) == {"10", "12", "14", "6", "13"}, "2 is broken and in failures.jsonl"
     about = files.read_json(records / "spec.json")["split"]

@@ -51,11 +51,27 @@ PHRASES: dict[str, tuple[str, ...]] = {
 }
 
 ARTISTS = (
-    "Amber Quay", "The Brass Herons", "Cinder Lane", "Dovetail Union", "Elm & Iron", "The Far Lamps", "Gossamer Tide",
-    "Hollow Harbour", "Inkwell Parade", "Juniper Static", "Kestrel Choir", "The Lantern Set", "Marble Foxes",
-    "Northern Loom", "Orchard Signal", "The Paper Moons", "Quartz Avenue", "Rivermouth", "Saffron Engine",
+    "Amber Quay",
+    "The Brass Herons",
+    "Cinder Lane",
+    "Dovetail Union",
+    "Elm & Iron",
+    "The Far Lamps",
+    "Gossamer Tide",
+    "Hollow Harbour",
+    "Inkwell Parade",
+    "Juniper Static",
+    "Kestrel Choir",
+    "The Lantern Set",
+    "Marble Foxes",
+    "Northern Loom",
+    "Orchard Signal",
+    "The Paper Moons",
+    "Quartz Avenue",
+    "Rivermouth",
+    "Saffron Engine",
     "Thistle & Glass",
-)  # fmt: skip
+)
 
 _SYNONYM_ONLY, _DROPPED, _BOTH = 0.03, 0.03, 0.15
 _MEANINGLESS_SHARE = 0.3
@@ -145,10 +161,16 @@ def _truth(style: synth.Style) -> tuple[str, ...]:
     """The audible tags of a style, in the order of `AUDIBLE`."""
     true = {
         **{name: name in style.instruments for name in synth.INSTRUMENTS},
-        "drums": style.drums, "fast": style.tempo > 140, "slow": style.tempo < 80,
-        "happy": style.major, "sad": not style.major, "high": style.tonic > 65, "low": style.tonic < 53,
-        "loud": style.loudness > 0, "quiet": style.loudness < 0,
-    }  # fmt: skip
+        "drums": style.drums,
+        "fast": style.tempo > 140,
+        "slow": style.tempo < 80,
+        "happy": style.major,
+        "sad": not style.major,
+        "high": style.tonic > 65,
+        "low": style.tonic < 53,
+        "loud": style.loudness > 0,
+        "quiet": style.loudness < 0,
+    }
     return tuple(tag for tag in AUDIBLE if true[tag])
 
 

@@ -126,9 +126,13 @@ def spectrogram(samples: np.ndarray, spec: PatchSpec) -> np.ndarray:
     samples = np.pad(samples, (0, max(0, round(spec.seconds * spec.sample_rate) - len(samples))))
     if spec.kind == "cqt":
         amplitude = librosa.cqt(
-            samples, sr=spec.sample_rate, hop_length=spec.hop_length, fmin=_LOWEST_NOTE, n_bins=spec.bins,
+            samples,
+            sr=spec.sample_rate,
+            hop_length=spec.hop_length,
+            fmin=_LOWEST_NOTE,
+            n_bins=spec.bins,
             bins_per_octave=spec.bins_per_octave,
-        )  # fmt: skip
+        )
         power = np.abs(amplitude) ** 2
     elif spec.kind == "mel":
         power = librosa.feature.melspectrogram(
@@ -149,9 +153,15 @@ def cut(frames: np.ndarray, spec: PatchSpec, item: str) -> np.ndarray:
 
 
 def make(
-    folder: layout.DataFolder, paths: Mapping[str, Path], spec: PatchSpec, *, workers: int = 0,
-    keep_silent: bool = False, damaged: str = reading.KEEP, progress: Callable[..., Iterable] | None = None,
-) -> Summary:  # fmt: skip
+    folder: layout.DataFolder,
+    paths: Mapping[str, Path],
+    spec: PatchSpec,
+    *,
+    workers: int = 0,
+    keep_silent: bool = False,
+    damaged: str = reading.KEEP,
+    progress: Callable[..., Iterable] | None = None,
+) -> Summary:
     """Write ``patches_SET_DATASET_NxS.hdf5`` of each set that has an index.
 
     Each file has ``index``, the item id of each patch, and ``features``, float32 (patches, 1, frames, width), minus
@@ -192,10 +202,17 @@ def make(
 
 
 def _make(
-    folder: layout.DataFolder, items: Mapping[str, Sequence[str]], paths: Mapping[str, Path],
-    written: dict[str, Path], spec: PatchSpec, cache: Path, workers: int, keep_silent: bool, damaged: str,
+    folder: layout.DataFolder,
+    items: Mapping[str, Sequence[str]],
+    paths: Mapping[str, Path],
+    written: dict[str, Path],
+    spec: PatchSpec,
+    cache: Path,
+    workers: int,
+    keep_silent: bool,
+    damaged: str,
     progress: Callable[..., Iterable] | None,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """`make`, where there is something to do and nobody else does it."""
     wanted = [item for ids in items.values() for item in ids]
     jobs = {

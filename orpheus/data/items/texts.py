@@ -211,9 +211,15 @@ def load_model(path: Path) -> Tfidf | Sequences:
 
 
 def train_word2vec(
-    texts: Iterable[str], *, dim: int = 300, window: int = 10, min_count: int = 1, epochs: int = 10, seed: int = 0,
+    texts: Iterable[str],
+    *,
+    dim: int = 300,
+    window: int = 10,
+    min_count: int = 1,
+    epochs: int = 10,
+    seed: int = 0,
     cbow: bool = False,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """Skip-gram (or CBOW) word vectors of unit length, float32 (dim,); each line of a text is a sentence.
 
     One thread: equal seeds give equal vectors. Source: Mikolov et al. 2013; library gensim.

@@ -53,7 +53,12 @@ def assign(
         return dict(zip(shard_names(n_files, format, split), _assign(tracks, n_files, rng), strict=True))
     of_part = _of_parts(tracks, parts)
     counts = shard_counts([len(each) for each in of_part.values()], n_files)
-    shards = [shard for each, count in zip(of_part.values(), counts, strict=True) for shard in _assign(each, count, rng, "of this part") if count]  # fmt: skip
+    shards = [
+        shard
+        for each, count in zip(of_part.values(), counts, strict=True)
+        for shard in _assign(each, count, rng, "of this part")
+        if count
+    ]
     named = [part for part, count in zip(of_part, counts, strict=True) for _ in range(count)]
     names = shard_names(n_files, format, None)
     return {f"{part}-{name}": shard for part, name, shard in zip(named, names, shards, strict=True)}
@@ -160,9 +165,18 @@ def make(
 
 
 def _fill(
-    folder: str, plan: Mapping[str, Sequence[Track]], names: Sequence[str], spec: AudioSpec, seed: int, workers: int,
-    min_seconds: float, damaged: str, beam: Sequence[str] | None, split: Mapping[str, Any] | None, bar: Any,
-) -> Summary:  # fmt: skip
+    folder: str,
+    plan: Mapping[str, Sequence[Track]],
+    names: Sequence[str],
+    spec: AudioSpec,
+    seed: int,
+    workers: int,
+    min_seconds: float,
+    damaged: str,
+    beam: Sequence[str] | None,
+    split: Mapping[str, Any] | None,
+    bar: Any,
+) -> Summary:
     """`make`, where nobody else makes these shards."""
     _write_spec(folder, plan, spec, seed, min_seconds, damaged, split)
     ledger = Ledger(folder, plan)
@@ -245,9 +259,15 @@ def _make_shard(
             if attempt is not None and attempt.stored is not None:
                 record = records_format.encode(track.track_id, attempt.stored, track.tags)
                 row = records_format.Row(
-                    track.track_id, track.group, track.tags, round(spec.seconds(len(attempt.stored)), 3), shard,
-                    len(record), attempt.lost_seconds, attempt.damage,
-                )  # fmt: skip
+                    track.track_id,
+                    track.group,
+                    track.tags,
+                    round(spec.seconds(len(attempt.stored)), 3),
+                    shard,
+                    len(record),
+                    attempt.lost_seconds,
+                    attempt.damage,
+                )
                 rows.append(records_format.row_to_json(row))
                 yield record
             else:
@@ -319,9 +339,14 @@ def _difference(path: str, rows: Sequence[records_format.Row], spec: AudioSpec) 
 
 
 def _write_spec(
-    folder: str, plan: Mapping[str, Sequence[Track]], spec: AudioSpec, seed: int, min_seconds: float, damaged: str,
+    folder: str,
+    plan: Mapping[str, Sequence[Track]],
+    spec: AudioSpec,
+    seed: int,
+    min_seconds: float,
+    damaged: str,
     split: Mapping[str, Any] | None,
-) -> None:  # fmt: skip
+) -> None:
     """Write spec.json, or check that the one there is the same."""
     assigned = [[name, [[t.track_id, t.group, t.tags] for t in tracks]] for name, tracks in plan.items()]
     digest = hashlib.sha256(json.dumps(assigned).encode()).hexdigest()

@@ -32,7 +32,11 @@ def is_tags(path: str | os.PathLike) -> bool:
 
 def files(path: str | os.PathLike) -> list[Path]:
     """The files that tags are read from."""
-    return [*(_name(path, f"{part}_ids.npy") for part in ("train", "valid", "test")), _name(path, _TAGS), _name(path, _BINARIES)]  # fmt: skip
+    return [
+        *(_name(path, f"{part}_ids.npy") for part in ("train", "valid", "test")),
+        _name(path, _TAGS),
+        _name(path, _BINARIES),
+    ]
 
 
 def split(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:

@@ -369,10 +369,16 @@ def _tensorboard(job: Job, run: Run, settings: Training, options: Options, auc: 
         return [scalars.TensorBoard(run.folder, update_freq=freq, batch_size=batch_size, steps_per_epoch=steps)]
     return [
         dashboard.Dashboard(
-            run, metric=auc, vectors=job.vectors, epochs=options.epochs, validated=job.valid is not None,
-            update_freq=freq, batch_size=batch_size, steps_per_epoch=steps,
+            run,
+            metric=auc,
+            vectors=job.vectors,
+            epochs=options.epochs,
+            validated=job.valid is not None,
+            update_freq=freq,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _had_stopped(others: Sequence[keras.callbacks.Callback], checkpoint: callbacks.Checkpoint) -> bool:

@@ -57,19 +57,36 @@ class Frontend:
 
 FRONTENDS: dict[str, Frontend] = {
     "waveform": Frontend(
-        WAVEFORM, pons.waveform, "Pons et al. 2018, arXiv 1711.02520", 16, 500, hears_level=False,
+        WAVEFORM,
+        pons.waveform,
+        "Pons et al. 2018, arXiv 1711.02520",
+        16,
+        500,
+        hears_level=False,
         shortest=frontends.waveform_samples(backend.MINIMUM_STEPS),
     ),
     "log-mel-spectrogram": Frontend(
-        LOG_MEL, pons.log_mel, "Pons et al. 2018, arXiv 1711.02520", 16, 500, hears_level=False,
-        shortest=backend.MINIMUM_STEPS, fewest_mels=frontends.MINIMUM_MELS,
+        LOG_MEL,
+        pons.log_mel,
+        "Pons et al. 2018, arXiv 1711.02520",
+        16,
+        500,
+        hears_level=False,
+        shortest=backend.MINIMUM_STEPS,
+        fewest_mels=frontends.MINIMUM_MELS,
     ),
     "musicnn": Frontend(
         LOG_MEL, musicnn.musicnn, "Pons & Serra 2019, arXiv 1909.06654", 64, 200, fewest_mels=musicnn.FEWEST_MELS
     ),
     "vgg": Frontend(
-        LOG_MEL, vgg.vgg, "Pons & Serra 2019, arXiv 1909.06654", 128, 256,
-        shortest=vgg.SHORTEST_FRAMES, longest=vgg.LONGEST_FRAMES, fewest_mels=vgg.FEWEST_MELS,
+        LOG_MEL,
+        vgg.vgg,
+        "Pons & Serra 2019, arXiv 1909.06654",
+        128,
+        256,
+        shortest=vgg.SHORTEST_FRAMES,
+        longest=vgg.LONGEST_FRAMES,
+        fewest_mels=vgg.FEWEST_MELS,
     ),
     "fcn": Frontend(LOG_MEL, fcn.fcn, "Choi et al. 2016, arXiv 1606.00298", 64, 64),
     "crnn": Frontend(LOG_MEL, crnn.crnn, "Choi et al. 2017, arXiv 1609.04243", 64, 32),
@@ -79,15 +96,18 @@ FRONTENDS: dict[str, Frontend] = {
     "short-chunk-residual": Frontend(
         LOG_MEL, short_chunk.short_chunk_residual, "Won et al. 2020, arXiv 2006.00751", 128, 512
     ),
-    "self-attention": Frontend(
-        LOG_MEL, self_attention.self_attention, "Won et al. 2019, arXiv 1906.04972", 128, 256
-    ),
+    "self-attention": Frontend(LOG_MEL, self_attention.self_attention, "Won et al. 2019, arXiv 1906.04972", 128, 256),
     "harmonic": Frontend(WAVEFORM, harmonic.harmonic, "Won et al. 2020, ICASSP", 128, 256),
     "spectrogram-transformer": Frontend(
-        LOG_MEL, spectrogram_transformer.spectrogram_transformer, "after Gong et al. 2021, arXiv 2104.01778", 192, 192,
-        shortest=spectrogram_transformer.PATCH, fewest_mels=spectrogram_transformer.PATCH,
+        LOG_MEL,
+        spectrogram_transformer.spectrogram_transformer,
+        "after Gong et al. 2021, arXiv 2104.01778",
+        192,
+        192,
+        shortest=spectrogram_transformer.PATCH,
+        fewest_mels=spectrogram_transformer.PATCH,
     ),
-}  # fmt: skip
+}
 
 
 def find(name: str, *, format: str | None = None, dtype: str | None = None, key: str = "frontend") -> Frontend:

@@ -53,9 +53,13 @@ def evaluate(
     if kind == "recommendation":
         users = user_factors(data)
         result = lists(
-            data, subset, lambda start, stop: users[start:stop] @ outputs.T, k=k, replicates=replicates,
+            data,
+            subset,
+            lambda start, stop: users[start:stop] @ outputs.T,
+            k=k,
+            replicates=replicates,
             progress=progress,
-        )  # fmt: skip
+        )
         if not keep_per_user:
             del result["per_user"]
     elif kind in ("multilabel", "multiclass", "binary"):
@@ -146,9 +150,12 @@ def lists(
     relevance = counts(data, subset)
     bar = progress(total=relevance.shape[0], desc=name, unit="user") if progress else None
     result = evaluate_lists(
-        score_rows, relevance, k=k, cutoffs=[cut for cut in settings.cutoffs if cut <= k],
+        score_rows,
+        relevance,
+        k=k,
+        cutoffs=[cut for cut in settings.cutoffs if cut <= k],
         progress=bar.update if bar is not None else None,
-    )  # fmt: skip
+    )
     if bar is not None:
         bar.close()
     if replicates:
@@ -157,9 +164,14 @@ def lists(
 
 
 def compare(
-    data: RecommendationData, subset: str = "test", *, k: int | None = None, replicates: int = 0, seed: int = 0,
+    data: RecommendationData,
+    subset: str = "test",
+    *,
+    k: int | None = None,
+    replicates: int = 0,
+    seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+) -> dict[str, dict[str, Any]]:
     """The baselines of a recommendation experiment, each as `lists` gives it; of features those of its inputs.
 
     ``random``; ``popularity`` of the most similar training items (nobody knows how popular an unheard item is, so a
@@ -273,7 +285,9 @@ def classes(
     else:
         if (truth.sum(axis=1) != 1).any():
             item = data.splits._asdict()[subset][int(np.argmax(truth.sum(axis=1) != 1))]
-            raise DataError(f"{data.folder.targets(subset, 'class', len(names))}: item {item!r} has not exactly one class")  # fmt: skip
+            raise DataError(
+                f"{data.folder.targets(subset, 'class', len(names))}: item {item!r} has not exactly one class"
+            )
         actual, predicted = truth.argmax(axis=1), scores.argmax(axis=1)
     matrix = np.zeros((len(names), len(names)), np.int64)
     np.add.at(matrix, (actual, predicted), 1)

@@ -10,7 +10,20 @@ from typing import Any
 from orpheus.base import files
 from orpheus.runs.folder import Run
 
-COLUMNS = ("id", "experiment", "settings", "dataset", "split", "set", "parameters", "epochs", "best_epoch", "val_loss", "scores", "config")  # fmt: skip
+COLUMNS = (
+    "id",
+    "experiment",
+    "settings",
+    "dataset",
+    "split",
+    "set",
+    "parameters",
+    "epochs",
+    "best_epoch",
+    "val_loss",
+    "scores",
+    "config",
+)
 
 
 def trained(models: Path) -> list[dict[str, Any]]:
@@ -87,4 +100,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = [name for name in COLUMNS if name != "config"]
     lines = [columns, *([str(row[name]) for name in columns] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    return "\n".join("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)  # fmt: skip
+    return "\n".join(
+        "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -35,7 +35,7 @@ def section(reported: Sequence[ReportedRun], split: str) -> Section:
             for figure in entry.figures:
                 values = [_cell(figure.values.get(key)) for key in _HEADS]
                 rows.append([figure.model, figure.source, *values, "yes" if figure.checked else "no"])
-    note = "Published figures were measured on the same split, classes and test tracks; whoever quotes one that was not checked twice should look into the paper."  # fmt: skip
+    note = "Published figures were measured on the same split, classes and test tracks; whoever quotes one that was not checked twice should look into the paper."
     body = table(["model", "source", *_HEADS.values(), "checked twice"], rows, box=True) if rows else ""
     return Section("Published figures", notes + body, note if rows else "")
 

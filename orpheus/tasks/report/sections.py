@@ -19,7 +19,15 @@ def summary(reported: Sequence[ReportedRun], split: str) -> Html:
     cards = []
     for index, one in enumerate(reported):
         rows = {
-            "task": " ".join(filter(None, [one.about.get("task"), one.about.get("network") or one.about.get("frontend") or one.about.get("experiment")])),
+            "task": " ".join(
+                filter(
+                    None,
+                    [
+                        one.about.get("task"),
+                        one.about.get("network") or one.about.get("frontend") or one.about.get("experiment"),
+                    ],
+                )
+            ),
             "weights": _published(one.about.get("pretrained")),
             "classes": len(one.classes) or None,
             "epochs": _epochs(one),
@@ -27,7 +35,7 @@ def summary(reported: Sequence[ReportedRun], split: str) -> Html:
             f"{split} split": _judged(one),
             "split, records": ", ".join(str(h)[:8] for h in one.about.get("hashes", {}).values()) or None,
             "folder": str(one.run.folder),
-        }  # fmt: skip
+        }
         listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rows.items() if v)
         swatch = f'<i class="swatch" style="background:{svg.colour(index)}"></i>'
         head = f"<strong>{swatch}{escape(one.name)}</strong>" if len(reported) > 1 else ""
@@ -102,8 +110,10 @@ def _text(value: Any) -> str:
 def curves(reported: Sequence[ReportedRun]) -> Section:
     """Loss, areas and learning rate over epochs."""
     keys = list(
-        dict.fromkeys(key.removeprefix("val_") for one in reported for row in one.history for key in row if key != "epoch")
-    )  # fmt: skip
+        dict.fromkeys(
+            key.removeprefix("val_") for one in reported for row in one.history for key in row if key != "epoch"
+        )
+    )
     keys.sort(key=lambda key: (key != "loss", not key.endswith("AUC"), key))
     plots = [_curve(reported, key) for key in keys]
     if any(one.rates for one in reported):
@@ -146,7 +156,14 @@ def _curve(reported: Sequence[ReportedRun], key: str) -> str:
         ]
         if evaluated and key.endswith(("AUC", "loss")):
             best = min(evaluated) if key == "loss" else max(evaluated)
-            plot.dot(best[1], best[0], stroke, name=f"{one.name}: best {key} {best[0]:.4f} at {best[1]}", radius=5, hollow=True)  # fmt: skip
+            plot.dot(
+                best[1],
+                best[0],
+                stroke,
+                name=f"{one.name}: best {key} {best[0]:.4f} at {best[1]}",
+                radius=5,
+                hollow=True,
+            )
     return plot.svg()
 
 
@@ -225,9 +242,7 @@ def _rows(values: Mapping[str, Any], bounds: Any) -> tuple[list[str], list[list[
     columns = list(dict.fromkeys(key for row in flat.values() for key in row))
     first = next((key for key in columns if key not in ("positives", "support", "tags", "users")), None)
     order = sorted(flat, key=lambda name: -(flat[name].get(first) or 0)) if first else list(flat)
-    lines = [
-        [name, *(_figure(flat[name].get(key), limits[name].get(key)) for key in columns)] for name in order
-    ]  # fmt: skip
+    lines = [[name, *(_figure(flat[name].get(key), limits[name].get(key)) for key in columns)] for name in order]
     return ["", *columns], lines
 
 
@@ -240,7 +255,11 @@ def _figure(value: Any, limits: Any, *, digits: int = 3) -> Any:
 def forest(reported: Sequence[ReportedRun]) -> Html:
     """Means with their intervals, the runs' one below the other: what is within chance of what."""
     rows = []
-    for kind, title in (("mean_of_windows", "mean of windows"), ("single_windows", "single windows"), ("without_leaks", "without leaks")):  # fmt: skip
+    for kind, title in (
+        ("mean_of_windows", "mean of windows"),
+        ("single_windows", "single windows"),
+        ("without_leaks", "without leaks"),
+    ):
         for average in ("macro", "micro"):
             for key, area in AREAS.items():
                 found: list[tuple[float | None, Any, str]] = []

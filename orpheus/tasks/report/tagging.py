@@ -67,8 +67,13 @@ def _aligned(scores: Scores, ids: Sequence[str], classes: Sequence[str]) -> Scor
     rows, columns = [row[track] for track in ids], [scores.classes.index(name) for name in classes]
     pick = np.ix_(rows, columns)
     return Scores(
-        tuple(ids), tuple(scores.groups[r] for r in rows), tuple(classes), scores.truth[pick], scores.scores[pick], scores.unit
-    )  # fmt: skip
+        tuple(ids),
+        tuple(scores.groups[r] for r in rows),
+        tuple(classes),
+        scores.truth[pick],
+        scores.scores[pick],
+        scores.unit,
+    )
 
 
 def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
@@ -129,7 +134,9 @@ def classes(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
 
     rows, tracks = [], max(one.summary["tracks"] for one in reported)
     for name in sorted(names, key=lambda n: -(value(reported[0], n, "pr_auc")[0] or -1)):
-        positives = next(one.summary["per_class"][name]["positives"] for one in reported if name in one.summary["per_class"])  # fmt: skip
+        positives = next(
+            one.summary["per_class"][name]["positives"] for one in reported if name in one.summary["per_class"]
+        )
         row: list[Any] = [name, positives]
         for key in AREAS:
             found = [value(one, name, key) for one in reported]
@@ -198,11 +205,24 @@ def histogram(values: Sequence[Sequence[float]], names: Sequence[str], title: st
         counts = np.histogram(one, edges)[0]
         for i, count in enumerate(counts):
             if count:
-                plot.bar(edges[i], edges[i + 1], height[i], svg.colour(index), name=f"{names[index]}: {count} classes, {edges[i]:.2f} to {edges[i + 1]:.2f}")  # fmt: skip
+                plot.bar(
+                    edges[i],
+                    edges[i + 1],
+                    height[i],
+                    svg.colour(index),
+                    name=f"{names[index]}: {count} classes, {edges[i]:.2f} to {edges[i + 1]:.2f}",
+                )
     for index, line in enumerate(densities):
         plot.line(grid.tolist(), line.tolist(), svg.colour(index), name=names[index])
         mean = float(np.mean(values[index]))
-        plot.line([mean, mean], [0, 1.08 * top], svg.colour(index), dashed=True, thin=True, name=f"{names[index]}: mean {mean:.3f}")  # fmt: skip
+        plot.line(
+            [mean, mean],
+            [0, 1.08 * top],
+            svg.colour(index),
+            dashed=True,
+            thin=True,
+            name=f"{names[index]}: mean {mean:.3f}",
+        )
     return plot.svg()
 
 
@@ -219,7 +239,11 @@ def groups(reported: Sequence[ReportedRun], shared: Common | None, members: Mapp
         return Section("Groups of tags", "")
     colours = [svg.colour(index) for index in range(len(reported))]
     rows, known = [], set(members_of_all(reported, shared))
-    areas = [evaluation_areas.summarise(one.truth, one.scores, one.classes) for one in shared.scores] if shared else [one.summary for one in reported]  # fmt: skip
+    areas = (
+        [evaluation_areas.summarise(one.truth, one.scores, one.classes) for one in shared.scores]
+        if shared
+        else [one.summary for one in reported]
+    )
     for group, every in members.items():
         tags = [tag for tag in every if tag in known]
         row: list[Any] = [group, len(tags)]
@@ -283,7 +307,17 @@ def confusion(one: ReportedRun, *, suffix: str = "") -> Section:
         precision, recall = hit / (hit + false) if hit + false else None, hit / (hit + miss) if hit + miss else None
         f1 = 2 * hit / (2 * hit + false + miss) if hit + false + miss else None
         limit = None if np.isnan(limits[c]) else float(limits[c])
-        rows.append([name, Cell(number(limit), limit), hit, false, miss, len(truth) - hit - false - miss, *(Cell(number(v), v) for v in (precision, recall, f1))])  # fmt: skip
+        rows.append(
+            [
+                name,
+                Cell(number(limit), limit),
+                hit,
+                false,
+                miss,
+                len(truth) - hit - false - miss,
+                *(Cell(number(v), v) for v in (precision, recall, f1)),
+            ]
+        )
     rows.sort(key=lambda row: row[2] / max(2 * row[2] + row[3] + row[4], 1), reverse=True)
     heads = ["class", "threshold", "true +", "false +", "false −", "true −", "precision", "recall", "F1"]
     heat = _false_with(scores, predicted)
@@ -340,7 +374,15 @@ def cooccurrences(one: ReportedRun) -> Section:
         for index, name in enumerate(names):
             tags = sorted(tag for tag, column in columns.items() if column == index)
             row = one.summary["per_class"].get(name, {})
-            rows.append([name, len(tags), row.get("positives"), Cell(number(row.get("pr_auc")), row.get("pr_auc")), ", ".join(tags)])  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    len(tags),
+                    row.get("positives"),
+                    Cell(number(row.get("pr_auc")), row.get("pr_auc")),
+                    ", ".join(tags),
+                ]
+            )
         body += table(["cluster", "tags", "positives", "PR-AUC", "members"], rows, sorts=True, box=True)
     if one.scores is not None:
         shown, order = _largest(one.scores)

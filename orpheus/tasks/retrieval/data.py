@@ -143,12 +143,21 @@ def open_data(
     targets, matrix = with_vectors(targets, vectors, unit=config.retrieval.unit_vectors)
     provenance = {
         "vectors": {"path": os.path.abspath(choices.vectors), "name": vectors.source, "sha256": vectors.sha256},
-        "tags": source, "split_file": str(choices.split) if choices.split else None,
-    }  # fmt: skip
+        "tags": source,
+        "split_file": str(choices.split) if choices.split else None,
+    }
     found = assemble(
-        config, targets, matrix, of_songs, groups, parts, catalogue, choices.factors,
-        categories=read_categories(choices.categories) if choices.categories else {}, provenance=provenance,
-    )  # fmt: skip
+        config,
+        targets,
+        matrix,
+        of_songs,
+        groups,
+        parts,
+        catalogue,
+        choices.factors,
+        categories=read_categories(choices.categories) if choices.categories else {},
+        provenance=provenance,
+    )
     checks.check_emptied(found, parts, of_songs, choices)
     return found
 
@@ -166,9 +175,11 @@ def _having_vectors(
     passed = [tag for tag, _ in popular[: popular.index(kept[:top][-1])] if tag in missing - named]
     if passed:
         log.warning(
-            "%s: no vector for %d of the most popular tags, and the next ones take their places: %s", vectors.source,
-            len(passed), "; ".join(passed[:20]) + ("; …" if len(passed) > 20 else ""),
-        )  # fmt: skip
+            "%s: no vector for %d of the most popular tags, and the next ones take their places: %s",
+            vectors.source,
+            len(passed),
+            "; ".join(passed[:20]) + ("; …" if len(passed) > 20 else ""),
+        )
     return kept
 
 
@@ -211,9 +222,12 @@ def with_vectors(
         )
     if missing:
         log.warning(
-            "%s: no vector for %d of %d tags, which are left out: %s", vectors.source, len(missing),
-            len(targets.classes), "; ".join(missing),
-        )  # fmt: skip
+            "%s: no vector for %d of %d tags, which are left out: %s",
+            vectors.source,
+            len(missing),
+            len(targets.classes),
+            "; ".join(missing),
+        )
     column = {name: index for index, name in enumerate(kept)}
     columns = {
         tag: column[targets.classes[old]] for tag, old in targets.columns.items() if targets.classes[old] in column
@@ -286,9 +300,13 @@ def _there(ids: Sequence[str], where: Any, what: str) -> list[str]:
         raise DataError(f"{what} of any of the {len(ids)} tagged songs ({', '.join(ids[:3])}, …); do the ids agree?")
     if missing:
         log.warning(
-            "%s of %d of %d songs, which are left out: %s%s", what, len(missing), len(ids), ", ".join(missing[:5]),
+            "%s of %d of %d songs, which are left out: %s%s",
+            what,
+            len(missing),
+            len(ids),
+            ", ".join(missing[:5]),
             ", …" if len(missing) > 5 else "",
-        )  # fmt: skip
+        )
     return [song for song in ids if song in where]
 
 

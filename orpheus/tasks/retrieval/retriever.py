@@ -182,8 +182,11 @@ class Retriever:
         rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
         located = random_access.locate(catalogue)
         found = random_access.Audio(
-            catalogue, [located[row.track_id] for row in rows], self._targets, spec.seconds(self.config.retrieval.input_length)
-        )  # fmt: skip
+            catalogue,
+            [located[row.track_id] for row in rows],
+            self._targets,
+            spec.seconds(self.config.retrieval.input_length),
+        )
         section = self.config.retrieval
         batches = found.spread(
             range(len(rows)), section.num_chunk, batch_size=_SONGS, whole=section.evaluation_windows == "whole"

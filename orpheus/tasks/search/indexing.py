@@ -57,9 +57,14 @@ class Report:
 
     def __str__(self) -> str:
         counts = {
-            "new": len(self.new), "changed": len(self.changed), "unchanged": self.unchanged, "removed": len(self.removed),
-            "no longer there but kept": len(self.kept), "with other tags": self.retagged, "unusable": len(self.failures),
-        }  # fmt: skip
+            "new": len(self.new),
+            "changed": len(self.changed),
+            "unchanged": self.unchanged,
+            "removed": len(self.removed),
+            "no longer there but kept": len(self.kept),
+            "with other tags": self.retagged,
+            "unusable": len(self.failures),
+        }
         text = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what in ("new", "unchanged"))
         return text + (f" ({self.copied} with the content of another song)" if self.copied else "")
 

@@ -110,10 +110,12 @@ class SongIndex:
             if path.exists() and (not path.is_dir() or any(_is_foreign(inside) for inside in path.iterdir())):
                 raise DataError(f"{folder}: exists and is not an index; give another name")
             about = {
-                "run": where, "identity": retriever.identity, "input_type": retriever.input_type,
+                "run": where,
+                "identity": retriever.identity,
+                "input_type": retriever.input_type,
                 "dimension": str(retriever.dimension),
                 "training_tags": json.dumps(list(retriever.training_tags), ensure_ascii=False),
-            }  # fmt: skip
+            }
             with locks.lock(path):
                 SongStore(path / STORE, about=about).close()
         index = cls(path, run=where)

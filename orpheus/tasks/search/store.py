@@ -35,11 +35,12 @@ CREATE TABLE tags (name TEXT PRIMARY KEY, vector BLOB NOT NULL);
 _TABLES = {  # column → type and whether it is the key, as SQLite has them
     "about": {"key": ("TEXT", 1), "value": ("TEXT", 0)},
     "songs": {
-        "number": ("INTEGER", 1), "vector": ("BLOB", 0),
+        "number": ("INTEGER", 1),
+        "vector": ("BLOB", 0),
         **dict.fromkeys(("id", "source", "path", "hash", "stat", "tags"), ("TEXT", 0)),
     },
     "tags": {"name": ("TEXT", 1), "vector": ("BLOB", 0)},
-}  # fmt: skip
+}
 _LARGEST = 1 << 16  # dimensions
 _NAMES = TypeAdapter(list[str])
 _CURE = "index the songs again into a new folder"

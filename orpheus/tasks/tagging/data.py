@@ -116,10 +116,19 @@ def open_data(
 
 def _say_ignored(config: Config) -> None:
     """Which keys of section tags a dictionary overrules."""
-    given = {"top": config.tags.top, "with": config.tags.with_, "without": config.tags.without, "merge": config.tags.merge}  # fmt: skip
+    given = {
+        "top": config.tags.top,
+        "with": config.tags.with_,
+        "without": config.tags.without,
+        "merge": config.tags.merge,
+    }
     keys = [f"tags.{key}" for key, value in given.items() if value]
     if keys:
-        log.info("the dictionary decides the classes: %s of the config %s ignored", ", ".join(keys), "is" if len(keys) == 1 else "are")  # fmt: skip
+        log.info(
+            "the dictionary decides the classes: %s of the config %s ignored",
+            ", ".join(keys),
+            "is" if len(keys) == 1 else "are",
+        )
 
 
 def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> TaggingData:
@@ -199,8 +208,10 @@ def counts(part: SplitRecords) -> Sequence[tuple[str, int]]:
 def lines(data: TaggingData, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     found = [
-        (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards") for name, shards in data.split.items() if shards
-    ]  # fmt: skip
+        (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards")
+        for name, shards in data.split.items()
+        if shards
+    ]
     if aware := settings.get("loss"):
         found.append(("loss", f"{aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}"))
     shown = ", ".join(f"{name} ({count})" for name, count in counts(data.part("train"))[:10])

@@ -276,9 +276,15 @@ def _synthetic(number: int, sample_rate: int, length: int) -> np.ndarray:
 
     names = sorted(synth.INSTRUMENTS)
     style = synth.Style(
-        instruments=(names[number % len(names)],), drums=number % 2 == 0, tempo=90 + 25 * number, major=number % 2 == 1,
-        tonic=45 + 5 * number, loudness=number % 3 - 1, room=0.3, tilt=0.0,
-    )  # fmt: skip
+        instruments=(names[number % len(names)],),
+        drums=number % 2 == 0,
+        tempo=90 + 25 * number,
+        major=number % 2 == 1,
+        tonic=45 + 5 * number,
+        loudness=number % 3 - 1,
+        room=0.3,
+        tilt=0.0,
+    )
     played = synth.render(style, 1.5 * length / sample_rate, np.random.default_rng(number)).mean(axis=1)
     return np.clip(soxr.resample(played, synth.RATE, sample_rate), -0.99, 0.99).astype(np.float32)
 

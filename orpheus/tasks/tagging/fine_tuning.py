@@ -188,5 +188,9 @@ def _say(planned: Start) -> None:
         if sources and sources != [name]:
             log.info("%s starts from %s", name, ", ".join(sources))
     if fresh:
-        why = f"{planned.embeddings} has no vector for them" if planned.embeddings else "no word vectors given, --init-embeddings-path"  # fmt: skip
+        why = (
+            f"{planned.embeddings} has no vector for them"
+            if planned.embeddings
+            else "no word vectors given, --init-embeddings-path"
+        )
         log.warning("%d classes start fresh (%s): %s", len(fresh), why, "; ".join(fresh))

@@ -105,6 +105,11 @@ def write_jams(path: Path, prediction: Prediction, title: str, threshold: float)
         "duration": end,
     }
     metadata = {
-        "title": title, "artist": "", "release": "", "duration": end, "identifiers": {}, "jams_version": _JAMS_VERSION,
-    }  # fmt: skip
+        "title": title,
+        "artist": "",
+        "release": "",
+        "duration": end,
+        "identifiers": {},
+        "jams_version": _JAMS_VERSION,
+    }
     files.write_json(path, {"annotations": [annotation], "file_metadata": metadata, "sandbox": {}})

@@ -31,9 +31,13 @@ def float_wav(path, samples, rate=RATE):
 
 def reference_log_mel(samples, spec):
     power = librosa.feature.melspectrogram(
-        y=samples, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels,
+        y=samples,
+        sr=spec.sample_rate,
+        n_fft=spec.n_fft,
+        hop_length=spec.hop_length,
+        n_mels=spec.n_mels,
         pad_mode="constant",
-    )  # fmt: skip
+    )
     return librosa.power_to_db(power, top_db=None).T + 100
 
 
@@ -70,9 +74,14 @@ def test_variants_of_the_spectrogram_are_librosas(tmp_path, values):
     samples[len(samples) // 2 :] *= 1e-5  # the loudest is in the first block of ten seconds, the quietest in the last
     spec = AudioSpec(LOG_MEL, sample_rate=RATE, dtype="float32", **values)
     power = librosa.feature.melspectrogram(
-        y=samples, sr=RATE, n_fft=2048, hop_length=512, n_mels=96, pad_mode="constant",
+        y=samples,
+        sr=RATE,
+        n_fft=2048,
+        hop_length=512,
+        n_mels=96,
+        pad_mode="constant",
         norm=None if spec.mel_norm == "none" else "slaney",
-    )  # fmt: skip
+    )
     expected = librosa.power_to_db(power, top_db=spec.top_db).T + 100
     path = float_wav(tmp_path / "x.wav", samples)
     np.testing.assert_allclose(reading.load(path, spec), expected, atol=0.002)

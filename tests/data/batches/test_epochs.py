@@ -26,9 +26,19 @@ SECONDS = {LOG_MEL: 0.2, WAVEFORM: 0.2}  # 20 frames of either
 WINDOW = 20
 LENGTHS = (20, 33, 7, 100, 41, 20, 19, 21, 60, 1, 55, 40)
 TAGS = (
-    ["rock"], ["pop", "rock"], ["hip hop"], ["rap", "hip hop"], ["unused"], ["jazz", "unused"],
-    [], ["rap"], ["pop"], ["rock", "jazz"], ["jazz"], ["rap", "rock"],
-)  # fmt: skip
+    ["rock"],
+    ["pop", "rock"],
+    ["hip hop"],
+    ["rap", "hip hop"],
+    ["unused"],
+    ["jazz", "unused"],
+    [],
+    ["rap"],
+    ["pop"],
+    ["rock", "jazz"],
+    ["jazz"],
+    ["rap", "rock"],
+)
 TARGETS = TagTargets(("rock", "pop", "rap", "jazz"), {"rock": 0, "pop": 1, "rap": 2, "hip hop": 2, "jazz": 3})
 KEPT = [index for index, names in enumerate(TAGS) if set(names) & set(TARGETS.columns)]  # all but 4 and 6
 

@@ -65,16 +65,28 @@ def gtzan_folder(root: Path, suffix: str = ".wav") -> tuple[Path, Path]:
 
 def fma_folder(root: Path) -> tuple[Path, Path]:
     """Eight tracks in three subsets and one in none; 98565 is empty."""
-    pairs = [("album", "title"), ("artist", "id"), ("set", "split"), ("set", "subset"), ("track", "genre_top"), ("track", "genres_all"), ("track", "title")]  # fmt: skip
+    pairs = [
+        ("album", "title"),
+        ("artist", "id"),
+        ("set", "split"),
+        ("set", "subset"),
+        ("track", "genre_top"),
+        ("track", "genres_all"),
+        ("track", "title"),
+    ]
     assert set(fma._COLUMNS.values()) <= set(pairs)
     metadata = root / "fma_metadata"
     metadata.mkdir(parents=True)
     rows = [
-        (2, 1, "training", "small", "Hip-Hop", "[21]"), (3, 1, "training", "medium", "Rock", "[12]"),
-        (5, 2, "validation", "small", "Rock", "[12, 21]"), (10, 3, "test", "small", "Hip-Hop", "[21]"),
-        (20, 4, "training", "large", "", "[21, 12, 53]"), (140, 5, "test", "medium", "Rock", "[12]"),
-        (98565, 6, "training", "small", "Rock", "[12]"), (155320, 7, "test", "", "", "[]"),
-    ]  # fmt: skip
+        (2, 1, "training", "small", "Hip-Hop", "[21]"),
+        (3, 1, "training", "medium", "Rock", "[12]"),
+        (5, 2, "validation", "small", "Rock", "[12, 21]"),
+        (10, 3, "test", "small", "Hip-Hop", "[21]"),
+        (20, 4, "training", "large", "", "[21, 12, 53]"),
+        (140, 5, "test", "medium", "Rock", "[12]"),
+        (98565, 6, "training", "small", "Rock", "[12]"),
+        (155320, 7, "test", "", "", "[]"),
+    ]
     text = "," + ",".join(first for first, _ in pairs) + "\n," + ",".join(second for _, second in pairs) + "\n"
     text += "track_id" + "," * len(pairs) + "\n"
     for number, artist, part, subset, root_genre, genres in rows:

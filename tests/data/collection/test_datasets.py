@@ -26,12 +26,16 @@ def test_magnatagatune(tmp_path):
     annotations, audio = made_up.mtt_folder(tmp_path)
     found = mtt.read(annotations, audio)
     assert {part: sorted(ids) for part, ids in found.splits["all"].parts.items()} == {
-        "train": ["10", "11", "12", "15"], "valid": ["14", "6"], "test": ["13", "2"],
-    }  # fmt: skip
+        "train": ["10", "11", "12", "15"],
+        "valid": ["14", "6"],
+        "test": ["13", "2"],
+    }
     # clasical is none of the published 50, so that clip 6 has none of them; merged, it is classical.
     assert {part: sorted(ids) for part, ids in found.splits["clean"].parts.items()} == {
-        "train": ["10", "11", "12", "15"], "valid": ["14"], "test": ["2"],
-    }  # fmt: skip
+        "train": ["10", "11", "12", "15"],
+        "valid": ["14"],
+        "test": ["2"],
+    }
     assert "6" in found.splits["merged"].parts["valid"] and "13" not in found.splits["merged"].parts["test"]
     assert found.tags["tags"]["10"] == ["drums", "rock"] and found.tags["tags-merged"]["10"] == ["drum", "rock"]
     assert found.tags["tags-merged"]["2"] == ["classical", "string", "violin"]
@@ -40,8 +44,9 @@ def test_magnatagatune(tmp_path):
     written = {one.name: one for one in write(found, audio, tmp_path / "data", "mtt", "clean", "all")}
     assert written["clean"].tracks == {"train": 2, "valid": 1, "test": 1} and written["clean"].missing == 2
     assert [(row["id"], row["reason"]) for row in files.read_jsonl(tmp_path / "data/missing.jsonl")] == [
-        ("11", "empty"), ("15", "missing"),
-    ]  # fmt: skip
+        ("11", "empty"),
+        ("15", "missing"),
+    ]
     parts, tags = search.load(written["all"].path)
     assert parts == {"train": ("10", "12"), "valid": ("6", "14"), "test": ("2", "13")} and tags == mtt.TOP
     assert search.made_of(written["all"].path)["missing"] == 2
@@ -60,14 +65,18 @@ def test_synonyms_are_each_in_one_group_and_the_published_tags_are_fifty():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"c/artist-album-6', '"x/artist-album-6', "annotations_final.csv:3: mp3_path 'x/artist-album-6-0-29.mp3' is in none"),
+        (
+            '"c/artist-album-6',
+            '"x/artist-album-6',
+            "annotations_final.csv:3: mp3_path 'x/artist-album-6-0-29.mp3' is in none",
+        ),
         ('"6"\t"0"', '"6"\t"2"', "annotations_final.csv:3: .* is '2', expected 0 or 1"),
         ('"6"\t"0"', '"2"\t"0"', "annotations_final.csv:3: clip 2 occurs twice"),
         ('"6"\t"0"', '"6"', "annotations_final.csv:3: .* cells, the header has"),
         ('"ambient"', '"ambience"', "no column 'ambient'"),
         ('"clip_id"', '"clip"', "no column clip_id"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_magnatagatunes_files_is_said(tmp_path, old, new, said):
     annotations, audio = made_up.mtt_folder(tmp_path)
     path = annotations / "annotations_final.csv"
@@ -198,12 +207,20 @@ def msd_lists(folder: Path, pattern: str, ids: dict[str, list[str]]) -> None:
             path.write_text("\n".join(each) + "\n")
 
 
-IDS = {part: [f"TR{letter}AAAA128F00000{index:02d}" for index in range(2)] for part, letter in zip(common.PARTS, "ABC", strict=True)}  # fmt: skip
+IDS = {
+    part: [f"TR{letter}AAAA128F00000{index:02d}" for index in range(2)]
+    for part, letter in zip(common.PARTS, "ABC", strict=True)
+}
 
 
 def test_million_song_dataset_by_the_tag_database(tmp_path):
     msd_lists(tmp_path, "filtered_list_{part}.txt", IDS)
-    rows = [(i, tag, weight) for ids in IDS.values() for i in ids for tag, weight in (("rock", 100), ("sad", 50), ("Hip-Hop", 51), ("x", 99))]  # fmt: skip
+    rows = [
+        (i, tag, weight)
+        for ids in IDS.values()
+        for i in ids
+        for tag, weight in (("rock", 100), ("sad", 50), ("Hip-Hop", 51), ("x", 99))
+    ]
     with pytest.raises(DataError, match=r"neither filtered_y_train.npy .* nor lastfm_tags.db"):
         msd.read(tmp_path, tmp_path)
     TagDatabase.write(tmp_path / msd.LASTFM, rows)
@@ -246,7 +263,12 @@ def package(monkeypatch, tmp_path):
 
     class Dataset:
         def load_tracks(self):
-            tracks = {i: types.SimpleNamespace(track_id=i, audio_path=str(tmp_path / "home" / f"{i}.wav"), tags=given.tags, artist_id=f"a{i}") for i in "abc"}  # fmt: skip
+            tracks = {
+                i: types.SimpleNamespace(
+                    track_id=i, audio_path=str(tmp_path / "home" / f"{i}.wav"), tags=given.tags, artist_id=f"a{i}"
+                )
+                for i in "abc"
+            }
             return tracks
 
         def get_track_splits(self):
@@ -313,12 +335,24 @@ def about(dataset, split, **more):
     [
         ("x", {}, 50, 4332, ""),
         ("y", {}, 50, 4332, "could not be read, or are others"),
-        ("x", {"tracks": {"train": 15243, "valid": 1529, "test": 4332}}, 50, 4332, "has 15,244/1,529/4,332 tracks: this has 15,243"),
+        (
+            "x",
+            {"tracks": {"train": 15243, "valid": 1529, "test": 4332}},
+            50,
+            4332,
+            "has 15,244/1,529/4,332 tracks: this has 15,243",
+        ),
         ("x", {}, 49, 4332, "the run has others (49)"),
         ("x", {}, 50, 4331, "4331 tracks were evaluated"),
-        ("x", {"made": {"dataset": "mtt", "split": "mine"}}, 50, 4332, "nothing is known of a published split mtt mine"),
+        (
+            "x",
+            {"made": {"dataset": "mtt", "split": "mine"}},
+            50,
+            4332,
+            "nothing is known of a published split mtt mine",
+        ),
     ],
-)  # fmt: skip
+)
 def test_figures_are_shown_only_where_all_is_as_published(sha256, changed, classes, evaluated, said):
     facts = about("mtt", "clean", **changed)
     entry, why = published.compare(sha256, facts, facts["tags"][:classes], evaluated)

@@ -217,9 +217,13 @@ def test_bad_input_is_named(folder):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"kind": "chroma"}, "kind='chroma'"), ({"seconds": 0.01}, "seconds=0.01"), ({"bins": 120}, "take fewer bins"),
-     ({"count": 0}, "count=0")],
-)  # fmt: skip
+    [
+        ({"kind": "chroma"}, "kind='chroma'"),
+        ({"seconds": 0.01}, "seconds=0.01"),
+        ({"bins": 120}, "take fewer bins"),
+        ({"count": 0}, "count=0"),
+    ],
+)
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         patches.PatchSpec(**options)
@@ -227,10 +231,14 @@ def test_bad_settings_are_refused(options, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"index": (3,)}, "no dataset named features"), ({"index": (3,), "features": (3,)}, r"shape \(3,\)"),
-     ({"index": (2,), "features": (3, 1, 4, 5)}, "3 patches, but an index of 2 ids"), (None, "not an HDF5 file"),
-     ({}, "no dataset named index or features")],
-)  # fmt: skip
+    [
+        ({"index": (3,)}, "no dataset named features"),
+        ({"index": (3,), "features": (3,)}, r"shape \(3,\)"),
+        ({"index": (2,), "features": (3, 1, 4, 5)}, "3 patches, but an index of 2 ids"),
+        (None, "not an HDF5 file"),
+        ({}, "no dataset named index or features"),
+    ],
+)
 def test_broken_files_are_named(tmp_path, content, message):
     path = tmp_path / "p.hdf5"
     if content is None:

@@ -262,11 +262,20 @@ INTEGERS = tf.train.Feature(int64_list=tf.train.Int64List(value=[0, 1]))
         ([[example(image=FLOATS)]], "foreign records with fields image; expected audio, tid and tags"),
         ([[example(audio=FLOATS, tid=TEXT)]], "foreign records with fields audio, tid; expected"),
         ([[example(audio=TEXT, tid=TEXT, tags=TEXT)]], r"bytes records without spec\.json"),
-        ([[example(audio=FLOATS, tid=TEXT, tags=TEXT), example(tid=TEXT)]], "1.tfrecord: record 1 is laid out otherwise"),
-        ([[example(audio=FLOATS, tid=TEXT, tags=TEXT)], [example(audio=FLOATS, tid=TEXT, tags=INTEGERS)]], "2.tfrecord: record 0"),
-        ([[example(audio=FLOATS, tid=TEXT, tags=INTEGERS), example(audio=FLOATS, tid=TEXT)]], "record 1 has not the 2 tags"),
+        (
+            [[example(audio=FLOATS, tid=TEXT, tags=TEXT), example(tid=TEXT)]],
+            "1.tfrecord: record 1 is laid out otherwise",
+        ),
+        (
+            [[example(audio=FLOATS, tid=TEXT, tags=TEXT)], [example(audio=FLOATS, tid=TEXT, tags=INTEGERS)]],
+            "2.tfrecord: record 0",
+        ),
+        (
+            [[example(audio=FLOATS, tid=TEXT, tags=INTEGERS), example(audio=FLOATS, tid=TEXT)]],
+            "record 1 has not the 2 tags",
+        ),
     ],
-)  # fmt: skip
+)
 def test_foreign_records(tmp_path, content, said):
     for index, values in enumerate(content, 1):
         format.write_shard(tmp_path / f"{index}.tfrecord", values)

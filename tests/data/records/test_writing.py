@@ -457,8 +457,10 @@ def run(tracks, out, *, limit=0, workers=0):
     script.write_text(RUN)
     return subprocess.Popen(
         [sys.executable, script, str(limit), str(workers), out, *(each.path for each in tracks)],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 @pytest.fixture

@@ -201,7 +201,9 @@ def test_two_replicas_equal_one(tmp_path):
 def test_killed_run_resumes_to_the_same_weights(tmp_path):
     epochs = {"options": {"epochs": 40}}
     _script(tmp_path / "whole", epochs)
-    process = subprocess.Popen([sys.executable, "-m", "tests.engine", str(tmp_path / "killed"), json.dumps(epochs)], stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine", str(tmp_path / "killed"), json.dumps(epochs)], stderr=subprocess.DEVNULL
+    )
     while len(Run(tmp_path / "killed").checkpoints()) < 2 and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -213,7 +215,12 @@ def test_killed_run_resumes_to_the_same_weights(tmp_path):
 
 
 def _script(folder, settings) -> None:
-    done = subprocess.run([sys.executable, "-m", "tests.engine", str(folder), json.dumps(settings)], capture_output=True, text=True, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine", str(folder), json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

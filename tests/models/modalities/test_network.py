@@ -18,14 +18,39 @@ CRNN = [
 SMALL = {
     "vector": (VectorInput(), (6,)),
     "stack": (VectorInput(dense=[16, 16], dropout=0.3, batch_norm=True, l2=False), (6,)),
-    "cnn": (PatchesInput(convolutions=[{"filters": 4, "kernel": (3, 8), "pool": (2, 1)}, {"filters": 3, "kernel": (2, 1)}], dropout=0.1), (12, 8)),
-    "normed": (PatchesInput(convolutions=[{"filters": 4, "kernel": (3, 5)}], batch_norm=True, activation="elu"), (12, 8)),
-    "multi": (PatchesInput(architecture="multi-filter", shapes=[(1, 5), (3, 8)], convolutions=[{"filters": 3, "kernel": (1, 1), "pool": (2, 1)}, {"filters": 2, "kernel": (3, 1)}]), (12, 8)),
-    "crnn": (PatchesInput(architecture="crnn", activation="elu", batch_norm=True, recurrent=[3, 2], convolutions=[{"filters": 4, "kernel": (3, 3), "pool": (2, 2)}] * 2), (13, 7)),
+    "cnn": (
+        PatchesInput(
+            convolutions=[{"filters": 4, "kernel": (3, 8), "pool": (2, 1)}, {"filters": 3, "kernel": (2, 1)}],
+            dropout=0.1,
+        ),
+        (12, 8),
+    ),
+    "normed": (
+        PatchesInput(convolutions=[{"filters": 4, "kernel": (3, 5)}], batch_norm=True, activation="elu"),
+        (12, 8),
+    ),
+    "multi": (
+        PatchesInput(
+            architecture="multi-filter",
+            shapes=[(1, 5), (3, 8)],
+            convolutions=[{"filters": 3, "kernel": (1, 1), "pool": (2, 1)}, {"filters": 2, "kernel": (3, 1)}],
+        ),
+        (12, 8),
+    ),
+    "crnn": (
+        PatchesInput(
+            architecture="crnn",
+            activation="elu",
+            batch_norm=True,
+            recurrent=[3, 2],
+            convolutions=[{"filters": 4, "kernel": (3, 3), "pool": (2, 2)}] * 2,
+        ),
+        (13, 7),
+    ),
     "words": (TextInput(filters=3, dense=[6], dropout=0.2), (9,)),
     "static": (TextInput(filters=3, filter_lengths=[2], fine_tune=False), (9,)),
     "lstm": (TextInput(architecture="lstm", units=3), (9,)),
-}  # fmt: skip
+}
 
 
 def example(shape, kind, batch=5):
@@ -38,9 +63,12 @@ def example(shape, kind, batch=5):
 def build(names, outputs=4, **options):
     inputs = {name: SMALL[name][0] for name in names}
     return models.build_modalities(
-        inputs, {name: SMALL[name][1] for name in names}, outputs,
-        embeddings={name: WORDS for name in names if inputs[name].kind == "text"}, **options,
-    )  # fmt: skip
+        inputs,
+        {name: SMALL[name][1] for name in names},
+        outputs,
+        embeddings={name: WORDS for name in names if inputs[name].kind == "text"},
+        **options,
+    )
 
 
 def batch(names):
@@ -50,8 +78,10 @@ def batch(names):
 def test_music_recommender_has_the_published_number_of_parameters():
     model = models.build_modalities(
         {"biography": VectorInput(dense=[512, 512], dropout=0.5), "audio": VectorInput()},
-        {"biography": (10_000,), "audio": (4_096,)}, 200, network=Network(hidden=[512], dropout=0.5),
-    )  # fmt: skip
+        {"biography": (10_000,), "audio": (4_096,)},
+        200,
+        network=Network(hidden=[512], dropout=0.5),
+    )
     assert model.count_params() == 7_845_576
     dense = [layer.count_params() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     assert dense == [5_120_512, 262_656, 2_359_808, 102_600]
@@ -104,8 +134,9 @@ def test_architectures_of_patches_beside_a_vector_and_of_normalised_inputs():
     assert both.count_params() == plain.count_params() + 6 * 4
     norm = models.build_modalities(
         {"audio": audio.model_copy(update={"input_norm": True}), "text": VectorInput(input_norm=True)},
-        {"audio": (12, 8), "text": (6,)}, 4,
-    )  # fmt: skip
+        {"audio": (12, 8), "text": (6,)},
+        4,
+    )
     assert norm.count_params() == both.count_params() + 4 * (8 + 6)  # per band, per column
     inputs = {"audio": example((12, 8), "cnn"), "text": 7 + 3 * example((6,), "vector")}
     seen = keras.Model(norm.inputs, norm.get_layer("text_input_norm").output)(inputs, training=True).numpy()
@@ -195,12 +226,24 @@ def test_outputs():
     ("settings", "shape", "message"),
     [
         (VectorInput(), (3, 3), r"inputs.x: examples of shape \(3, 3\), but vector takes \(features\)"),
-        (PatchesInput(convolutions=[{"filters": 1, "kernel": (4, 96)}]), (50, 80), r"convolutions.0.kernel=\[4, 96\]: 96 bands on a patch of which 80 bands are left"),
-        (PatchesInput(convolutions=[{"filters": 1, "kernel": (4, 8), "pool": (4, 1)}] * 2), (10, 8), r"convolutions.1.kernel=\[4, 8\]: 4 frames on a patch of which 1 frames are left"),
-        (PatchesInput(architecture="multi-filter", shapes=[(1, 9)], convolutions=[{"filters": 1, "kernel": (1, 1)}]), (5, 8), "shapes.0"),
+        (
+            PatchesInput(convolutions=[{"filters": 1, "kernel": (4, 96)}]),
+            (50, 80),
+            r"convolutions.0.kernel=\[4, 96\]: 96 bands on a patch of which 80 bands are left",
+        ),
+        (
+            PatchesInput(convolutions=[{"filters": 1, "kernel": (4, 8), "pool": (4, 1)}] * 2),
+            (10, 8),
+            r"convolutions.1.kernel=\[4, 8\]: 4 frames on a patch of which 1 frames are left",
+        ),
+        (
+            PatchesInput(architecture="multi-filter", shapes=[(1, 9)], convolutions=[{"filters": 1, "kernel": (1, 1)}]),
+            (5, 8),
+            "shapes.0",
+        ),
         (TextInput(), (9,), "inputs.x: a text input needs its word vectors"),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_do_not_fit_are_named(settings, shape, message):
     with pytest.raises(ConfigError, match=message):
         models.build_modalities({"x": settings}, {"x": shape}, 3)

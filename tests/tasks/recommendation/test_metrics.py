@@ -161,7 +161,12 @@ def test_lists_of_classes_as_the_reference(tmp_path):
     found = recommendation_metrics.class_truth(data, "test").any(axis=1).mean()
     assert 0 < found < 1
     assert theirs["MAP@500"] == pytest.approx(found * (1 + 2 / 3) / 2) and theirs["ADiv@1"] == pytest.approx(1 / 3)
-    other = open_classes(classes_folder(tmp_path / "one", np.eye(3, dtype=np.float32)[np.arange(60) % 3]), "multiclass", activation="softmax", loss="categorical_crossentropy")  # fmt: skip
+    other = open_classes(
+        classes_folder(tmp_path / "one", np.eye(3, dtype=np.float32)[np.arange(60) % 3]),
+        "multiclass",
+        activation="softmax",
+        loss="categorical_crossentropy",
+    )
     with pytest.raises(ConfigError, match="whose figures are the reference's anyway"):
         recommendation_metrics.as_reference(other, scores, "test")
 

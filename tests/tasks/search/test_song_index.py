@@ -55,7 +55,10 @@ def reopened(index, retriever):
 
 def write_records(folder, songs, *, shard="shard-0"):
     folder.mkdir(exist_ok=True)
-    rows = [format.encode(song, np.frombuffer(text.ljust(40, "\0").encode(), np.uint8), [tags]) for song, (text, tags) in songs.items()]  # fmt: skip
+    rows = [
+        format.encode(song, np.frombuffer(text.ljust(40, "\0").encode(), np.uint8), [tags])
+        for song, (text, tags) in songs.items()
+    ]
     format.write_shard(folder / f"{shard}.tfrecord", rows)
 
 
@@ -86,7 +89,11 @@ def test_adding_again_embeds_only_what_is_new_or_changed(index, music, retriever
     again = reopened(index, retriever)
     report = again.add([music])
     assert sorted(retriever.embedded) == ["a.wav", "e.wav"]
-    assert (names_of(report.new), names_of(report.changed), names_of(report.removed)) == (["e.wav", "f.wav"], ["a.wav"], ["c.mp3"])  # fmt: skip
+    assert (names_of(report.new), names_of(report.changed), names_of(report.removed)) == (
+        ["e.wav", "f.wav"],
+        ["a.wav"],
+        ["c.mp3"],
+    )
     assert (report.unchanged, report.copied) == (2, 1)
     assert names(again.search("jazz", k=1)) == ["a.wav"]
     assert len(again) == 5 and "c.mp3" not in names(again.search("sad", k=9))
@@ -245,7 +252,10 @@ def test_similar_and_tags(index, music, retriever, tmp_path):
     index.add([music])
     hits = index.similar(music / "d.ogg", k=2)
     assert names(hits) == ["c.mp3", "b.wav"]
-    assert index.similar(str(music / "d.ogg"), k=9)[-1].id == str(music / "a.wav") and len(index.similar(music / "d.ogg")) == 3  # fmt: skip
+    assert (
+        index.similar(str(music / "d.ogg"), k=9)[-1].id == str(music / "a.wav")
+        and len(index.similar(music / "d.ogg")) == 3
+    )
     other = tmp_path / "other.wav"
     other.write_text("piano rock")
     assert len(index.similar(other, k=9)) == 4

@@ -154,7 +154,18 @@ def test_windows_of_a_track():
 def test_every_format_of_a_trained_run(command, demo, tiny, tmp_path, frontend, kind):
     needs(kind)
     records = demo / ("mel" if frontend.startswith("log") else "wave")
-    done = command("orpheus.train", frontend, "--config", tiny, "--tfrecords-dir", records, "--epochs", 1, "--set", "model-training.window_length=2.5")  # fmt: skip
+    done = command(
+        "orpheus.train",
+        frontend,
+        "--config",
+        tiny,
+        "--tfrecords-dir",
+        records,
+        "--epochs",
+        1,
+        "--set",
+        "model-training.window_length=2.5",
+    )
     run = orpheus.load(done.stdout.strip().splitlines()[-1]).run
     songs = sorted(map(str, (demo / "data/audio").glob("*")))[:3]
     out = tmp_path / f"tagger.{kind}"

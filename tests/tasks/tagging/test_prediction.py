@@ -85,8 +85,11 @@ def test_unusable_files_are_remembered_with_size_and_date(tmp_path, capsys, capl
     (row,) = map(json.loads, failures.read_text(encoding="utf-8").splitlines())
     state = os.stat(folder / "a.wav")
     assert (row["path"], row["size"], row["modified"], row["damaged"]) == (
-        str(folder / "a.wav"), 2400, state.st_mtime_ns, "keep",
-    )  # fmt: skip
+        str(folder / "a.wav"),
+        2400,
+        state.st_mtime_ns,
+        "keep",
+    )
     assert names_read() == ["b.wav"] and row["reason"] in caplog.text and "--retry" in caplog.text
     features = ["-l", "pooled", "-o", str(tmp_path / "x.npz")]
     assert names_read(*features) == ["b.wav"] and names_read(*features, "--retry") == ["a.wav", "b.wav"]

@@ -88,8 +88,11 @@ def test_the_command(tmp_path, capsys):
     found = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert list(found) == list(scores) and "error" in found[str(tmp_path / "music" / "2.wav")]
     first = str(tmp_path / "music" / "0.wav")
-    heard = {name for name, column in zip(scores[first]["classes"], np.transpose(scores[first]["scores"]), strict=True)
-             if column.max() >= 0.1}  # fmt: skip
+    heard = {
+        name
+        for name, column in zip(scores[first]["classes"], np.transpose(scores[first]["scores"]), strict=True)
+        if column.max() >= 0.1
+    }
     assert heard == {row["tag"] for row in found[first]["segments"]}
     with open(tmp_path / "s.csv", encoding="utf-8", newline="") as file:
         listed = [row for row in csv.DictReader(file) if row["file"] == first]

@@ -34,7 +34,9 @@ DATASETS = {
         msd.read,
     ),
     "jamendo": Dataset(
-        "MTG-Jamendo (Bogdanov et al. 2019)", "autotagging*-{train,validation,test}.tsv, also in split-0 to split-4", jamendo.read
+        "MTG-Jamendo (Bogdanov et al. 2019)",
+        "autotagging*-{train,validation,test}.tsv, also in split-0 to split-4",
+        jamendo.read,
     ),
     "gtzan": Dataset(
         "GTZAN (Tzanetakis & Cook 2002), faults left out (Kereliuk et al. 2015)",
@@ -43,7 +45,7 @@ DATASETS = {
     ),
     "fma": Dataset("Free Music Archive (Defferrard et al. 2017)", "tracks.csv, genres.csv", fma.read, ("small",)),
     "mirdata": Dataset("a data set of the package mirdata", "none: --mirdata NAME", mirdata.read),
-}  # fmt: skip
+}
 
 
 def chosen(name: str, found: Collection, splits: Sequence[str]) -> tuple[str, ...]:

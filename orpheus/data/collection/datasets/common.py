@@ -153,7 +153,11 @@ def write(
     """
     if out.exists():
         raise DataError(f"{out}: exists already; give another folder")
-    wanted = {i for split in splits for ids in found.splits[split].parts.values() for i in ids} if splits else set(found.tracks)  # fmt: skip
+    wanted = (
+        {i for split in splits for ids in found.splits[split].parts.values() for i in ids}
+        if splits
+        else set(found.tracks)
+    )
     places, missing = _look_up(found, audio, sorted(wanted))
     written = []
     with files.whole(out) as folder:
@@ -172,9 +176,7 @@ def write(
     return written
 
 
-def _look_up(
-    found: Collection, audio: Audio, ids: Sequence[str]
-) -> tuple[dict[str, Path], list[dict[str, Any]]]:  # fmt: skip
+def _look_up(found: Collection, audio: Audio, ids: Sequence[str]) -> tuple[dict[str, Path], list[dict[str, Any]]]:
     places: dict[str, Path] = {}
     missing: list[dict[str, Any]] = []
     for track_id in ids:
@@ -188,12 +190,19 @@ def _look_up(
 
 
 def _write_split(
-    split: NamedSplit, name: str, places: Mapping[str, Path], folder: Path, out: Path, dataset: str,
+    split: NamedSplit,
+    name: str,
+    places: Mapping[str, Path],
+    folder: Path,
+    out: Path,
+    dataset: str,
     fingerprint: Callable[[Mapping[str, Sequence[str]]], str],
-) -> Written:  # fmt: skip
+) -> Written:
     parts = {part: [i for i in split.parts[part] if i in places] for part in PARTS}
     if empty := [part for part in PARTS if not parts[part] and split.parts[part]]:
-        raise DataError(f"split {name}: no audio of its {len(split.parts[empty[0]])} {empty[0]} tracks was found; is AUDIO_DIR the right folder?")  # fmt: skip
+        raise DataError(
+            f"split {name}: no audio of its {len(split.parts[empty[0]])} {empty[0]} tracks was found; is AUDIO_DIR the right folder?"
+        )
     listed = {part: len(split.parts[part]) for part in PARTS}
     lost = sum(listed.values()) - sum(map(len, parts.values()))
     digest = fingerprint(parts)
@@ -202,8 +211,14 @@ def _write_split(
     content = {"format": search.FORMAT, "version": search.VERSION, "made": made, "tags": list(split.classes), **parts}
     files.write_json(path, content)
     return Written(
-        name, out / path.name, out / f"{split.tags}.csv", {p: len(ids) for p, ids in parts.items()}, lost, digest, split.classes
-    )  # fmt: skip
+        name,
+        out / path.name,
+        out / f"{split.tags}.csv",
+        {p: len(ids) for p, ids in parts.items()},
+        lost,
+        digest,
+        split.classes,
+    )
 
 
 def _cell(tags: Sequence[str]) -> str:

@@ -10,9 +10,12 @@ from orpheus.errors import DataError
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
 _PARTS = {"training": "train", "validation": "valid", "test": "test"}
 _COLUMNS = {
-    "part": ("set", "split"), "subset": ("set", "subset"), "root": ("track", "genre_top"),
-    "genres": ("track", "genres_all"), "artist": ("artist", "id"),
-}  # fmt: skip
+    "part": ("set", "split"),
+    "subset": ("set", "subset"),
+    "root": ("track", "genre_top"),
+    "genres": ("track", "genres_all"),
+    "artist": ("artist", "id"),
+}
 
 
 def read(annotations: Path, audio: Path) -> Collection:

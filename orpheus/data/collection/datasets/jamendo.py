@@ -22,7 +22,9 @@ def read(annotations: Path, audio: Path) -> Collection:
     Raises:
         DataError: no list, a subset without one of its three, a malformed line, a track in two parts.
     """
-    folder = next((each for each in (annotations / "data" / "splits", annotations / "splits") if each.is_dir()), annotations)  # fmt: skip
+    folder = next(
+        (each for each in (annotations / "data" / "splits", annotations / "splits") if each.is_dir()), annotations
+    )
     lists = sorted([*folder.glob("autotagging*-train.tsv"), *folder.glob("split-*/autotagging*-train.tsv")])
     if not lists:
         raise DataError(
@@ -41,7 +43,9 @@ def read(annotations: Path, audio: Path) -> Collection:
             for track_id, track in listed.items():
                 tracks[track_id] = Listed((track.path, re.sub(r"\.mp3$", ".low.mp3", track.path)), track.artist)
                 if of_set.setdefault(track_id, track.tags) != track.tags:
-                    raise DataError(f"{path}: tags of {track_id} differ from another list's of {subset}; are both of one version?")  # fmt: skip
+                    raise DataError(
+                        f"{path}: tags of {track_id} differ from another list's of {subset}; are both of one version?"
+                    )
         classes = tuple(sorted({tag for each in of_set.values() for tag in each}))
         ids = check_parts(str(path), {part: list(listed) for part, listed in parts.items()})
         splits[name] = NamedSplit(ids, f"tags-{subset}", classes)

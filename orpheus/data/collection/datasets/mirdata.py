@@ -41,13 +41,17 @@ def read(annotations: Path, audio: Path) -> Collection:
     except ImportError:
         raise ConfigError(f"--mirdata {name}: the package mirdata is not installed; pip install mirdata") from None
     if name not in package.list_datasets():
-        raise ConfigError(f"--mirdata {name}: mirdata knows no such data set; python -c 'import mirdata; print(mirdata.list_datasets())'")  # fmt: skip
+        raise ConfigError(
+            f"--mirdata {name}: mirdata knows no such data set; python -c 'import mirdata; print(mirdata.list_datasets())'"
+        )
     dataset = package.initialize(name, data_home=str(audio))
     try:
         loaded: Mapping[str, Any] = dataset.load_tracks()
         tags = {str(track_id): _tags(track) for track_id, track in loaded.items()}
     except FileNotFoundError as error:
-        raise DataError(f"{audio}: {error}; mirdata.initialize({name!r}, data_home=…).download() gets what is missing") from None  # fmt: skip
+        raise DataError(
+            f"{audio}: {error}; mirdata.initialize({name!r}, data_home=…).download() gets what is missing"
+        ) from None
     if not any(tags.values()):
         raise DataError(f"--mirdata {name}: its tracks have none of {', '.join(_TAGS)}; it is no data set of tags")
     tracks = {str(i): Listed((_place(track, audio),), _first(track, _ARTISTS)) for i, track in loaded.items()}

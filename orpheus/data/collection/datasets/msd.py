@@ -19,19 +19,109 @@ LASTFM = "lastfm_tags.db"
 WEIGHT = 50
 # Columns of the published labels, in their order.
 TOP = (
-    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s", "alternative rock", "jazz",
-    "beautiful", "metal", "chillout", "male vocalists", "classic rock", "soul", "indie rock", "Mellow", "electronica", "80s",
-    "folk", "90s", "chill", "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic", "experimental",
-    "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country", "easy listening", "sexy", "catchy", "funk", "electro",
-    "heavy metal", "Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy",
-)  # fmt: skip
+    "rock",
+    "pop",
+    "alternative",
+    "indie",
+    "electronic",
+    "female vocalists",
+    "dance",
+    "00s",
+    "alternative rock",
+    "jazz",
+    "beautiful",
+    "metal",
+    "chillout",
+    "male vocalists",
+    "classic rock",
+    "soul",
+    "indie rock",
+    "Mellow",
+    "electronica",
+    "80s",
+    "folk",
+    "90s",
+    "chill",
+    "instrumental",
+    "punk",
+    "oldies",
+    "blues",
+    "hard rock",
+    "ambient",
+    "acoustic",
+    "experimental",
+    "female vocalist",
+    "guitar",
+    "Hip-Hop",
+    "70s",
+    "party",
+    "country",
+    "easy listening",
+    "sexy",
+    "catchy",
+    "funk",
+    "electro",
+    "heavy metal",
+    "Progressive rock",
+    "60s",
+    "rnb",
+    "indie pop",
+    "sad",
+    "House",
+    "happy",
+)
 CALS_TOP = (
-    "rock", "pop", "indie", "alternative", "electronic", "hip-hop", "metal", "jazz", "punk", "folk", "alternative rock",
-    "indie rock", "dance", "hard rock", "00s", "soul", "hardcore", "80s", "country", "classic rock", "punk rock", "blues",
-    "chillout", "experimental", "heavy metal", "death metal", "90s", "reggae", "progressive rock", "ambient", "acoustic",
-    "beautiful", "british", "rnb", "funk", "metalcore", "mellow", "world", "guitar", "trance", "indie pop", "christian",
-    "house", "spanish", "latin", "psychedelic", "electro", "piano", "70s", "progressive metal",
-)  # fmt: skip
+    "rock",
+    "pop",
+    "indie",
+    "alternative",
+    "electronic",
+    "hip-hop",
+    "metal",
+    "jazz",
+    "punk",
+    "folk",
+    "alternative rock",
+    "indie rock",
+    "dance",
+    "hard rock",
+    "00s",
+    "soul",
+    "hardcore",
+    "80s",
+    "country",
+    "classic rock",
+    "punk rock",
+    "blues",
+    "chillout",
+    "experimental",
+    "heavy metal",
+    "death metal",
+    "90s",
+    "reggae",
+    "progressive rock",
+    "ambient",
+    "acoustic",
+    "beautiful",
+    "british",
+    "rnb",
+    "funk",
+    "metalcore",
+    "mellow",
+    "world",
+    "guitar",
+    "trance",
+    "indie pop",
+    "christian",
+    "house",
+    "spanish",
+    "latin",
+    "psychedelic",
+    "electro",
+    "piano",
+    "70s",
+    "progressive metal",
+)
 # Split → names of its lists and of its labels, and their columns.
 _FILES = {
     "choi": ("{part}_x_msd_id.txt", "{part}_y.npy", TOP),
@@ -84,7 +174,9 @@ def _ids(path: Path) -> list[str]:
         found = lines(path)
     for number, track_id in enumerate(found, 1):
         if len(track_id) != 18 or not track_id.startswith("TR") or not track_id.isalnum():
-            raise DataError(f"{path}:{number}: {track_id[:40]!r} is no track id of the Million Song Dataset, as TRAADIN128F931D672 is")  # fmt: skip
+            raise DataError(
+                f"{path}:{number}: {track_id[:40]!r} is no track id of the Million Song Dataset, as TRAADIN128F931D672 is"
+            )
     return found
 
 
@@ -106,5 +198,7 @@ def _weighted(labels: Path, ids: Sequence[str], classes: Sequence[str]) -> dict[
         raise DataError(f"{labels.parent}: neither {labels.name} beside the list of ids nor {LASTFM}; add one of them")
     found = TagDatabase(path).tags_of_all(ids, min_val=np.nextafter(WEIGHT, 100))
     if not any(tag in classes for tags in found.values() for tag in tags):
-        raise DataError(f"{path}: none of the {len(classes)} tags is on any of {len(ids)} tracks; is it the Last.fm database?")  # fmt: skip
+        raise DataError(
+            f"{path}: none of the {len(classes)} tags is on any of {len(ids)} tracks; is it the Last.fm database?"
+        )
     return {track_id: [tag for tag in classes if tag in set(tags)] for track_id, tags in found.items()}

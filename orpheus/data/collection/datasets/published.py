@@ -70,8 +70,11 @@ def _areas(source: str, rows: str, *, checked: Sequence[str] = ()) -> tuple[Figu
 
 TABLE: dict[tuple[str, str], Published] = {
     ("mtt", "clean"): Published(
-        (15244, 1529, 4332), 50,
-        figures=_areas(_WON, """
+        (15244, 1529, 4332),
+        50,
+        figures=_areas(
+            _WON,
+            """
             FCN .9005 .4295
             musicnn .9106 .4493
             sample-level CNN .9058 .4422
@@ -81,15 +84,25 @@ TABLE: dict[tuple[str, str], Published] = {
             Harmonic CNN .9127 .4611
             short-chunk CNN .9126 .4590
             short-chunk CNN, residual .9129 .4614
-        """, checked=["short-chunk CNN, residual"]),
+        """,
+            checked=["short-chunk CNN, residual"],
+        ),
     ),
     ("mtt", "all"): Published(
-        (18706, 1825, 5329), 50,
-        figures=_areas("Pons & Serra 2019, arXiv 1909.06654", "MTT_musicnn .9067 .3831\nMTT_vgg .9030 .3823", checked=["MTT_musicnn", "MTT_vgg"]),
+        (18706, 1825, 5329),
+        50,
+        figures=_areas(
+            "Pons & Serra 2019, arXiv 1909.06654",
+            "MTT_musicnn .9067 .3831\nMTT_vgg .9030 .3823",
+            checked=["MTT_musicnn", "MTT_vgg"],
+        ),
     ),
     ("msd", "filtered"): Published(
-        (201680, 11774, 28435), 50,
-        figures=_areas(_WON, """
+        (201680, 11774, 28435),
+        50,
+        figures=_areas(
+            _WON,
+            """
             FCN .8742 .2963
             musicnn .8803 .2983
             sample-level CNN .8789 .2959
@@ -99,14 +112,18 @@ TABLE: dict[tuple[str, str], Published] = {
             Harmonic CNN .8898 .3298
             short-chunk CNN .8883 .3251
             short-chunk CNN, residual .8898 .3280
-        """),
+        """,
+        ),
     ),
     ("msd", "cals"): Published((163504, 34730, 34913), 50),
     ("jamendo", "top50tags-0"): Published(
-        (32136, 10888, 11356), 50,
+        (32136, 10888, 11356),
+        50,
         split="a7f3d54317c1431438276903e1f2fd45623b2c5feb92ba348d330dfd88510a93",
         class_names="91302678d4aa837b1488af3acda9b6066cf1d4200090140197d051c97d63e3a8",
-        figures=_areas(_WON, """
+        figures=_areas(
+            _WON,
+            """
             FCN .8255 .2801
             musicnn .8226 .2713
             sample-level CNN .8208 .2742
@@ -116,25 +133,30 @@ TABLE: dict[tuple[str, str], Published] = {
             Harmonic CNN .8322 .2956
             short-chunk CNN .8324 .2976
             short-chunk CNN, residual .8316 .2951
-        """),
+        """,
+        ),
     ),
     ("jamendo", "genre-0"): Published(
-        (32572, 11043, 11479), 87,
+        (32572, 11043, 11479),
+        87,
         split="9cb62755ad0f6b79e464f4f597ac6ebcd4f33870e4d35c9ea723a8cda47c25df",
         class_names="bdf3e6e31812869e97e02f5d1e9927018cb80044ca1bafd0f44977df59ee122e",
     ),
     ("jamendo", "instrument-0"): Published(
-        (14395, 5466, 5115), 40,
+        (14395, 5466, 5115),
+        40,
         split="6260c9c82de5fab595d55c66f429ea1ef1c7206083d2c1006d9c97d924e3959f",
         class_names="390331430966ce6f8ba3cd733ee022219103cbd57e9d6a96d215df58e0239143",
     ),
     ("jamendo", "moodtheme-0"): Published(
-        (9949, 3802, 4231), 56,
+        (9949, 3802, 4231),
+        56,
         split="e56c4b7d1bb80a15c6cde0760ee0607e9fc733715cad05a1cb24e9ba5cc7be6f",
         class_names="09d61de35ace5dbde3913834791fad238e3c3692688a01754b6ee2d4e2c0f6c2",
     ),
     ("gtzan", "filtered"): Published(
-        (443, 197, 290), 10,
+        (443, 197, 290),
+        10,
         split="02634888b644040e75fe9c590ff73a6bd171ce7af2e4904441738433744e08dc",
         class_names="1d56271f845fee8aa970c13f6f8c0e5134ff3e145e90cb814917c5fc9dd113c0",
         figures=(
@@ -144,13 +166,14 @@ TABLE: dict[tuple[str, str], Published] = {
     ),
     ("fma", "small"): Published((6400, 800, 800), 8),
     ("fma", "medium"): Published(
-        (19922, 2505, 2573), 16,
+        (19922, 2505, 2573),
+        16,
         figures=(
             Figure("MFCC, SVM", _FMA, {"accuracy": 0.61}, True),
             Figure("nine kinds of features, SVM", _FMA, {"accuracy": 0.63}, True),
         ),
     ),
-}  # fmt: skip
+}
 
 
 def same_split(sha256: str, about: Mapping[str, Any] | None) -> tuple[Published | None, str]:
@@ -185,7 +208,9 @@ def same_split(sha256: str, about: Mapping[str, Any] | None) -> tuple[Published 
     return entry, ""
 
 
-def compare(sha256: str, about: Mapping[str, Any] | None, classes: Sequence[str], evaluated: int) -> tuple[Published | None, str]:  # fmt: skip
+def compare(
+    sha256: str, about: Mapping[str, Any] | None, classes: Sequence[str], evaluated: int
+) -> tuple[Published | None, str]:
     """`same_split`, and whether the classes and the evaluated tracks are the published ones, too.
 
     Args:
