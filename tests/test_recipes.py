@@ -160,7 +160,7 @@ def test_where_is_names_what_is_there():
     """Each row of "Where is …" names one file and functions or constants that are in it."""
     section = TEXT.partition("## Where is …")[2].partition("\n## ")[0]
     rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("|")][2:]
-    assert len(rows) == 10
+    assert len(rows) >= 10  # the ten questions of whoever comes new, and more
     for question, place, names in rows:
         path = ROOT / place.strip("`")
         text = path.read_text(encoding="utf-8")

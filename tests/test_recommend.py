@@ -7,7 +7,7 @@ import soundfile
 import orpheus
 from orpheus import experiment, recommend
 from orpheus.config import experiment as config_experiment
-from orpheus.data.items import layout, patches, tables, texts
+from orpheus.data.items import layout, patch_files, patches, tables, texts
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -86,7 +86,7 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
     """An audio model and a text model, and a third on a hidden layer of the first beside word sequences."""
     folder = demo
     rng = np.random.default_rng(0)
-    spec = patches.PatchSpec("mel", sample_rate=8000, hop_length=512, bins=12, n_fft=512, seconds=1, count=2)
+    spec = patch_files.PatchSpec("mel", sample_rate=8000, hop_length=512, bins=12, n_fft=512, seconds=1, count=2)
     ids = [item for subset in layout.SETS for item in folder.items(subset)]
     (tmp_path / "audio").mkdir()
     paths = {item: tmp_path / "audio" / f"{item}.wav" for item in ids}

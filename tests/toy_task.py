@@ -58,7 +58,11 @@ def evaluate(run, arguments) -> str:
     x, y = engine.data(1, 29)
     result = {"examples": len(x), "mean": {"agreement": agreement(y, load_model(run).predict(x, verbose=0))}}
     run.write_metrics(arguments.split, result)
-    return f"{arguments.split}: agreement {result['mean']['agreement']:.4f}"
+    return table(run, arguments.split)
+
+
+def table(run, split) -> str:
+    return f"{split}: agreement {run.evaluation(split)['mean']['agreement']:.4f}"
 
 
 def predict(run, arguments) -> int:

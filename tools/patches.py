@@ -46,9 +46,9 @@ def parser() -> cli.Parser:
 
 
 def body(arguments: argparse.Namespace) -> int:
-    from orpheus.data.items import layout, patches
+    from orpheus.data.items import layout, patch_files, patches
 
-    spec = patches.PatchSpec(
+    spec = patch_files.PatchSpec(
         arguments.kind,
         sample_rate=arguments.sr,
         hop_length=arguments.hop_length,
@@ -74,7 +74,7 @@ def body(arguments: argparse.Namespace) -> int:
         progress=cli.progress,
     )
     for path in summary.written.values():
-        with patches.Patches(path) as made:
+        with patch_files.Patches(path) as made:
             print(f"{path}: {len(made)} patches of {made.frames} frames × {made.width} bands")
     for failure in summary.failures:
         print(f"left out {failure['id']}: {failure['reason']}")

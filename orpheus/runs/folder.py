@@ -181,6 +181,17 @@ class Run:
         """metrics.json: split → what its evaluation found; empty before the first one."""
         return self._read_or("metrics", {})
 
+    def evaluation(self, split: str) -> dict[str, Any]:
+        """What the evaluation of a split found.
+
+        Raises:
+            DataError: it has not been evaluated on that split.
+        """
+        found = self.metrics()
+        if split not in found:
+            raise DataError(f"{self.folder}: not evaluated on {split}; run python -m orpheus.evaluate {self.folder}")
+        return found[split]
+
     def write_metrics(self, split: str, found: dict[str, Any]) -> None:
         """Write what an evaluation found to metrics.json, beside the other splits'."""
         self.write("metrics", {**self.metrics(), split: found})

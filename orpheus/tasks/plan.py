@@ -152,6 +152,9 @@ class Task(Protocol):
     def evaluate(self, run: "Run", arguments: argparse.Namespace) -> str:
         """Evaluate a run on arguments.split, write what was found into it, and return it as text."""
 
+    def table(self, run: "Run", split: str) -> str:
+        """The evaluation of a run on a split, ``"train"``, ``"valid"`` or ``"test"``, out of its metrics.json, as text."""
+
     def predict(self, run: "Run", arguments: argparse.Namespace) -> int:
         """Print and write what a run says of new inputs; returns the exit code of the command."""
 

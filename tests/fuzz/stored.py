@@ -61,7 +61,7 @@ def read_scores(path: Path) -> None:
 def make_patches(folder: Path) -> None:
     import h5py
 
-    from orpheus.data.items.patches import PatchSpec
+    from orpheus.data.items.patch_files import PatchSpec
 
     spec = PatchSpec(kind="mel", bins=4, seconds=0.5, count=1)
     with h5py.File(folder / "p.hdf5", "w") as file:
@@ -73,7 +73,7 @@ def make_patches(folder: Path) -> None:
 
 
 def read_patches(path: Path) -> None:
-    from orpheus.data.items.patches import Patches
+    from orpheus.data.items.patch_files import Patches
 
     with Patches(path) as found:
         rows = [rows[0] for rows in found.positions(found.ids[:3])]

@@ -36,7 +36,7 @@ def parameters(function) -> list[str]:
 def test_a_task_keeps_the_protocol(name):
     task = plan.task(name)
     assert isinstance(task.NAME, str) and (task.SECTION is None) == (name == plan.DEFAULT)
-    assert set(PROTOCOL) == {"check", "plan", "reopen", "evaluate", "predict"}
+    assert set(PROTOCOL) == {"check", "plan", "reopen", "evaluate", "table", "predict"}
     for function in PROTOCOL:
         assert parameters(getattr(task, function)) == parameters(getattr(plan.Task, function)), function
     assert set(task.FLAGS) <= {"train", "evaluate", "predict"}

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from orpheus.data.items import tables
-from orpheus.data.items.patches import Patches
+from orpheus.data.items.patch_files import Patches
 from orpheus.data.items.tables import Table
 from orpheus.errors import DataError
 

@@ -13,7 +13,7 @@ from orpheus.config.experiment import ExperimentConfig
 from orpheus.data.items import layout, tables
 from orpheus.data.items.examples import Examples, PatchRows, Reader, Rows, WordIds
 from orpheus.data.items.layout import DataFolder, Splits
-from orpheus.data.items.patches import Patches
+from orpheus.data.items.patch_files import Patches
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run

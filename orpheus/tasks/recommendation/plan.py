@@ -77,7 +77,14 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         run.write_metrics(split, result)
     if run.folder.parent.name == "models":
         run_table.write_table(run.folder.parent)
-    return evaluation.table(result, split, name=run.folder.name)
+    return table(run, split)
+
+
+def table(run, split: str) -> str:
+    from orpheus.tasks.recommendation import evaluation
+
+    split = {"valid": "val"}.get(split, split)
+    return evaluation.table(run.evaluation(split), split, name=run.folder.name)
 
 
 def predict(run, arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
 from orpheus.data.splits import search
 from orpheus.data.tags import sources
+from orpheus.data.tags.categories import read_categories
 from orpheus.data.tags.targets import TagTargets, choose, popularity
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
@@ -308,26 +309,6 @@ def _there(ids: Sequence[str], where: Any, what: str) -> list[str]:
             ", …" if len(missing) > 5 else "",
         )
     return [song for song in ids if song in where]
-
-
-def read_categories(path: str | os.PathLike) -> dict[str, str]:
-    """Tag → category, of a text file with both on every line, separated by a tab.
-
-    Raises:
-        DataError: missing, or a line without a tab (named).
-    """
-    found: dict[str, str] = {}
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); expected tag, tab, category a line") from None
-    for number, line in enumerate(lines, 1):
-        tag, tab, category = line.partition("\t")
-        if line.strip() and not (tab and tag and category.strip()):
-            raise DataError(f"{path}:{number}: expected a tag, a tab and its category, found {line[:60]!r}")
-        if tab and found.setdefault(tag, category.strip()) != category.strip():
-            raise DataError(f"{path}:{number}: {tag!r} is of category {found[tag]!r} above; a tag has one category")
-    return found
 
 
 def describe(data: RetrievalData, config: RetrievalConfig, frontend: str, choices: Choices, **more: Any) -> dict:

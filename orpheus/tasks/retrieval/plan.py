@@ -80,7 +80,13 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         progress=lambda items: cli.progress(items, desc=f"embed {split}", unit="batch"),
     )
     run.write_metrics(split, result)
-    return evaluation.table(result, split)
+    return table(run, split)
+
+
+def table(run, split: str) -> str:
+    from orpheus.tasks.retrieval import evaluation
+
+    return evaluation.table(run.evaluation(split), split)
 
 
 def predict(run, arguments: argparse.Namespace) -> int:

@@ -155,8 +155,14 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     scores.save(run, split)
     if arguments.csv:
         evaluation.write_csv(arguments.csv, result)
-    shown = evaluation.table(result, split)
+    shown = table(run, split)
     return f"{shown}\n{_write_suspects(scores, arguments)}" if arguments.suspects else shown
+
+
+def table(run, split: str) -> str:
+    from orpheus.tasks.tagging import evaluation
+
+    return evaluation.table(run.evaluation(split), split)
 
 
 def _write_suspects(scores, arguments: argparse.Namespace) -> str:

@@ -14,10 +14,10 @@ import soundfile
 
 from orpheus.base import files, locks
 from orpheus.data.audio.account import Damage
-from orpheus.data.items import layout, patches
+from orpheus.data.items import layout, patch_files, patches
 from orpheus.errors import ConfigError, DataError
 
-SPEC = patches.PatchSpec("mel", sample_rate=8000, hop_length=512, bins=20, n_fft=1024, seconds=1.0, count=2)
+SPEC = patch_files.PatchSpec("mel", sample_rate=8000, hop_length=512, bins=20, n_fft=1024, seconds=1.0, count=2)
 
 
 def tone(frequency, seconds=2.0, rate=8000):
@@ -43,22 +43,22 @@ def paths(folder, ids="abcdef"):
 
 
 def test_the_references_settings():
-    spec = patches.PatchSpec()
+    spec = patch_files.PatchSpec()
     assert (spec.frames, spec.width, spec.kind) == (322, 96, "cqt")
-    assert patches.PatchSpec("stft").width == 1025
+    assert patch_files.PatchSpec("stft").width == 1025
 
 
 def test_spectrograms_are_librosas():
     samples = tone(440, 2, 22050)
-    mel = patches.PatchSpec("mel", seconds=1)
+    mel = patch_files.PatchSpec("mel", seconds=1)
     expected = librosa.power_to_db(
         librosa.feature.melspectrogram(y=samples, sr=22050, n_fft=2048, hop_length=1024, n_mels=96), ref=np.max
     )
     np.testing.assert_allclose(patches.spectrogram(samples, mel), expected.T, atol=1e-3)
-    constant_q = patches.spectrogram(samples, patches.PatchSpec("cqt", seconds=1))
+    constant_q = patches.spectrogram(samples, patch_files.PatchSpec("cqt", seconds=1))
     assert constant_q.shape == (44, 96)
     assert constant_q[20].argmax() == 45  # A4 is 45 semitones above C1
-    stft = patches.spectrogram(samples, patches.PatchSpec("stft", seconds=1))
+    stft = patches.spectrogram(samples, patch_files.PatchSpec("stft", seconds=1))
     assert stft[20].argmax() == round(440 * 2048 / 22050) and stft.max() == pytest.approx(0, abs=1e-4)
     assert patches.FLOOR - 1e-4 <= stft.min() < -40
 
@@ -90,7 +90,7 @@ def test_files_are_standardised_by_the_training_set(folder):
     np.testing.assert_allclose(features.mean(axis=(0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(features.std(axis=(0, 1, 2)), 1, atol=1e-3)
     raw = patches.cut(patches.spectrogram(tone(950), SPEC), SPEC, "f")
-    with patches.Patches(summary.written["test"]) as made:
+    with patch_files.Patches(summary.written["test"]) as made:
         assert made.ids == ("e", "e", "f", "f") and (made.frames, made.width, len(made)) == (15, 20, 4)
         (rows,) = made.positions(["f"])
         np.testing.assert_allclose(made.rows(rows), (raw - mean) / deviation, atol=1e-3)
@@ -106,7 +106,7 @@ def test_files_standardised_per_frame_and_band_as_the_reference(folder):
         [patches.cut(patches.spectrogram(tone(200 + 150 * n), spec), spec, "abc"[n]) for n in range(3)]
     )
     deviation = raw.std(axis=0)
-    with patches.Patches(summary.written["train"]) as made:
+    with patch_files.Patches(summary.written["train"]) as made:
         found_spec, mean, stored = made.made_with()
         assert found_spec == spec and mean.shape == stored.shape == (15, 20)
         varies = deviation > 1e-3
@@ -114,7 +114,7 @@ def test_files_standardised_per_frame_and_band_as_the_reference(folder):
         np.testing.assert_allclose(made.rows(range(6))[:, varies], expected[:, varies], atol=2e-2)
     assert patches.make(folder, paths(folder), spec).made == 0  # what is there is known again
     assert patches.make(folder, paths(folder), SPEC).made == 6  # and the other way is another file
-    with patches.Patches(summary.written["train"]) as made:
+    with patch_files.Patches(summary.written["train"]) as made:
         assert made.made_with()[1].shape == (20,)
     assert "standardise" not in SPEC.to_json()  # files from before there was a choice are known, too
 
@@ -123,7 +123,7 @@ def test_descriptors_are_patches_of_one_frame(tmp_path):
     with h5py.File(tmp_path / "patches_train_D_1x1.hdf5", "w") as file:
         file["index"] = np.array([b"a", b"b"])
         file["features"] = np.arange(6, dtype=np.float32).reshape(2, 3)
-    with patches.Patches(tmp_path / "patches_train_D_1x1.hdf5") as made:
+    with patch_files.Patches(tmp_path / "patches_train_D_1x1.hdf5") as made:
         assert (made.frames, made.width) == (1, 3)
         np.testing.assert_array_equal(made.rows([1]), [[[3, 4, 5]]])
 
@@ -136,9 +136,9 @@ def test_unusable_audio_is_listed_and_left_out(folder):
     assert [failure["id"] for failure in summary.failures] == ["b", "d", "e"]
     listed = (folder.patches / "failures_D_2x1.jsonl").read_text()
     assert "silent" in listed and "no such file" in listed
-    with patches.Patches(summary.written["train"]) as made:
+    with patch_files.Patches(summary.written["train"]) as made:
         assert set(made.ids) == {"a", "c"}
-    with patches.Patches(summary.written["val"]) as made:
+    with patch_files.Patches(summary.written["val"]) as made:
         assert len(made) == 0
     summary = patches.make(folder, paths(folder), SPEC, keep_silent=True)
     assert [failure["id"] for failure in summary.failures] == ["b", "d"]
@@ -226,7 +226,7 @@ def test_bad_input_is_named(folder):
 )
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        patches.PatchSpec(**options)
+        patch_files.PatchSpec(**options)
 
 
 @pytest.mark.parametrize(
@@ -248,14 +248,14 @@ def test_broken_files_are_named(tmp_path, content, message):
             for name, shape in content.items():
                 file[name] = np.array([b"a", b"b", b"c"][: shape[0]]) if name == "index" else np.zeros(shape)
     with pytest.raises(DataError, match=f"p.hdf5: .*{message}"):
-        patches.Patches(path)
+        patch_files.Patches(path)
 
 
 def test_the_references_shapes_can_be_read(tmp_path):
     with h5py.File(tmp_path / "p.hdf5", "w") as file:
         file["index"] = np.array([b"a", b"b"], dtype="S18")
         file["features"] = np.arange(2 * 3 * 4, dtype=np.float64).reshape(2, 3, 4)  # without the channel axis
-    with patches.Patches(tmp_path / "p.hdf5") as made:
+    with patch_files.Patches(tmp_path / "p.hdf5") as made:
         assert made.ids == ("a", "b") and made.rows([1]).shape == (1, 3, 4) and made.rows([1]).dtype == np.float32
 
 
@@ -275,7 +275,7 @@ def test_a_decoder_that_crashes_is_one_row_of_failures(folder, monkeypatch):
     summary = patches.make(folder, paths(folder), SPEC, workers=1)
     (failure,) = summary.failures
     assert (failure["id"], failure["reason"]) == ("b", "the process that decoded it died")
-    with patches.Patches(summary.written["train"]) as made:
+    with patch_files.Patches(summary.written["train"]) as made:
         assert made.ids == ("a", "a", "c", "c")
 
 
@@ -292,7 +292,7 @@ def test_what_is_missing_of_damaged_audio_is_listed(folder):
     assert listed == row
     skipped = patches.make(folder, paths(folder), SPEC, damaged="skip")
     assert [failure["id"] for failure in skipped.failures] == ["a"] and not skipped.damaged
-    with patches.Patches(skipped.written["train"]) as made:
+    with patch_files.Patches(skipped.written["train"]) as made:
         assert made.ids == ("b", "b", "c", "c")
 
 

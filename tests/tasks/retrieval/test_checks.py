@@ -15,6 +15,7 @@ from orpheus.config import retrieval as config_retrieval
 from orpheus.data.items import tables
 from orpheus.data.records import format
 from orpheus.data.tags import sources
+from orpheus.data.tags.categories import read_categories
 from orpheus.errors import ConfigError, DataError
 from orpheus.models import towers
 from orpheus.tasks.retrieval import data as retrieval_data
@@ -152,7 +153,7 @@ def test_an_optimizer_by_name_keeps_the_papers_rate():
             (16000,),
             r"takes log-mel-spectrogram records, .* choose one of waveform, sample-level",
         ),
-        ("waveform", (173, 128), "takes waveform records, .* choose one of log-mel-spectrogram, fcn"),
+        ("waveform", (173, 128), "takes waveform records, .* choose one of log-mel-spectrogram, musicnn"),
         ("waveform", (19679,), "input_length: .* 19679 samples, and retrieval.frontend=waveform takes at least 19680"),
         ("log-mel-spectrogram", (7, 32), "takes at least 8 frames"),
         ("log-mel-spectrogram", (8, 2), "n_mels=2: .* at least 3"),
@@ -187,7 +188,7 @@ def test_tags_of_the_database_that_was_asked_for(tmp_path):
 def test_a_category_that_is_given_twice(tmp_path):
     (tmp_path / "c.tsv").write_text("calm\tmood\ncalm\tmood\ncalm\tgenre\n")
     with pytest.raises(DataError, match=r"c\.tsv:3: 'calm' is of category 'mood' above"):
-        retrieval_data.read_categories(tmp_path / "c.tsv")
+        read_categories(tmp_path / "c.tsv")
 
 
 def test_only_runs_that_differ_by_seed_become_one_row(tmp_path, trained, capsys, caplog):
