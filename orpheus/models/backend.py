@@ -4,7 +4,7 @@ from functools import partial
 
 import keras
 
-from orpheus.models.layers import SharedNormalization, convolve, initializer, layer_seed
+from orpheus.models.layers import BatchNormalization, convolve, initializer, layer_seed
 
 FILTERS, LENGTH = 512, 7
 MINIMUM_STEPS = 8  # the first convolution takes 6 away, and pooling by 2 must leave one
@@ -37,4 +37,4 @@ def backend(x, *, n_dense_units: int, dropout: float, seed: int, synchronized: b
     )
     x = layers.Dropout(dropout, seed=layer_seed(seed, "pooled_dropout"), name="pooled_dropout")(x)
     x = layers.Dense(n_dense_units, activation="relu", kernel_initializer=initializer(seed, "dense"), name="dense")(x)
-    return SharedNormalization(synchronized=synchronized, name="embedding")(x)
+    return BatchNormalization(synchronized=synchronized, name="embedding")(x)

@@ -111,13 +111,15 @@ class FrequencySlices(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("orpheus")
-class SharedNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` whose statistics over several replicas are exact.
 
     Keras reduces Σx and Σx² over the replicas and takes E[x²] − E[x]², which in float32 is nothing where the mean is far
     above the deviation: of a channel of mean 50 and deviation .1 the variance was off by 5 % and the gradient by 3 %
-    (tests/models/test_replicas.py). Here the mean is reduced
-    first, and then E[(x − mean)²], as one replica computes it.
+    (tests/models/test_replicas.py). Here the mean is reduced first, and then E[(x − mean)²], as one replica computes it.
+
+    It has the name of Keras' class, by which weights are found in a checkpoint: those of runs that were trained with
+    Keras' layer load.
     """
 
     def _moments(self, inputs, mask):
@@ -142,13 +144,13 @@ def _unshared(layer: keras.layers.BatchNormalization, inputs, mask):
 
 
 @keras.saving.register_keras_serializable("orpheus")
-class ChannelNormalization(SharedNormalization):
+class ChannelNormalization(BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis, with TensorFlow's fused kernel where it is exact.
 
     Keras 3 normalises in several passes over the tensor and keeps all of them for the gradient. On (batch, samples, 64)
     of a waveform that costs more than the convolutions: the fused kernel halves the training step on CPU. Same
     variables, same numbers (population variance in the moving statistics, as Keras). Statistics that are synchronised
-    over replicas take `SharedNormalization`'s path, and inference Keras'.
+    over replicas take `BatchNormalization`'s path, and inference Keras'.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -8,7 +8,7 @@ from keras import ops
 
 from orpheus.errors import ConfigError
 from orpheus.models import networks
-from orpheus.models.layers import SharedNormalization, StandardiseExample, UnitLength, initializer, layer_seed
+from orpheus.models.layers import BatchNormalization, StandardiseExample, UnitLength, initializer, layer_seed
 from orpheus.models.networks import blocks, short_chunk
 
 SHORT_CHUNK = "short-chunk"
@@ -49,7 +49,7 @@ def short_chunk_tower(audio, *, form: str, n_filters: int, dimension: int, seed:
 def dense_tower(x, name: str, *, dimension: int, dropout: float, seed: int, synchronized: bool):
     """Dense 512, batch normalisation, ReLU, dropout, then dense to the embedding; (batch, n) → (batch, dimension)."""
     x = keras.layers.Dense(_HIDDEN, kernel_initializer=initializer(seed, f"{name}_dense"), name=f"{name}_dense")(x)
-    x = SharedNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
+    x = BatchNormalization(synchronized=synchronized, name=f"{name}_norm")(x)
     x = keras.layers.ReLU(name=f"{name}_relu")(x)
     x = keras.layers.Dropout(dropout, seed=layer_seed(seed, f"{name}_dropout"), name=f"{name}_dropout")(x)
     return keras.layers.Dense(

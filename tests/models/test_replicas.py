@@ -51,8 +51,8 @@ def statistics(kind, on, share):
         whole[number::share] = one
     return layer.moving_variance.numpy(), layer.moving_mean.numpy(), whole
 
-alone = statistics(layers.SharedNormalization, tf.distribute.MirroredStrategy(["CPU:0"]), 1)
-for name, kind in (("ours", layers.SharedNormalization), ("channel", layers.ChannelNormalization), ("keras", keras.layers.BatchNormalization)):
+alone = statistics(layers.BatchNormalization, tf.distribute.MirroredStrategy(["CPU:0"]), 1)
+for name, kind in (("ours", layers.BatchNormalization), ("channel", layers.ChannelNormalization), ("keras", keras.layers.BatchNormalization)):
     variance, mean, gradient = statistics(kind, both, 2)
     found[name] = {
         "variance": float(np.abs(variance / exact.var(axis=0) - 1).max()),

@@ -12,7 +12,7 @@ import numpy as np
 
 from orpheus.config.experiment import Input, Network, Output, TextInput
 from orpheus.errors import ConfigError
-from orpheus.models.layers import SharedNormalization, UnitLength, layer_seed
+from orpheus.models.layers import BatchNormalization, UnitLength, layer_seed
 from orpheus.models.modalities import patches, text
 
 _TAKEN = ("channel", "factors", "flat", "joined", "output", "pad", "sequence", "text_vector", "unit", "word_vectors")
@@ -72,7 +72,7 @@ def build_modalities(
         options: dict[str, Any] = {"prefix": prefix, "seed": seed, "synchronized": synchronized}
         tensors[name] = x = keras.Input(shape, dtype="int32" if settings.kind == "text" else "float32", name=name)
         if settings.input_norm:
-            x = SharedNormalization(synchronized=synchronized, name=f"{prefix}input_norm")(x)
+            x = BatchNormalization(synchronized=synchronized, name=f"{prefix}input_norm")(x)
         if settings.kind == "patches":
             x = patches.vector(x, settings, name=name, **options)
         elif settings.kind == "text":
@@ -123,7 +123,7 @@ def _stack(x, settings: Input, *, first: bool, prefix: str, seed: int, synchroni
 
 def _dense(x, units: int, name: str, activation: str, batch_norm: bool, seed: int, synchronized: bool):
     x = keras.layers.Dense(units, activation, kernel_initializer=_glorot(seed, name), name=name)(x)
-    return SharedNormalization(synchronized=synchronized, name=f"{name}_norm")(x) if batch_norm else x
+    return BatchNormalization(synchronized=synchronized, name=f"{name}_norm")(x) if batch_norm else x
 
 
 def _glorot(seed: int, name: str) -> keras.initializers.Initializer:

@@ -6,7 +6,7 @@ import keras
 
 from orpheus.config.experiment import Convolution, PatchesInput
 from orpheus.errors import ConfigError
-from orpheus.models.layers import SharedNormalization, layer_seed
+from orpheus.models.layers import BatchNormalization, layer_seed
 
 
 def vector(x, settings: PatchesInput, *, name: str, prefix: str, seed: int, synchronized: bool):
@@ -83,7 +83,7 @@ class _Block:
             name=name,
         )(x)
         if after:
-            x = SharedNormalization(synchronized=self.synchronized, name=f"{name}_norm")(x)
+            x = BatchNormalization(synchronized=self.synchronized, name=f"{name}_norm")(x)
             x = keras.layers.Activation(self.settings.activation, name=f"{name}_activation")(x)
         return x
 
@@ -119,7 +119,7 @@ def _recurrent(x, block: _Block, convolutions: list[Convolution]):
         pads.append((lacking // 2, lacking - lacking // 2))
     x = keras.layers.ZeroPadding2D(pads, name=f"{block.prefix}pad")(x)
     norm = {"synchronized": block.synchronized}
-    x = SharedNormalization(axis=2, name=f"{block.prefix}input_norm", **norm)(x)  # each band by itself
+    x = BatchNormalization(axis=2, name=f"{block.prefix}input_norm", **norm)(x)  # each band by itself
     for number, convolution in enumerate(convolutions, 1):
         x = block(x, convolution, number, padding="same")
     frames, bands, channels = x.shape[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from orpheus.models.layers import ChannelNormalization, SharedNormalization, initializer
+from orpheus.models.layers import BatchNormalization, ChannelNormalization, initializer
 
 # PyTorch's momentum of 0.1 and epsilon of 1e-5; cuDNN takes nothing below 1e-5, which float32 cannot hold exactly.
 NORMALISATION = {"momentum": 0.9, "epsilon": 1.001e-5}
@@ -146,5 +146,5 @@ def pool(x, size, name: str):
 def dense_embedding(x, units: int, *, seed: int, synchronized: bool):
     """Dense, batch normalisation and ReLU, the last called ``embedding``; (batch, channels) → (batch, units)."""
     x = keras.layers.Dense(units, kernel_initializer=initializer(seed, "dense"), name="dense")(x)
-    x = SharedNormalization(synchronized=synchronized, name="dense_norm", **NORMALISATION)(x)
+    x = BatchNormalization(synchronized=synchronized, name="dense_norm", **NORMALISATION)(x)
     return keras.layers.ReLU(name="embedding")(x)

@@ -4,7 +4,7 @@ from functools import partial
 
 import keras
 
-from orpheus.models.layers import LogCompression, SharedNormalization, convolve, initializer, layer_seed
+from orpheus.models.layers import BatchNormalization, LogCompression, convolve, initializer, layer_seed
 
 TIMBRAL_SHARES = (0.4, 0.7)  # height of the filters as a share of the mel bands
 TIMBRAL_FRAMES = 7
@@ -35,7 +35,7 @@ def musicnn(audio, *, n_filters: int, n_dense_units: int, dropout: float, seed: 
     block = partial(convolve, seed=seed, synchronized=synchronized)
     x = LogCompression(name="log_compression")(audio)
     x = layers.Reshape((*audio.shape[1:], 1), name="channel")(x)
-    x = SharedNormalization(synchronized=synchronized, name="input_norm")(x)
+    x = BatchNormalization(synchronized=synchronized, name="input_norm")(x)
 
     features = []
     margin = TIMBRAL_FRAMES // 2
@@ -57,10 +57,10 @@ def musicnn(audio, *, n_filters: int, n_dense_units: int, dropout: float, seed: 
     x = layers.Concatenate(name="pooled")(
         [layers.GlobalMaxPooling1D(name="maximum")(dense), layers.GlobalAveragePooling1D(name="mean")(dense)]
     )
-    x = SharedNormalization(synchronized=synchronized, name="pooled_norm")(x)
+    x = BatchNormalization(synchronized=synchronized, name="pooled_norm")(x)
     x = layers.Dropout(dropout, seed=layer_seed(seed, "pooled_dropout"), name="pooled_dropout")(x)
     x = layers.Dense(n_dense_units, activation="relu", kernel_initializer=initializer(seed, "dense"), name="dense")(x)
-    return SharedNormalization(synchronized=synchronized, name="embedding")(x)
+    return BatchNormalization(synchronized=synchronized, name="embedding")(x)
 
 
 def _maximum_over_frequency(x, name: str):

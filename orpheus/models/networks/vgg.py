@@ -2,7 +2,7 @@
 
 import keras
 
-from orpheus.models.layers import LogCompression, SharedNormalization, convolve, layer_seed
+from orpheus.models.layers import BatchNormalization, LogCompression, convolve, layer_seed
 
 POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))  # size, stride
 FEWEST_MELS = 64  # that leave one band
@@ -28,7 +28,7 @@ def vgg(audio, *, n_filters: int, n_dense_units: int, dropout: float, seed: int,
     layers = keras.layers
     x = LogCompression(name="log_compression")(audio)
     x = layers.Reshape((*audio.shape[1:], 1), name="channel")(x)
-    x = SharedNormalization(synchronized=synchronized, name="input_norm")(x)
+    x = BatchNormalization(synchronized=synchronized, name="input_norm")(x)
     for number, (size, strides) in enumerate(POOLS, 1):
         x = convolve(x, n_filters, (3, 3), f"conv_{number}", seed=seed, synchronized=synchronized)
         x = layers.MaxPooling2D(size, strides, name=f"pool_{number}")(x)
