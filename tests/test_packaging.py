@@ -141,7 +141,10 @@ def test_the_wheel_holds_everything_and_says_what_it_needs(wheel):
     assert set(re.findall(r"^(orpheus-[\w-]+) = ", entries, re.M)) == set(map(program, COMMANDS))
 
     code = {
-        path.relative_to(ROOT).as_posix(): path for top in ("orpheus", "tools") for path in (ROOT / top).rglob("*.py")
+        path.relative_to(ROOT).as_posix(): path
+        for top in ("orpheus", "tools")
+        for suffix in ("*.py", "*.json")  # what code reads stands beside it
+        for path in (ROOT / top).rglob(suffix)
     }
     shipped = {
         f"orpheus/shipped/{path.relative_to(ROOT).as_posix()}": path
