@@ -128,7 +128,7 @@ def test_new_audio_and_text_pass_through_the_runs_that_made_the_features(demo, t
             "words": {"kind": "text", "setting": "seq", "filters": 2},
         },
     )
-    names, vectors = job.job(data, epochs=1).vectors(load_model(both))  # for the projector
+    names, vectors = job.job(data, data.config, epochs=1).vectors(load_model(both))  # for the projector
     words = list(texts.load_model(folder.text_model("seq")).words)
     assert list(names) == words
     np.testing.assert_array_equal(vectors, data.embeddings["words"][2 : 2 + len(words)])
