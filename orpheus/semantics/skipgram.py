@@ -37,7 +37,7 @@ def targets(tracks: TagMatrix, rows: np.ndarray, inputs: np.ndarray) -> np.ndarr
 
 
 class Batches(keras.utils.PyDataset):
-    """Samples in batches, made dense one batch at a time, in an order that depends on (seed, epoch) alone."""
+    """Samples in batches, made dense one batch at a time, in the order that `Job.train` promises."""
 
     def __init__(self, tracks: TagMatrix, rows: np.ndarray, inputs: np.ndarray, *, batch_size: int, seed: int | None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""tf.data from shards to batches: order by (seed, epoch), only the window's bytes decoded, tags to multi-hot in the graph.
+"""tf.data from shards to batches in the order that `Job.train` promises: only the window's bytes decoded, tags to multi-hot in the graph.
 
 Audio leaves here as stored (int16, float16): standardising belongs to the model's first layer, on the device, where it
 costs nothing beside the network; here it would halve the pipeline's speed (benchmarks/).

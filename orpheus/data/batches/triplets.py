@@ -116,7 +116,7 @@ class Triplets:
         return tf.cast(rank + before, tf.int32)
 
     def batches(self, batch: int, *, steps: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
-        """Endless (`Drawn` as a tuple, seed of the batch) whose draws depend on (seed, epoch, step) alone."""
+        """Endless (`Drawn` as a tuple, seed of the batch) drawn as `Job.train` promises, step by step."""
 
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
             def block(index: tf.Tensor):

@@ -112,7 +112,7 @@ class Examples:
             yield self.read(examples)[0], examples // self.parts
 
     def training(self, size: int, *, seed: int, first_epoch: int) -> tf.data.Dataset:
-        """Endless batches of `size`, each epoch in an order that depends on (seed, epoch) alone.
+        """Endless batches of `size`, in the order that `Job.train` promises.
 
         The last batch of an epoch is filled up with the epoch's first examples, so that all are equally large.
         """

@@ -18,8 +18,9 @@ class Job:
         build: Makes the model; called under the strategy's scope.
         optimizer: Makes the optimizer, under the scope too.
         loss: One value per example, averaged over the global batch.
-        metrics: Makes the metrics, too under the scope. Results may be dictionaries of named values.
-        train: first epoch → endless dataset of (input, target) batches whose order depends on (seed, epoch) alone.
+        metrics: Makes the metrics, under the scope too. Results may be dictionaries of named values.
+        train: first epoch → endless dataset of (input, target) batches, in an order that depends on seed and epoch and on nothing
+            else, so that a resumed run sees what an uninterrupted one would.
         valid: Every validation example once, or None.
         validate: For what is measured on the whole validation at once: model → named values, after every epoch.
         steps_per_epoch: Batches of `train` that make an epoch.
