@@ -1,6 +1,6 @@
 """Where the audio lies in a serialised record, found in the graph: parsing copies all of it, for a window of it.
 
-`records.encode` writes the fields in order of their names, so that a record begins
+`format.encode` writes the fields in order of their names, so that a record begins
 
     tag length (features) · tag length (entry) · tag 5 "audio" · tag length (feature) · tag length (list) · tag n · audio
 

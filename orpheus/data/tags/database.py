@@ -26,7 +26,7 @@ _COLUMNS = {"tids": ("tid",), "tags": ("tag",), "tid_tag": ("tid", "tag", "val")
 
 
 class TagSource(Protocol):
-    """What a `TagDatabase` and a `tagfiles.TagFile` both offer."""
+    """What a `TagDatabase` and a `files.TagFile` both offer."""
 
     path: Path
 

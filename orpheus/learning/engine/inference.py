@@ -30,7 +30,7 @@ def by_track(
 
     Args:
         model: One input, one output of shape (batch, classes).
-        batches: Of (audio, index of the track), as `pipeline.all_windows` gives them.
+        batches: Of (audio, index of the track), as `epochs.all_windows` gives them.
         tracks: Number of tracks.
         progress: Wraps the batches.
 

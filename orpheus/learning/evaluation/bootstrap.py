@@ -229,7 +229,7 @@ def replicate_areas(
         threads: Classes at once.
 
     Raises:
-        DataError: as `ranking.check`, or lengths differ. ConfigError: n below 1.
+        DataError: as `areas.check`, or lengths differ. ConfigError: n below 1.
     """
     targets, scores = evaluation_areas.check(targets, scores)
     index, counts = draws(groups, n=n, seed=seed)
@@ -268,7 +268,7 @@ def area_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Bounds for all that `ranking.summarise` reports, in the same shape, each ``[low, high]`` or None.
+    """Bounds for all that `areas.summarise` reports, in the same shape, each ``[low, high]`` or None.
 
     Arguments as `replicate_areas`; 50,000 × 200 by artist with n=200 take several seconds. The value itself can lie
     outside its bounds for classes with a handful of positives: resampling repeats tracks and so favours both ends.

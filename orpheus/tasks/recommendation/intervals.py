@@ -44,7 +44,7 @@ def r_squared(truth: np.ndarray, outputs: np.ndarray, *, n: int, level: float = 
 def classification(
     truth: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, n: int, level: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
-    """Bounds of what `ranking.classification` reports, in its shape; 0/0 counts as 0, too.
+    """Bounds of what `classification.classification` reports, in its shape; 0/0 counts as 0, too.
 
     Args:
         truth: (items, classes) bool; a single label per item as one-hot rows.

@@ -22,7 +22,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Metrics of ranking all songs for each tag.
 
-    A tag's average precision and ROC-AUC are those of `ranking.summarise`; MAP is their mean over tags. P@10 is the share
+    A tag's average precision and ROC-AUC are those of `areas.summarise`; MAP is their mean over tags. P@10 is the share
     of a tag's songs among its first ten.
 
     Args:

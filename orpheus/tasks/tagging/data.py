@@ -41,7 +41,7 @@ class TaggingData:
         return SplitRecords(self.catalogue, self.split[name], self.targets, self.database)
 
     def hashes(self) -> dict[str, str]:
-        """``{"split", "records"}``: runs and evaluations with equal ones can be compared (`hashes.check_split`)."""
+        """``{"split", "records"}``: runs and evaluations with equal ones can be compared (`comparability.check_split`)."""
         ids = {name: [row.track_id for row in self.catalogue.rows(shards)] for name, shards in self.split.items()}
         return {"split": comparability.of_split(ids), "records": comparability.of_records(self.catalogue)}
 

@@ -114,7 +114,7 @@ def default_replicates(scores: int) -> int:
 
 
 def summarise(truth, scores, groups, classes: Sequence[str], replicates: int) -> dict[str, Any]:
-    """`ranking.summarise` with the bounds of `bootstrap.area_intervals` under ``"intervals"`` (unless replicates=0)."""
+    """`areas.summarise` with the bounds of `bootstrap.area_intervals` under ``"intervals"`` (unless replicates=0)."""
     result = areas.summarise(truth, scores, classes)
     if replicates:
         result["intervals"] = bootstrap.area_intervals(truth, scores, groups, classes, n=replicates)
