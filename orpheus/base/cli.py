@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import gc
 import importlib.abc
 import importlib.util
 import logging
@@ -146,8 +147,8 @@ def _run(command: Parser, body: Callable[[argparse.Namespace], int | None], argv
     arguments = command.parse_args(argv)
     verbose = arguments.verbose
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose > 2 else "3")
-    if verbose <= 2 and "tensorflow" not in sys.modules:
-        sys.meta_path.insert(0, _QuietTensorFlow())
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _Quickly(quietly=verbose <= 2))
     level = (logging.ERROR, logging.INFO, logging.DEBUG, logging.DEBUG)[verbose]
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("orpheus", "tools"):
@@ -199,10 +200,11 @@ def _fail(command: Parser, message: str) -> int:
 
 
 def _leave(code: int) -> None:
-    """End the process at once where the S3 client of tensorflow-io was loaded.
+    """Make the end of the process short, and end it at once where the S3 client of tensorflow-io was loaded.
 
     It can abort while the process is being taken down, after all work is done ("pure virtual method called").
     """
+    gc.freeze()  # else all objects are looked at once more, for nothing
     if "tensorflow_io" in sys.modules:
         atexit._run_exitfuncs()  # what Python itself would still do: temporary folders, logs
         sys.stdout.flush()
@@ -210,23 +212,55 @@ def _leave(code: int) -> None:
         os._exit(code)
 
 
-class _QuietTensorFlow(importlib.abc.MetaPathFinder):
-    """Loads TensorFlow once, without what its libraries log meanwhile: 2.21's do before they read TF_CPP_MIN_LOG_LEVEL."""
+class _Quickly(importlib.abc.MetaPathFinder):
+    """Loads TensorFlow and Keras, each once, in less time and without what their libraries log meanwhile.
+
+    TensorFlow 2.21 logs before it reads TF_CPP_MIN_LOG_LEVEL. Looking for garbage among the million objects that they make,
+    over and over, took a second; and half a second was lost to what Keras loads for pictures and wrappers if it is there.
+    """
+
+    TAKES = ("tensorflow", "keras")
+    LEFT_OUT = ("matplotlib", "sklearn")  # of Keras, which does without where they are missing
+
+    def __init__(self, *, quietly: bool):
+        self.loading: set[str] = set()
+        self.quietly = quietly
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "tensorflow":
+        if self.TAKES[-1] in self.loading and fullname in self.LEFT_OUT:
+            raise ModuleNotFoundError(f"{fullname} is not needed", name=fullname)
+        if fullname not in self.TAKES or fullname in self.loading:
             return None
-        sys.meta_path.remove(self)
+        self.loading.add(fullname)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
-            def load_quietly(module: ModuleType) -> None:
-                with _without_library_logs():
+            def load_quickly(module: ModuleType) -> None:
+                with _without_garbage_collection(), self._logs():
                     load(module)
+                self.loading.remove(fullname)
+                if not self.loading and all(name in sys.modules for name in self.TAKES):
+                    sys.meta_path.remove(self)
 
-            spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
+            spec.loader.exec_module = load_quickly  # type: ignore[method-assign]
         return spec
+
+    def _logs(self) -> contextlib.AbstractContextManager:
+        return _without_library_logs() if self.quietly else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """No search for garbage meanwhile, nor ever after in what was made: modules stay."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()
 
 
 @contextlib.contextmanager
