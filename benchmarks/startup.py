@@ -1,14 +1,17 @@
-"""Seconds until a command answers: `--help`, and a training run of one step, each in a process of its own.
+"""Seconds until a command answers: `--help`, a training run of one step, tags of one file, each in a process of its own.
 
 The limits are Python starting and doing nothing, and Python importing TensorFlow and Keras, without which no training starts.
 The reference's commands import TensorFlow before they read their options: their --help takes what that import takes.
+A second file is tagged in a process that has tagged one already.
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import common
@@ -33,18 +36,42 @@ def measure(arguments: argparse.Namespace) -> list[common.Row]:
         "limit: Python alone": [sys.executable, "-c", "pass"],
     }
     with tempfile.TemporaryDirectory() as temporary:
-        train = [*module, "orpheus.train", *tiny(Path(temporary))]
-        runs = {"orpheus": train, "limit: importing TensorFlow and Keras": IMPORT}
+        folder = Path(temporary)
+        train = [*module, "orpheus.train", *tiny(folder)]
+        tagger, song = tagged(folder)
+        limit = {"limit: importing TensorFlow and Keras": IMPORT}
+        cases: dict[str, dict[str, Callable[[], object]]] = {
+            "--help": {name: functools.partial(called, command) for name, command in helps.items()},
+            "a training run of one step": {
+                name: functools.partial(called, command) for name, command in {"orpheus": train, **limit}.items()
+            },
+            "tags of a file of 30 s": {
+                name: functools.partial(called, command)
+                for name, command in {
+                    "orpheus": [*module, "orpheus.predict", str(tagger.run.folder), str(song)],
+                    **limit,
+                }.items()
+            },
+            "tags of a second file of 30 s": {"orpheus": lambda: tagger.predict(song)},
+        }
         rows = []
-        for case, commands in (("--help", helps), ("a training run of one step", runs)):
-            candidates = {name: common.Candidate(lambda c=c: called(c), 1, rounds) for name, c in commands.items()}
-            rates = common.interleaved(candidates)
+        for case, steps in cases.items():
+            rates = common.interleaved({name: common.Candidate(step, 1, rounds) for name, step in steps.items()})
             seconds = {name: [1 / rate for rate in values] for name, values in rates.items()}
             for row in common.compared("startup", case, seconds, unit="s"):
                 # Of times the smaller is the better: how many times as fast is the other way round.
                 ratios = tuple(1 / ratio for ratio in row.ratios)
                 rows.append(common.Row(row.benchmark, row.case, row.candidate, row.values, row.unit, ratios))
     return rows
+
+
+def tagged(folder: Path):
+    """An untrained log-mel tagger of full size, and a file of 30 s."""
+    from benchmarks.prediction import untrained
+    from benchmarks.preprocessing import synthesise
+
+    (folder / "songs").mkdir()
+    return untrained(folder / "runs", 15.0, 32), synthesise(folder / "songs", files=1, seconds=30.0)[0]
 
 
 def called(command: list[str]) -> None:

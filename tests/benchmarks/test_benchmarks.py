@@ -1,6 +1,7 @@
 """benchmarks: turns, ratios and the table by hand; tiny runs of the two that need no network."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,6 +164,9 @@ def test_seconds_of_commands_are_compared_the_right_way_round(monkeypatch):
     from benchmarks import startup
 
     monkeypatch.setattr(startup, "tiny", lambda folder: [])
+    monkeypatch.setattr(
+        startup, "tagged", lambda folder: (SimpleNamespace(run=SimpleNamespace(folder="run")), "song.mp3")
+    )
     monkeypatch.setattr(startup, "called", lambda command: None)
     rates = {"orpheus": [2.0], "other": [0.5]}  # half a second, and two
     monkeypatch.setattr(common, "interleaved", lambda candidates: rates)
