@@ -226,12 +226,12 @@ def _trained(
     run.write("run", tagging_data.describe(data, config, "log-mel-spectrogram", seed=seed, epochs=epochs, **more))
     model = fit.train(job, run, config.training, fit.Options(epochs=epochs), fit.strategy())
 
-    part = data.part("test")
-    truth = part.truth()
-    batches = all_windows(part, windows.Windows(config.training.window_length), batch_size=64)
+    records = data.records_of("test")
+    truth = records.truth()
+    batches = all_windows(records, windows.Windows(config.training.window_length), batch_size=64)
     scores, _, _ = inference.by_track(model, batches, len(truth))
     new = len(instruments)
-    found = {"run": str(run.folder.absolute()), "train": len(data.part("train").rows()), "test": len(truth)}
+    found = {"run": str(run.folder.absolute()), "train": len(data.records_of("train").rows()), "test": len(truth)}
     for name, side in (("new instruments", slice(0, new)), ("common tags", slice(new, None))):
         found[name] = areas.summarise(truth[:, side], scores[:, side], classes[side])["macro"]
     files.write_json(out / "scores.json", found)

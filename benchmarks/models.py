@@ -220,18 +220,18 @@ def evaluate(folder: Path) -> dict[str, Any]:
     data = reopen_data(run)
     rows = data.catalogue.rows(data.catalogue.shards)
     true = targets.choose(targets.popularity(row.tags[1] for row in rows), top=TRUE_TAGS)
-    part = SplitRecords(data.catalogue, data.split["test"], true, 1)
-    scores = cluster_comparison.track_scores(run, part)
-    own_truth = data.targets.matrix([row.tags[0] for row in part.rows()])
+    records = SplitRecords(data.catalogue, data.split["test"], true, 1)
+    scores = cluster_comparison.track_scores(run, records)
+    own_truth = data.targets.matrix([row.tags[0] for row in records.rows()])
     has_any = own_truth.any(axis=1)  # as orpheus.evaluate: tracks without any of the classes are left out
     own = areas.summarise(own_truth[has_any], scores[has_any], data.targets.classes)
     mapped, held = true_scores(scores, data.targets.columns, folksonomy.canonical(), true.classes)
-    by_true = areas.summarise(part.truth(), mapped, true.classes)
+    by_true = areas.summarise(records.truth(), mapped, true.classes)
     found = [name for name, holds in zip(true.classes, held, strict=True) if holds]
     keras.utils.clear_session()
     return {
         "classes": len(data.targets.classes),
-        "train_tracks": len(data.part("train").rows()),
+        "train_tracks": len(data.records_of("train").rows()),
         "own": {key: own[key] for key in ("tracks", "macro", "micro")},
         "true": {key: by_true[key] for key in ("tracks", "macro", "micro", "per_class")},
         "held": found,

@@ -178,7 +178,7 @@ def _baselines(out: Path) -> dict[str, dict]:
     loaded = config.load(f"configs/{FORMATS[frontend]}")
     data = open_data(frontend, loaded, Choices(str(out / frontend)))
     train, test = (band_statistics(data, side) for side in ("train", "test"))
-    truth = {side: data.part(side).truth() for side in ("train", "test")}
+    truth = {side: data.records_of(side).truth() for side in ("train", "test")}
     makers = {
         "gradient-boosted trees": lambda: HistGradientBoostingClassifier(random_state=0),
         "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),

@@ -115,8 +115,8 @@ def _sides(run: str) -> tuple[Sides, dict[str, np.ndarray]]:
     from orpheus.tasks.tagging.data import reopen_data
 
     data = reopen_data(Run.open(run))
-    ids = {side: [row.track_id for row in data.part(side).rows()] for side in SIDES}
-    truth = {side: data.part(side).truth() for side in SIDES}
+    ids = {side: [row.track_id for row in data.records_of(side).rows()] for side in SIDES}
+    truth = {side: data.records_of(side).truth() for side in SIDES}
     return Sides(ids, truth, data.targets.classes), {side: philharmonia.band_statistics(data, side) for side in SIDES}
 
 

@@ -77,14 +77,14 @@ def _pipelines(folder: Path, arguments: argparse.Namespace) -> dict:
 
     result = {}
     for name, targets in (("no lookup", few), (f"{CLASSES} tags", few), (f"{arguments.tags} tags", many)):
-        part = split_records.SplitRecords(catalogue, tuple(catalogue.shards), targets)
+        records = split_records.SplitRecords(catalogue, tuple(catalogue.shards), targets)
         bare = (
             mock.patch.object(windows._Columns, "multi_hot", nothing)
             if name == "no lookup"
             else contextlib.nullcontext()
         )
         with bare:
-            data = epochs.training(part, windows.Windows(3.0, True), batch_size=arguments.batch_size, seed=0)
+            data = epochs.training(records, windows.Windows(3.0, True), batch_size=arguments.batch_size, seed=0)
             result[name] = data.take(arguments.batches)
     return result
 

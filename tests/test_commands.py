@@ -123,13 +123,13 @@ def test_evaluate_gives_scikit_learns_values(trained, demo, tmp_path, capsys):
 
     from orpheus.tasks.tagging import data
 
-    part = data.reopen_data(Run.open(run)).part("train")
+    records = data.reopen_data(Run.open(run)).records_of("train")
     with open(demo / "data/tracks.csv", encoding="utf-8") as file:
         paths = {row["track_id"]: demo / "data" / row["audio_path"] for row in csv.DictReader(file)}
     tagger = orpheus.load(run)
-    scores = np.stack([tagger.predict(paths[row.track_id]).mean for row in part.rows()])
-    truth = part.truth()
-    for column, name in enumerate(part.targets.classes):
+    scores = np.stack([tagger.predict(paths[row.track_id]).mean for row in records.rows()])
+    truth = records.truth()
+    for column, name in enumerate(records.targets.classes):
         stored = result["mean_of_windows"]["per_class"][name]
         assert stored["positives"] == truth[:, column].sum()
         if 0 < truth[:, column].sum() < len(truth):

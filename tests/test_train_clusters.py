@@ -150,19 +150,19 @@ def test_cluster_run_folder(cluster_run, place, demo):
             for track, tags in tracks.items()
             if shards[track] in data.split[side] and any(by_hand(tags))
         }
-        rows = data.part(side).rows()
+        rows = data.records_of(side).rows()
         assert {
-            row.track_id: row_truth.tolist() for row, row_truth in zip(rows, data.part(side).truth(), strict=True)
+            row.track_id: row_truth.tolist() for row, row_truth in zip(rows, data.records_of(side).truth(), strict=True)
         } == expected
     # The graph's lookup gives the same as the table.
     _, batch = next(iter(job.job(data, load_config(cluster_run), epochs=1).valid))
-    assert np.array_equal(batch.numpy(), data.part("valid").truth()[: len(batch)])
+    assert np.array_equal(batch.numpy(), data.records_of("valid").truth()[: len(batch)])
 
 
 def test_cooccurrence_against_a_loop(cluster_run, place):
     matrix = np.load(place / "cooccurrence" / f"cooccurrence_{cluster_run.folder.name}.npy")
     names = np.load(place / "cooccurrence" / f"cooccurrence_{cluster_run.folder.name}_names.npy")
-    truth = reopen_data(cluster_run).part("train").truth()
+    truth = reopen_data(cluster_run).records_of("train").truth()
     assert names.tolist() == list(reopen_data(cluster_run).targets.classes)
     expected = np.zeros((5, 5), int)
     for row in truth:
@@ -377,7 +377,7 @@ def test_compare_tags_against_scikit_learn(cluster_run, tag_run, capsys, monkeyp
     assert evaluate.main([str(cluster_run.folder), "--compare-tags", str(tag_run.folder), "--split", "valid"]) == 0
     text, result = capsys.readouterr().out, cluster_run.read("comparison")
     mine, other = reopen_data(cluster_run), reopen_data(tag_run)
-    rows = mine.part("valid").rows()
+    rows = mine.records_of("valid").rows()
     truth = np.array([by_hand(row.tags[0]) for row in rows])
     assert result["tracks"] == len(rows) and result["split"] == "valid"
     known, (own, scores) = other.targets.columns, outputs.values()
@@ -405,11 +405,11 @@ def test_track_scores_are_those_of_the_stored_model(tag_run):
     from orpheus.data.records import format
 
     data = reopen_data(tag_run)
-    part, model = data.part("test"), load_model(tag_run)
+    records, model = data.records_of("test"), load_model(tag_run)
     window = data.catalogue.spec.frames(1.5)
-    found = cluster_comparison.track_scores(tag_run, part)
+    found = cluster_comparison.track_scores(tag_run, records)
     at = 0
-    for path in data.catalogue.paths(part.shards):
+    for path in data.catalogue.paths(records.shards):
         for record in format.read_shard(path):
             fields = format.decode(record)
             if not data.targets.any(tag.decode() for tag in fields["tags"]):
@@ -461,4 +461,4 @@ def test_trains_with_a_converted_dictionary(shared, place, demo, tmp_path):
     )
     data = reopen_data(run)
     assert len(data.targets.classes) == len(present) > 10
-    assert sum(data.part(side).truth().sum() for side in data.split) == sum(present.values())
+    assert sum(data.records_of(side).truth().sum() for side in data.split) == sum(present.values())

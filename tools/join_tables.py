@@ -49,8 +49,8 @@ def body(arguments: argparse.Namespace) -> None:
 
     tracks, _ = _tracks.read(arguments)
     if arguments.split:
-        parts, wanted = search.load(arguments.split)
-        tracks = {song: tracks.get(song, []) for ids in parts.values() for song in ids}
+        splits, wanted = search.load(arguments.split)
+        tracks = {song: tracks.get(song, []) for ids in splits.values() for song in ids}
         if wanted:
             tracks = {song: [tag for tag in tags if tag in set(wanted)] for song, tags in tracks.items()}
     popular = _tracks.popularity(tracks)

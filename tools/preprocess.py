@@ -71,12 +71,17 @@ def parser() -> cli.Parser:
     shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
     which = shards.add_mutually_exclusive_group()
     which.add_argument(
-        "-s", "--split", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help="name shards by part, in per cent"
+        "-s",
+        "--split",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="per cent of the shards that are named train, valid and test",
     )
     which.add_argument(
         "--split-file",
         metavar="JSON",
-        help="a split of tools.split or tools.dataset decides which part's shards a track goes to; tracks of none are left out",
+        help="a split of tools.split or tools.dataset that decides to which split's shards a track goes; tracks of none are left out",
     )
     which.add_argument(
         "-i",
@@ -126,17 +131,17 @@ def body(arguments: argparse.Namespace, beam_options: Sequence[str] = ()) -> int
         top_db=arguments.top_db,
     )
     tracks = _tracks(arguments)
-    parts, about = _split(arguments.split_file) if arguments.split_file else (None, None)
+    ids, about = _split(arguments.split_file) if arguments.split_file else (None, None)
     plan = writing.assign(
         tracks,
         n_files=arguments.num_files,
         format=arguments.format,
         seed=arguments.seed,
         split=arguments.split,
-        parts=parts,
+        ids=ids,
     )
     if left_out := len(tracks) - sum(map(len, plan.values())):
-        print(f"{left_out} of {len(tracks)} tracks are in no part of {arguments.split_file} and left out")
+        print(f"{left_out} of {len(tracks)} tracks are in no split of {arguments.split_file} and left out")
     workers = arguments.workers
     if workers is None:
         workers = 0 if arguments.runner == "beam" else os.cpu_count() or 1
@@ -196,16 +201,16 @@ def _tracks(arguments: argparse.Namespace) -> list:
 
 
 def _split(path: str) -> tuple[dict[str, tuple[str, ...]], dict]:
-    """SplitRecords → ids, and what spec.json keeps of the split: its hash, its sizes, its tags and how it was made."""
+    """Train, valid and test → ids, and what spec.json keeps of the split: its hash, its sizes, its tags and how it was made."""
     from orpheus.data.splits import search
     from orpheus.runs import comparability
 
-    parts, tags = search.load(path)
-    sizes = {part: len(ids) for part, ids in parts.items()}
+    ids, tags = search.load(path)
+    sizes = {split: len(each) for split, each in ids.items()}
     if not sizes["train"]:
-        raise DataError(f"{path}: no track is in its part train, so that there is nothing to train on")
+        raise DataError(f"{path}: no track is in its split train, so that there is nothing to train on")
     made = search.made_of(path)
-    return parts, {"sha256": comparability.of_split(parts), "tracks": sizes, "tags": list(tags), "made": made}
+    return ids, {"sha256": comparability.of_split(ids), "tracks": sizes, "tags": list(tags), "made": made}
 
 
 def _check(output: str) -> int:

@@ -34,7 +34,7 @@ def parser() -> cli.Parser:
     )
     how = result.add_argument_group("the split")
     how.add_argument("--top", type=int, default=100, metavar="N", help="most popular tags")
-    how.add_argument("--min-tracks", type=int, default=40, metavar="M", help="of every tag in every part")
+    how.add_argument("--min-tracks", type=int, default=40, metavar="M", help="of every tag in every split")
     how.add_argument(
         "--nearest", action="store_true", help="where no split has M, write the one with the largest number found"
     )
@@ -42,7 +42,7 @@ def parser() -> cli.Parser:
         "--shares", type=float, nargs=3, default=[70, 15, 15], metavar=("TRAIN", "VALID", "TEST"), help="of the tracks"
     )
     how.add_argument(
-        "--tolerance", type=float, default=2.0, metavar="P", help="per cent that a part may be off its share"
+        "--tolerance", type=float, default=2.0, metavar="P", help="per cent that a split may be off its share"
     )
     how.add_argument(
         "--by", choices=("artist", "album", "track"), default="artist", help="what must be in one split as a whole"
@@ -63,7 +63,7 @@ def parser() -> cli.Parser:
         type=Path,
         nargs="+",
         metavar="SPLIT",
-        help="a split of this tool, a run, a folder of records with shards named by part, a data folder with splits/, or "
+        help="a split of this tool, a run, a folder of records with shards named by split, a data folder with splits/, or "
         "three lists (training, validation, test): tag files or one id per line",
     )
     look.add_argument(
@@ -129,21 +129,21 @@ def _split(arguments: argparse.Namespace) -> None:
     search.save(arguments.out, found, made=made)
     if arguments.items_index:
         folder = layout.DataFolder(Path(arguments.items_index[0]).expanduser(), arguments.items_index[1])
-        for part, name in zip(search.PARTS, layout.SETS, strict=True):
-            layout.write_ids(folder.items_index(name), found.parts[part])
-    total = sum(map(len, found.parts.values()))
+        for split, name in zip(search.SPLITS, layout.SETS, strict=True):
+            layout.write_ids(folder.items_index(name), found.splits[split])
+    total = sum(map(len, found.splits.values()))
     each = [
-        (part, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min())
-        for row, (part, ids) in enumerate(found.parts.items())
+        (split, len(ids), f"{100 * len(ids) / total:.2f}", found.table[row].min())
+        for row, (split, ids) in enumerate(found.splits.items())
     ]
-    show(("part", "tracks", "% of tracks", "rarest tag"), each)
+    show(("split", "tracks", "% of tracks", "rarest tag"), each)
     if found.least < found.asked:
         print(f"--min-tracks {found.asked}: {why(found)}; this has {found.least}, the most that was found")
     print(how_hard(found))
     whose = "" if arguments.by == "track" else f" of {found.groups} {arguments.by}s"
     print(
         f"{arguments.out}: {total} tracks{whose}, {len(found.tags)} tags, each on at least "
-        f"{found.least} tracks of each part; {found.left_out} tracks without any of the tags left out"
+        f"{found.least} tracks of each split; {found.left_out} tracks without any of the tags left out"
         + (
             f"; {found.without_group} tracks without {arguments.by}, each by itself"
             if found.without_group and arguments.by != "track"
@@ -155,7 +155,7 @@ def _split(arguments: argparse.Namespace) -> None:
 def why(found) -> str:
     """Why no split has as many tracks as asked for."""
     if found.bound < found.asked:
-        return f"cannot be: no split has more than {found.bound} of {found.bound_tag!r} in each part"
+        return f"cannot be: no split has more than {found.bound} of {found.bound_tag!r} in each split"
     return f"not found in {found.starts} starts with {found.moves} moves"
 
 
@@ -198,10 +198,10 @@ def _audit(arguments: argparse.Namespace) -> int:
     facts = leaks.read_facts([*own, *arguments.tracks], root=arguments.audio_root)
     if arguments.hash_audio:
         facts.audio.update(_hashes(opened, facts.paths))
-    found = leaks.audit(opened.parts, facts.kinds())
+    found = leaks.audit(opened.splits, facts.kinds())
     if arguments.audit_json:
         write_json(arguments.audit_json, leaks.to_json(opened, found))
-    print(", ".join(f"{part} {len(ids)}" for part, ids in opened.parts.items()) + " tracks")
+    print(", ".join(f"{split} {len(ids)}" for split, ids in opened.splits.items()) + " tracks")
     show(
         ("kind", "in several splits", "of", "tracks concerned", "tracks unknown"),
         [(leak.kind, len(leak.shared), leak.values, leak.tracks, leak.unknown) for leak in found],
@@ -209,7 +209,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     for leak in found:
         for value, splits in list(leak.shared.items())[: arguments.shown]:
             where = "; ".join(
-                f"{part} {len(ids)} ({ids[0]}{', …' if len(ids) > 1 else ''})" for part, ids in splits.items()
+                f"{split} {len(ids)} ({ids[0]}{', …' if len(ids) > 1 else ''})" for split, ids in splits.items()
             )
             print(f"  {leak.kind} {value[:40]}: {where}")
     if missing := [kind for kind in ("artist", "album", "audio") if kind not in facts.kinds()]:
@@ -241,7 +241,7 @@ def _hashes(opened, paths: dict[str, str]) -> dict[str, str]:
                 raw = audio[0] if isinstance(audio[0], bytes) else repr(list(audio)).encode()
                 found[fields["tid"][0].decode()] = hashlib.sha256(raw).hexdigest()
         return found
-    ids = sorted({track for part in opened.parts.values() for track in part})
+    ids = sorted({track for split in opened.splits.values() for track in split})
     known = {track: paths[track] for track in ids if paths.get(track)}
     if not known:
         raise DataError("--hash-audio: no path of any audio file is known; give the csv of tracks with --tracks")

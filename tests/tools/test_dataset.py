@@ -83,7 +83,7 @@ def test_a_run_keeps_which_split_its_records_are_of(tmp_path):
     assert about["benchmark"]["made"]["dataset"] == "gtzan"
     assert about["benchmark"]["sha256"] == about["hashes"]["split"]
     assert set(about["benchmark"]["tags"]) == set(opened.targets.classes)
-    assert [len(opened.part(part).rows()) for part in ("train", "valid", "test")] == [10, 9, 10]
+    assert [len(opened.records_of(split).rows()) for split in ("train", "valid", "test")] == [10, 9, 10]
     assert preprocess.main(["waveform", str(tmp_path / "plain"), *map(str, flags)]) == 0
     plain = tagging_data.open_data("waveform", wanted, tagging_data.Choices(tmp_path / "plain"))
     assert "benchmark" not in tagging_data.describe(plain, wanted, "waveform")

@@ -165,10 +165,10 @@ def write_split(path, **parts):
     files.write_json(path, {"format": "orpheus-split", "version": 1, "made": {"by": "hand"}, "tags": ["rock"], **parts})
 
 
-def test_a_split_file_decides_the_part_of_every_track(music, capsys):
+def test_a_split_file_decides_the_split_of_every_track(music, capsys):
     write_split("split.json", train=["t0", "t3"], valid=["t1"], test=["t4", "t2"])
     assert call("--tag-path", "tags.db", "-n", 4, "--split-file", "split.json") == 0
-    assert "1 of 6 tracks are in no part of split.json and left out" in capsys.readouterr().out
+    assert "1 of 6 tracks are in no split of split.json and left out" in capsys.readouterr().out
     catalogue = open_folder("out", format="log-mel-spectrogram")
     found = {}
     for shard in catalogue.shards:
@@ -188,7 +188,7 @@ def test_a_split_file_decides_the_part_of_every_track(music, capsys):
         ({"train": ["t0"], "test": ["nobody"]}, 2, "1 of the split's 2 tracks are not in the list of tracks"),
         ({"train": ["t0"], "test": ["t0"]}, 2, "track 't0' in train and in test"),
         ({"test": ["t0"]}, 1, "nothing to train on"),
-        ({"train": ["t0"], "test": ["t1"]}, 1, "--num-files 1: the split has 2 parts"),
+        ({"train": ["t0"], "test": ["t1"]}, 1, "--num-files 1: the split file has 2 splits"),
         ({"train": ["t0"], "test": ["t1"]}, 3, "--num-files 2: must be 1 to 1"),
     ],
 )

@@ -29,7 +29,7 @@ def split_shards(
 
     Shards named train-…, valid-… and test-… (tools.preprocess --split), or FORMAT_train… (the reference's three files),
     keep their split. Otherwise `split` counts
-    shards, or per cent of them when it adds up to 100; every part that asks for more than nothing gets a shard. Their
+    shards, or per cent of them when it adds up to 100; every split that asks for more than nothing gets a shard. Their
     order is that of their names: which tracks are in which shard was already drawn by seed when they were made.
 
     Args:
@@ -70,30 +70,30 @@ def split_shards(
 
 
 def shard_names(n_files: int, format: str, split: Sequence[float] | None) -> list[str]:
-    """Names of shards, in order: FORMAT-00000-of-00010.tfrecord, or PART-FORMAT-… with a split."""
+    """Names of shards, in order: FORMAT-00000-of-00010.tfrecord, or SPLIT-FORMAT-… with a split."""
     names = [f"{format}-{index:05d}-of-{n_files:05d}{SUFFIX}" for index in range(n_files)]
     if split is None:
         return names
     if abs(sum(split) - 100) > 1e-6 or min(split) < 0 or not split[0]:
         raise ConfigError(f"--split={list(split)}: give per cent of train, valid and test that add up to 100")
-    parts = split_shards(names, split, key="--split")
-    return [f"{part}-{name}" for part, shards in zip(SPLITS, parts, strict=True) for name in shards]
+    by_split = split_shards(names, split, key="--split")
+    return [f"{of}-{name}" for of, shards in zip(SPLITS, by_split, strict=True) for name in shards]
 
 
 def shard_counts(tracks: Sequence[int], n_files: int) -> list[int]:
-    """How many of `n_files` shards each part gets: by its share of the tracks, at least one where it has any.
+    """How many of `n_files` shards each split gets: by its share of the tracks, at least one where it has any.
 
     >>> shard_counts([800, 100, 100], 10), shard_counts([98, 1, 1], 5), shard_counts([50, 0, 50], 2)
     ([8, 1, 1], [3, 1, 1], [1, 0, 1])
 
     Raises:
-        ConfigError: fewer shards than parts.
+        ConfigError: fewer shards than splits.
     """
     counts = [int(count > 0) for count in tracks]
     if n_files < sum(counts):
-        raise ConfigError(f"--num-files {n_files}: the split has {sum(counts)} parts, and each needs a shard")
+        raise ConfigError(f"--num-files {n_files}: the split file has {sum(counts)} splits, and each needs a shard")
     while sum(counts) < n_files:
-        # One after the other to the part whose shards are largest now: none is left with much longer ones.
+        # One after the other to the split whose shards are largest now: none is left with much longer ones.
         loads = [count / shards if shards else 0.0 for count, shards in zip(tracks, counts, strict=True)]
         counts[int(np.argmax(loads))] += 1
     return counts

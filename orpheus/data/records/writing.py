@@ -28,7 +28,7 @@ def assign(
     format: str,
     seed: int,
     split: Sequence[float] | None = None,
-    parts: Mapping[str, Collection[str]] | None = None,
+    ids: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, list[Track]]:
     """Assign whole groups to shards.
 
@@ -38,46 +38,46 @@ def assign(
         format: Goes into their names.
         seed: Draws the order of groups and of the tracks in a shard.
         split: Per cent of the shards that are named train-, valid- and test-; None names them by the format alone.
-        parts: train, valid and test → ids, instead of `split`: each part has shards of its own, about as many as its
-            share of the tracks. Tracks of no part are left out.
+        ids: train, valid and test → ids, instead of `split`: each has shards of its own, about as many as its
+            share of the tracks. Tracks of none of them are left out.
 
     Returns:
-        Shard name → its tracks. Each group goes to the shard with the fewest tracks so far (of the part's).
+        Shard name → its tracks. Each group goes to the shard with the fewest tracks so far (of the split's).
 
     Raises:
-        ConfigError: fewer groups than shards, or a split that leaves a part without shards.
-        DataError: ids of `parts` that are no track's, or are in two parts.
+        ConfigError: fewer groups than shards, or a split that leaves one of them without shards.
+        DataError: some of `ids` are no track's, or in two splits.
     """
     rng = np.random.default_rng(seed)
-    if parts is None:
+    if ids is None:
         return dict(zip(shard_names(n_files, format, split), _assign(tracks, n_files, rng), strict=True))
-    of_part = _of_parts(tracks, parts)
-    counts = shard_counts([len(each) for each in of_part.values()], n_files)
+    by_split = _by_split(tracks, ids)
+    counts = shard_counts([len(each) for each in by_split.values()], n_files)
     shards = [
         shard
-        for each, count in zip(of_part.values(), counts, strict=True)
-        for shard in _assign(each, count, rng, "of this part")
+        for each, count in zip(by_split.values(), counts, strict=True)
+        for shard in _assign(each, count, rng, "of this split")
         if count
     ]
-    named = [part for part, count in zip(of_part, counts, strict=True) for _ in range(count)]
+    named = [name for name, count in zip(by_split, counts, strict=True) for _ in range(count)]
     names = shard_names(n_files, format, None)
-    return {f"{part}-{name}": shard for part, name, shard in zip(named, names, shards, strict=True)}
+    return {f"{of}-{name}": shard for of, name, shard in zip(named, names, shards, strict=True)}
 
 
-def _of_parts(tracks: Sequence[Track], parts: Mapping[str, Collection[str]]) -> dict[str, list[Track]]:
-    """SplitRecords → its tracks."""
-    part_of: dict[str, str] = {}
-    for part, ids in parts.items():
-        for track_id in ids:
-            if part_of.setdefault(track_id, part) != part:
-                raise DataError(f"the split has track {track_id!r} in {part_of[track_id]} and in {part}; keep one")
+def _by_split(tracks: Sequence[Track], ids: Mapping[str, Collection[str]]) -> dict[str, list[Track]]:
+    """Train, valid and test → its tracks."""
+    split_of: dict[str, str] = {}
+    for name, its in ids.items():
+        for track_id in its:
+            if split_of.setdefault(track_id, name) != name:
+                raise DataError(f"the split has track {track_id!r} in {split_of[track_id]} and in {name}; keep one")
     known = {track.track_id for track in tracks}
-    if lacking := [track_id for track_id in part_of if track_id not in known]:
+    if lacking := [track_id for track_id in split_of if track_id not in known]:
         raise DataError(
-            f"{len(lacking)} of the split's {len(part_of)} tracks are not in the list of tracks (first: {lacking[0]!r}); "
+            f"{len(lacking)} of the split's {len(split_of)} tracks are not in the list of tracks (first: {lacking[0]!r}); "
             "give the list that the split was made of"
         )
-    return {part: [track for track in tracks if part_of.get(track.track_id) == part] for part in parts}
+    return {name: [track for track in tracks if split_of.get(track.track_id) == name] for name in ids}
 
 
 def _assign(tracks: Sequence[Track], n_files: int, rng: np.random.Generator, of: str = "") -> list[list[Track]]:

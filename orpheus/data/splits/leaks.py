@@ -14,7 +14,7 @@ from orpheus.data.tags.files import HEADER, read_tags
 from orpheus.errors import DataError
 from orpheus.runs import schemas
 
-Parts = Mapping[str, Sequence[str]]
+Splits = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Leak:
 
     Attributes:
         kind: ``"track"``, ``"artist"``, ``"album"`` or ``"audio"``.
-        shared: Value → part → its tracks there, for values in several splits; most tracks first.
+        shared: Value → split → its tracks there, for values in several splits; most tracks first.
         tracks: Number of tracks that have such a value.
         values: Number of different values looked at.
         unknown: Tracks whose value is not known.
@@ -36,32 +36,32 @@ class Leak:
     unknown: int
 
 
-def audit(parts: Parts, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
+def audit(splits: Splits, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
     """Look for values that are in several splits.
 
     Args:
-        parts: SplitRecords → track ids.
+        splits: Split → track ids.
         facts: Kind → track id → value; an absent or empty value is not known and shared with nobody.
 
     Returns:
         First the tracks themselves, then one for each kind.
     """
-    ids = sorted({track for part in parts.values() for track in part})
+    ids = sorted({track for split in splits.values() for track in split})
     found = []
     for kind, value_of in {"track": {track: track for track in ids}, **facts}.items():
         where: dict[str, dict[str, list[str]]] = {}
-        for part, tracks in parts.items():
+        for split, tracks in splits.items():
             for track in dict.fromkeys(tracks):
                 if value := value_of.get(track):
-                    where.setdefault(value, {}).setdefault(part, []).append(track)
-        shared = {value: splits for value, splits in where.items() if len(splits) > 1}
-        size = {value: sum(map(len, splits.values())) for value, splits in shared.items()}
+                    where.setdefault(value, {}).setdefault(split, []).append(track)
+        shared = {value: its for value, its in where.items() if len(its) > 1}
+        size = {value: sum(map(len, its.values())) for value, its in shared.items()}
         ordered = sorted(shared, key=lambda value: (-size[value], value))
         found.append(
             Leak(
                 kind,
-                {value: {part: tuple(tracks) for part, tracks in shared[value].items()} for value in ordered},
-                len({track for splits in shared.values() for tracks in splits.values() for track in tracks}),
+                {value: {split: tuple(tracks) for split, tracks in shared[value].items()} for value in ordered},
+                len({track for its in shared.values() for tracks in its.values() for track in tracks}),
                 len(where),
                 sum(not value_of.get(track) for track in ids),
             )
@@ -70,9 +70,9 @@ def audit(parts: Parts, facts: Mapping[str, Mapping[str, str]]) -> list[Leak]:
 
 
 def to_json(opened: "Opened", found: Iterable[Leak]) -> dict:
-    """An audit as JSON: ``{"tracks": {part: number}, "leaks": {kind: {value: {part: [ids]}}}}``."""
+    """An audit as JSON: ``{"tracks": {split: number}, "leaks": {kind: {value: {split: [ids]}}}}``."""
     return {
-        "tracks": {part: len(ids) for part, ids in opened.parts.items()},
+        "tracks": {split: len(ids) for split, ids in opened.splits.items()},
         "leaks": {
             leak.kind: {value: {p: list(ids) for p, ids in splits.items()} for value, splits in leak.shared.items()}
             for leak in found
@@ -192,9 +192,9 @@ def _manifest(path: Path) -> list[dict]:
 
 @dataclass(frozen=True)
 class Opened:
-    """A split: part → track ids, and the folder of its records and shards of each part where it is one of records."""
+    """A split: train, valid and test → track ids, and the folder of its records and the shards of each where it is one of records."""
 
-    parts: dict[str, tuple[str, ...]]
+    splits: dict[str, tuple[str, ...]]
     records: Path | None = None
     shards: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -203,16 +203,16 @@ def open_split(paths: Sequence[str | os.PathLike]) -> Opened:
     """A split of any kind.
 
     Args:
-        paths: One of: a split of tools.split (JSON); a run folder; a folder of records whose shards are named by part; a
+        paths: One of: a split of tools.split (JSON); a run folder; a folder of records whose shards are named by split; a
             data folder whose splits/ holds ``items_index_train_NAME.tsv`` and so on. Or three files for training,
             validation and test: MTG-Jamendo tag files, or lists of ids.
 
     Raises:
         DataError: none of these.
     """
-    if len(paths) == len(search.PARTS):
-        named = zip(search.PARTS, (Path(path).expanduser() for path in paths), strict=True)
-        return Opened({part: _ids(path) for part, path in named})
+    if len(paths) == len(search.SPLITS):
+        named = zip(search.SPLITS, (Path(path).expanduser() for path in paths), strict=True)
+        return Opened({split: _ids(path) for split, path in named})
     if len(paths) != 1:
         raise DataError(f"{len(paths)} files: give one split, or three lists for training, validation and test")
     path = Path(paths[0]).expanduser()
@@ -226,30 +226,31 @@ def open_split(paths: Sequence[str | os.PathLike]) -> Opened:
         return _of_shards(Path(folder), shards)
     if (path / "manifest.jsonl").is_file():
         shards = {
-            part: sorted({r["shard"] for r in _manifest(path) if r["shard"].startswith(part)}) for part in search.PARTS
+            split: sorted({r["shard"] for r in _manifest(path) if r["shard"].startswith(split)})
+            for split in search.SPLITS
         }
         opened = _of_shards(path, shards)
-        if sum(map(len, opened.parts.values())) != len(_manifest(path)):
-            raise DataError(f"{path}: its shards are not named by part; give the run that was trained on them")
+        if sum(map(len, opened.splits.values())) != len(_manifest(path)):
+            raise DataError(f"{path}: its shards are not named by split; give the run that was trained on them")
         return opened
     lists = sorted(path.glob("splits/items_index_train_*.tsv"))
     if len(lists) == 1:
         data = layout.DataFolder(path, lists[0].stem.removeprefix("items_index_train_"))
         # Not DataFolder.sets, which refuses what an audit is to report.
-        files = {part: data.items_index(name) for part, name in zip(search.PARTS, layout.SETS, strict=True)}
-        return Opened({part: layout.read_ids(file) for part, file in files.items() if file.is_file()})
+        files = {split: data.items_index(name) for split, name in zip(search.SPLITS, layout.SETS, strict=True)}
+        return Opened({split: layout.read_ids(file) for split, file in files.items() if file.is_file()})
     raise DataError(
         f"{path}: no split: neither run.json nor manifest.jsonl nor one splits/items_index_train_*.tsv is in it"
     )
 
 
 def _of_shards(folder: Path, shards: Mapping[str, Sequence[str]]) -> Opened:
-    part_of = {shard: part for part, names in shards.items() for shard in names}
-    parts: dict[str, list[str]] = {part: [] for part in shards}
+    split_of = {shard: split for split, names in shards.items() for shard in names}
+    splits: dict[str, list[str]] = {split: [] for split in shards}
     for row in _manifest(folder):
-        if row["shard"] in part_of:
-            parts[part_of[row["shard"]]].append(row["id"])
-    return Opened({part: tuple(ids) for part, ids in parts.items()}, folder, shards)
+        if row["shard"] in split_of:
+            splits[split_of[row["shard"]]].append(row["id"])
+    return Opened({split: tuple(ids) for split, ids in splits.items()}, folder, shards)
 
 
 def _ids(path: Path) -> tuple[str, ...]:

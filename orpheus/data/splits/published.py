@@ -33,14 +33,14 @@ def is_tags(path: str | os.PathLike) -> bool:
 def files(path: str | os.PathLike) -> list[Path]:
     """The files that tags are read from."""
     return [
-        *(_name(path, f"{part}_ids.npy") for part in ("train", "valid", "test")),
+        *(_name(path, f"{name}_ids.npy") for name in ("train", "valid", "test")),
         _name(path, _TAGS),
         _name(path, _BINARIES),
     ]
 
 
 def split(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """SplitRecords → ids, and the tags in their order; () where there is no tags.npy.
+    """Train, valid and test → ids, and the tags in their order; () where there is no tags.npy.
 
     Args:
         path: See `is_split`.
@@ -48,13 +48,13 @@ def split(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[st
     Raises:
         DataError: a file is missing or damaged, an id is not ``ROW//ID``.
     """
-    parts = {part: tuple(_rows(path, part).values()) for part in ("train", "valid", "test")}
+    ids = {name: tuple(_rows(path, name).values()) for name in ("train", "valid", "test")}
     names = _name(path, _TAGS)
-    return parts, _tag_names(names) if names.is_file() else ()
+    return ids, _tag_names(names) if names.is_file() else ()
 
 
 def tags(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Id → tags, of the songs of all three parts.
+    """Id → tags, of the songs of all three splits.
 
     Args:
         path: See `is_tags`.
@@ -73,7 +73,7 @@ def tags(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def rows(path: str | os.PathLike, *, count: int) -> dict[int, str]:
-    """Row → id, of the songs of all three parts, by ascending row.
+    """Row → id, of the songs of all three splits, by ascending row.
 
     Args:
         path: Any of the files, or their folder.
@@ -83,20 +83,20 @@ def rows(path: str | os.PathLike, *, count: int) -> dict[int, str]:
         DataError: as in `split`; a row is not below `count`, or stands for two ids.
     """
     found: dict[int, str] = {}
-    for part in ("train", "valid", "test"):
-        for row, song in _rows(path, part).items():
+    for name in ("train", "valid", "test"):
+        for row, song in _rows(path, name).items():
             if not 0 <= row < count:
-                raise DataError(f"{_name(path, part + '_ids.npy')}: song {song!r} is row {row} of {count}")
+                raise DataError(f"{_name(path, name + '_ids.npy')}: song {song!r} is row {row} of {count}")
             if found.setdefault(row, song) != song:
                 raise DataError(
-                    f"{_name(path, part + '_ids.npy')}: row {row} is {song!r} here and {found[row]!r} above"
+                    f"{_name(path, name + '_ids.npy')}: row {row} is {song!r} here and {found[row]!r} above"
                 )
     return dict(sorted(found.items()))
 
 
-def _rows(path: str | os.PathLike, part: str) -> Mapping[int, str]:
-    """Row → id of one part, in the order of the file."""
-    where = _name(path, f"{part}_ids.npy")
+def _rows(path: str | os.PathLike, name: str) -> Mapping[int, str]:
+    """Row → id of one split, in the order of the file."""
+    where = _name(path, f"{name}_ids.npy")
     found: dict[int, str] = {}
     for line in arrays.load_npy(where, kinds="U").ravel().tolist():
         row, slashes, song = line.partition("//")

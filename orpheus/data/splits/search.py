@@ -15,12 +15,12 @@ from orpheus.data.tags.targets import popularity
 from orpheus.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-PARTS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 FORMAT, VERSION = "orpheus-split", 1
 
 
 class _SplitFile(schema.Schema):
-    """Ids of each part, and tag → tracks in each part."""
+    """Ids of each split, and tag → tracks in each split."""
 
     train: list[str]
     valid: list[str]
@@ -34,10 +34,10 @@ class FoundSplit:
     """A split, and how hard it was to find.
 
     Attributes:
-        parts: train, valid and test → track ids, sorted.
+        splits: train, valid and test → track ids, sorted.
         tags: The tags that were asked for, most popular first.
-        table: (3, tags) int, tracks of each tag in each part.
-        asked: Least number of tracks of each tag in each part that was asked for.
+        table: (3, tags) int, tracks of each tag in each split.
+        asked: Least number of tracks of each tag in each split that was asked for.
         least: What this split has: the smallest entry of `table`. Below `asked` where no such split was found.
         bound: No split has more, whatever the shares: shown by the artists of `bound_tag` alone.
         bound_tag: The tag with the smallest bound.
@@ -49,7 +49,7 @@ class FoundSplit:
         left_out: Tracks without any of the tags.
     """
 
-    parts: dict[str, tuple[str, ...]]
+    splits: dict[str, tuple[str, ...]]
     tags: tuple[str, ...]
     table: np.ndarray
     asked: int
@@ -64,7 +64,7 @@ class FoundSplit:
 
     @property
     def least(self) -> int:
-        """The smallest number of tracks of any tag in any part."""
+        """The smallest number of tracks of any tag in any split."""
         return int(self.table.min())
 
 
@@ -79,7 +79,7 @@ def find(
     seed: int = 0,
     starts: int = 5,
     moves: int = 3000,
-    random_deals: int = 100,
+    random_splits: int = 100,
     on_start: Callable[[], object] = lambda: None,
 ) -> FoundSplit:
     """Split tracks by artist.
@@ -88,13 +88,13 @@ def find(
         tracks: Track id → tags.
         groups: Track id → artist (or album, or whatever must not be in two splits).
         top: How many of the most popular tags, or all where there are fewer (a warning says so); tracks without any of them are left out.
-        min_tracks: Least number of tracks of each tag in each part.
+        min_tracks: Least number of tracks of each tag in each split.
         shares: Of training, validation and test; any positive numbers, only their ratio counts.
-        tolerance: How far a part's tracks may be from its share, in per cent of all tracks.
+        tolerance: How far a split's tracks may be from its share, in per cent of all tracks.
         seed: Same seed, same split.
         starts: Stratified starts at most, for each number of tracks that is tried.
         moves: Moves at most after each start.
-        random_deals: Random splits to compare with.
+        random_splits: Random splits to compare with.
         on_start: Called at each start, for a progress bar.
 
     Returns:
@@ -113,7 +113,7 @@ def find(
         log.warning("there are %d tags where the top %d were asked for: all of them are taken", len(counts), top)
     tags = tuple(tag for tag, _ in counts[:top])
     kept, names, problem = _problem(tracks, groups, tags, np.asarray(shares, float) / sum(shares), tolerance / 100)
-    bounds = stratify.upper_bounds(problem.counts, len(PARTS))
+    bounds = stratify.upper_bounds(problem.counts, len(SPLITS))
     bound = int(bounds.min())
 
     def search_with(least: int) -> stratify.Search:
@@ -124,14 +124,14 @@ def find(
         made.append(search_with(min_tracks))
     if not made or made[-1].penalty > 0:
         made += _nearest(problem, search_with, min(min_tracks - 1, bound), names)
-    best = made[-1].part
+    best = made[-1].split
     rng = np.random.default_rng([seed, 1])
-    drawn = [int(problem.table(stratify.random_deal(problem, rng)).min()) for _ in range(random_deals)]
+    drawn = [int(problem.table(stratify.random_split(problem, rng)).min()) for _ in range(random_splits)]
     rows = np.array([names.index_of[_group(track, groups)] for track in kept])
     return FoundSplit(
-        parts={
-            part: tuple(track for track, at in zip(kept, best[rows].tolist(), strict=True) if at == number)
-            for number, part in enumerate(PARTS)
+        splits={
+            split: tuple(track for track, at in zip(kept, best[rows].tolist(), strict=True) if at == number)
+            for number, split in enumerate(SPLITS)
         },
         tags=tags,
         table=problem.table(best),
@@ -171,10 +171,8 @@ def _problem(
     column = {tag: index for index, tag in enumerate(tags)}
     kept = sorted(track for track, each in tracks.items() if any(tag in column for tag in each))
     names = tuple(sorted({_group(track, groups) for track in kept}))
-    if len(names) < len(PARTS):
-        raise DataError(
-            f"{len(names)} artists cannot be split into {len(PARTS)} parts; is the right column their name?"
-        )
+    if len(names) < len(SPLITS):
+        raise DataError(f"{len(names)} artists are too few for {len(SPLITS)} splits; is the right column their name?")
     index_of = {name: index for index, name in enumerate(names)}
     counts = np.zeros((len(names), len(tags)), np.int64)
     sizes = np.zeros(len(names), np.int64)
@@ -193,7 +191,7 @@ def _nearest(
     """Searches by bisection for the largest least number up to `high`; the last one is the best."""
     best = search_with(0)
     if best.penalty > 0:
-        sizes = problem.part_sizes(best.part) / problem.sizes.sum()
+        sizes = problem.split_sizes(best.split) / problem.sizes.sum()
         biggest = int(problem.sizes.argmax())
         raise DataError(
             f"no split by artist has these shares: nearest {', '.join(f'{100 * size:.1f} %' for size in sizes)}; "
@@ -201,7 +199,7 @@ def _nearest(
             "tracks; raise the tolerance"
         )
     failed: list[stratify.Search] = []
-    low = int(problem.table(best.part).min())
+    low = int(problem.table(best.split).min())
     while low < high:
         middle = (low + high + 1) // 2
         tried = search_with(middle)
@@ -210,7 +208,7 @@ def _nearest(
             high = middle - 1
         else:
             failed.append(best)
-            best, low = tried, int(problem.table(tried.part).min())
+            best, low = tried, int(problem.table(tried.split).min())
     return [*failed, best]
 
 
@@ -220,7 +218,7 @@ def _check(top: int, min_tracks: int, shares: Sequence[float], tolerance: float,
             f"top={top} min_tracks={min_tracks} starts={starts} moves={moves}: top and starts must be at least 1, the "
             "others at least 0"
         )
-    if len(shares) != len(PARTS) or not all(0 < share < np.inf for share in shares):
+    if len(shares) != len(SPLITS) or not all(0 < share < np.inf for share in shares):
         raise ConfigError(f"shares={list(shares)}: give three positive numbers, for training, validation and test")
     if not 0 <= tolerance <= 100:
         raise ConfigError(f"tolerance={tolerance}: must be 0 to 100 per cent")
@@ -242,13 +240,13 @@ def save(path: str | os.PathLike, found: FoundSplit, *, made: Mapping[str, Any])
             "made": dict(made),
             "least": found.least,
             "tags": {tag: column.tolist() for tag, column in zip(found.tags, found.table.T, strict=True)},
-            **{part: list(ids) for part, ids in found.parts.items()},
+            **{split: list(ids) for split, ids in found.splits.items()},
         },
     )
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Read a split: part → track ids, and its tags.
+    """Read a split: train, valid and test → track ids, and its tags.
 
     Args:
         path: Of tools.split; or the folder of a published one (`published.is_split`).
@@ -264,7 +262,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, tuple[str, ...]], tuple[str
     if content.get("version") != VERSION:
         raise DataError(f"{path}: has version {content.get('version')!r}, this program reads {VERSION}; make it anew")
     found = schema.check(_SplitFile, content, path)
-    return {part: tuple(getattr(found, part)) for part in PARTS}, tuple(found.tags or ())
+    return {split: tuple(getattr(found, split)) for split in SPLITS}, tuple(found.tags or ())
 
 
 def made_of(path: str | os.PathLike) -> dict[str, Any]:

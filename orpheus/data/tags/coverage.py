@@ -32,12 +32,12 @@ class Coverage:
 
     @property
     def count_share(self) -> float:
-        """SplitRecords of all counts, 0 to 1."""
+        """Share of all counts, 0 to 1."""
         return self.counts / self.all_counts
 
     @property
     def track_share(self) -> float:
-        """SplitRecords of all tracks that have a tag, 0 to 1."""
+        """Share of all tracks that have a tag, 0 to 1."""
         return self.tracks / self.all_tracks
 
     @property

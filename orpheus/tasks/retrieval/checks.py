@@ -51,14 +51,14 @@ def check_moved(settings: Mapping[str, Any], tfrecords_dir: Any, factors: Any) -
             raise ConfigError(f"{option}: the run has input_type {settings['input_type']} and uses none; leave it out")
 
 
-def check_parts(parts: Mapping[str, Sequence[str]], source: str) -> None:
+def check_splits(splits: Mapping[str, Sequence[str]], source: str) -> None:
     """See that every song is in one split, once.
 
     Raises:
         DataError: names the song and its splits.
     """
     split: dict[str, str] = {}
-    for name, ids in parts.items():
+    for name, ids in splits.items():
         for song in ids:
             if song in split:
                 where = f"twice in {name}" if split[song] == name else f"in {split[song]} and in {name}"
@@ -67,21 +67,21 @@ def check_parts(parts: Mapping[str, Sequence[str]], source: str) -> None:
 
 
 def check_emptied(
-    data: Any, parts: Mapping[str, Sequence[str]], of_songs: Mapping[str, Sequence[str]], choices: Any
+    data: Any, splits: Mapping[str, Sequence[str]], of_songs: Mapping[str, Sequence[str]], choices: Any
 ) -> None:
-    """See that no part of the split lost all its songs in joining; a split may leave validation empty of itself.
+    """See that no split lost all its songs in joining; train, valid and test may leave validation empty of itself.
 
     Args:
         data: `retrieval.Data`.
-        parts: train, valid and test → ids, before joining.
+        splits: train, valid and test → ids, before joining.
         of_songs: Id → tags.
         choices: `retrieval.Choices`.
 
     Raises:
-        DataError: names the part, what its songs lack, and the cure.
+        DataError: names the split, what its songs lack, and the cure.
     """
-    for name, ids in parts.items():
-        if not ids or len(data.parts[name]):
+    for name, ids in splits.items():
+        if not ids or len(data.splits[name]):
             continue
         tagged = [song for song in ids if data.targets.any(of_songs.get(song, ()))]
         if not tagged:

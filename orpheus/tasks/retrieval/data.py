@@ -64,7 +64,7 @@ class RetrievalData:
     Attributes:
         ids: Of all songs of the split, in the order of their numbers.
         groups: What is resampled together: the artist where records say so, else the song.
-        parts: train, valid and test → numbers of songs.
+        splits: train, valid and test → numbers of songs.
         targets: Tags that have a vector, zero-shot ones included.
         labels: (songs, tags) bool.
         vectors: (tags, d) float32, unit rows unless retrieval.unit_vectors is false.
@@ -78,7 +78,7 @@ class RetrievalData:
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    parts: dict[str, np.ndarray]
+    splits: dict[str, np.ndarray]
     targets: TagTargets
     labels: np.ndarray
     vectors: np.ndarray
@@ -98,20 +98,20 @@ class RetrievalData:
             found["factors"] = self.factors.shape[1:]
         return found
 
-    def part(self, name: str) -> np.ndarray:
+    def songs_of(self, name: str) -> np.ndarray:
         """Numbers of the songs of one split.
 
         Raises:
             DataError: the split leaves it empty.
         """
-        if not len(self.parts[name]):
+        if not len(self.splits[name]):
             raise DataError(f"the split has no {name} songs with any of the tags; give another --split")
-        return self.parts[name]
+        return self.splits[name]
 
     def hashes(self) -> dict[str, str]:
         """``{"split"}``: runs and evaluations with equal ones can be compared; and those of the inputs."""
-        parts = {part: [self.ids[i] for i in rows] for part, rows in self.parts.items()}
-        return {"split": comparability.of_split(parts), **checks.of_inputs(self)}
+        splits = {split: [self.ids[i] for i in rows] for split, rows in self.splits.items()}
+        return {"split": comparability.of_split(splits), **checks.of_inputs(self)}
 
 
 def open_data(
@@ -130,8 +130,8 @@ def open_data(
             str(choices.tfrecords_dir), format=frontend, wanted=config.tfrecords.model_dump(), progress=progress
         )
     of_songs, groups, source = _tags(choices, catalogue)
-    parts, split_tags = _split(choices, config, catalogue)
-    popular = popularity(of_songs.get(song, ()) for part in parts.values() for song in part)
+    splits, split_tags = _split(choices, config, catalogue)
+    popular = popularity(of_songs.get(song, ()) for split in splits.values() for song in split)
     chosen = config.tags
     if split_tags and chosen.top is None and not chosen.with_:
         known = {tag for tag, _ in popular}
@@ -153,13 +153,13 @@ def open_data(
         matrix,
         of_songs,
         groups,
-        parts,
+        splits,
         catalogue,
         choices.factors,
         categories=read_categories(choices.categories) if choices.categories else {},
         provenance=provenance,
     )
-    checks.check_emptied(found, parts, of_songs, choices)
+    checks.check_emptied(found, splits, of_songs, choices)
     return found
 
 
@@ -197,13 +197,13 @@ def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Map
 
 def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     if choices.split:
-        parts, wanted = search.load(choices.split)
-        checks.check_parts(parts, str(choices.split))
-        return {name: list(ids) for name, ids in parts.items()}, wanted
+        splits, wanted = search.load(choices.split)
+        checks.check_splits(splits, str(choices.split))
+        return {name: list(ids) for name, ids in splits.items()}, wanted
     assigned = split_shards(list(catalogue.shards), config.training.split)
     return {
         name: [row.track_id for row in catalogue.rows(shards)]
-        for name, shards in zip(search.PARTS, assigned, strict=True)
+        for name, shards in zip(search.SPLITS, assigned, strict=True)
     }, ()
 
 
@@ -242,7 +242,7 @@ def assemble(
     vectors: np.ndarray,
     of_songs: Mapping[str, Sequence[str]],
     groups: Mapping[str, str],
-    parts: Mapping[str, Sequence[str]],
+    splits: Mapping[str, Sequence[str]],
     catalogue: format.Catalogue | None,
     factors: str | os.PathLike | None,
     *,
@@ -258,7 +258,7 @@ def assemble(
             raise ConfigError(f"retrieval.zero_shot: {tag!r} is not among the {len(targets.classes)} tags with vectors")
     if zero_shot.all():
         raise ConfigError("retrieval.zero_shot: names all tags, and none is left to train on")
-    wanted = {name: [song for song in ids if targets.any(of_songs.get(song, ()))] for name, ids in parts.items()}
+    wanted = {name: [song for song in ids if targets.any(of_songs.get(song, ()))] for name, ids in splits.items()}
     everybody = [song for ids in wanted.values() for song in ids]
     located = random_access.locate(catalogue) if catalogue is not None else None
     table = tables.read(factors) if factors else None
@@ -281,7 +281,7 @@ def assemble(
     return RetrievalData(
         ids=ids,
         groups=tuple(groups.get(song) or song for song in ids),
-        parts={name: np.array([number[s] for s in songs_ if s in kept], np.int64) for name, songs_ in wanted.items()},
+        splits={name: np.array([number[s] for s in songs_ if s in kept], np.int64) for name, songs_ in wanted.items()},
         targets=targets,
         labels=targets.matrix([of_songs[song] for song in ids]).astype(bool),
         vectors=vectors,
@@ -321,7 +321,7 @@ def describe(data: RetrievalData, config: RetrievalConfig, frontend: str, choice
         "tfrecords_dir": storage.absolute(str(choices.tfrecords_dir)) if choices.tfrecords_dir else None,
         "factors": os.path.abspath(choices.factors) if choices.factors else None,
         "dimensions": {name: list(shape) for name, shape in data.shapes().items()},
-        "split": {name: [data.ids[i] for i in rows] for name, rows in data.parts.items()},
+        "split": {name: [data.ids[i] for i in rows] for name, rows in data.splits.items()},
         "hashes": data.hashes(),
         "categories": dict(data.categories),
         **data.provenance,
@@ -390,7 +390,7 @@ def lines(data: RetrievalData, settings: dict) -> list[tuple[str, str]]:
     )
     unseen = int(data.zero_shot.sum())
     return [
-        *((name, f"{len(rows)} songs") for name, rows in data.parts.items()),
+        *((name, f"{len(rows)} songs") for name, rows in data.splits.items()),
         ("tags", f"{len(counts)}, {unseen} of them zero-shot: {shown}{', …' if len(counts) > 10 else ''}"),
         ("vectors", f"{data.vectors.shape[1]} dimensions of {data.provenance['vectors']['name']}"),
     ]

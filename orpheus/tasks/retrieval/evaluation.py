@@ -67,7 +67,7 @@ def evaluate(
         replicates: Of the 95 % intervals; None for 200, 0 for none.
         progress: Wraps the batches.
     """
-    rows = data.part(split)
+    rows = data.songs_of(split)
     scores = score(load_model(run), data, rows, load_config(run), progress=progress)
     given, names = data.labels[rows], data.targets.classes
     result = metrics.summarise(given, scores, names, categories=data.categories, zero_shot=data.zero_shot)

@@ -49,8 +49,8 @@ def job(
     steps = steps_per_epoch or max(1, section.triplets_per_epoch // settings.batch_size)
     if data.audio is not None:  # a model that cannot be built is refused before there is a run folder
         towers.check_frontend(section.frontend, data.audio.shape, dtype=data.spec.dtype if data.spec else None)
-    rows, seen = data.part("train"), ~data.zero_shot
-    labels, held_out = (data.labels[data.parts[split]][:, seen] for split in ("train", "valid"))
+    rows, seen = data.songs_of("train"), ~data.zero_shot
+    labels, held_out = (data.labels[data.splits[split]][:, seen] for split in ("train", "valid"))
     names = [tag for tag, one in zip(data.targets.classes, seen, strict=True) if one]
     within_batch = section.negatives == "batch"
     # The pool of negatives is the batch's, unless each anchor keeps the one that was drawn for it.
@@ -89,7 +89,7 @@ def job(
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def validate(model: keras.Model) -> dict[str, float]:
-        scores = score(model, data, data.parts["valid"], config)[:, seen]
+        scores = score(model, data, data.splits["valid"], config)[:, seen]
         result = metrics.summarise(held_out, scores, names)
         return {name: value for name, value in result["macro"].items() if value is not None}
 

@@ -74,7 +74,7 @@ def compare(
     named = {str(run.folder): {"hashes": data.hashes()} for run, data in ((cluster_run, mine), (tag_run, other))}
     for note in comparability.check_split(named, keys=("split",), different_splits=different_splits):
         log.warning("%s", note)
-    own, theirs = mine.part(split), other.part(split)
+    own, theirs = mine.records_of(split), other.records_of(split)
     # The tag model, too, is asked about every track with a clustered tag, whether it has one of its own or not.
     theirs = SplitRecords(theirs.catalogue, theirs.shards, mine.targets, theirs.database)
     position = {row.track_id: index for index, row in enumerate(theirs.rows())}
@@ -124,14 +124,14 @@ def _check_unseen(trained: TaggingData, run: Run, evaluated: TaggingData, judged
 
 def track_scores(
     run: Run,
-    part: SplitRecords,
+    records: SplitRecords,
     *,
     batch_size: int = 32,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> np.ndarray:
-    """(tracks, classes of the run) float32 mean scores over all windows of each of `part.rows()`."""
-    batches = epochs.all_windows(part, windows(load_config(run)), batch_size=batch_size)
-    return inference.by_track(load_model(run), batches, len(part.rows()), progress=progress)[0]
+    """(tracks, classes of the run) float32 mean scores over all windows of each of `records.rows()`."""
+    batches = epochs.all_windows(records, windows(load_config(run)), batch_size=batch_size)
+    return inference.by_track(load_model(run), batches, len(records.rows()), progress=progress)[0]
 
 
 def table(result: dict[str, Any]) -> str:

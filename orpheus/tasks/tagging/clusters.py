@@ -103,11 +103,11 @@ def _none_occurs(clusters: Dictionary, present: Sequence[str], usable: int) -> s
     )
 
 
-def save_cooccurrence(part: SplitRecords, folder: str | os.PathLike, name: str) -> Path:
-    """Write on how many tracks of `part` each pair of classes meets.
+def save_cooccurrence(records: SplitRecords, folder: str | os.PathLike, name: str) -> Path:
+    """Write on how many tracks of `records` each pair of classes meets.
 
     Args:
-        part: The training split of a run.
+        records: The training split of a run.
         folder: Created when missing.
         name: Of the run; in the files' names.
 
@@ -115,10 +115,12 @@ def save_cooccurrence(part: SplitRecords, folder: str | os.PathLike, name: str) 
         The (classes, classes) int64 .npy, whose diagonal holds the classes' own counts. The names of its rows are
         beside it in a second file, ``…_names.npy``.
     """
-    tags = (row.tags[part.database] for row in part.rows())
-    matrix = cooccurrence.cooccurrence(cooccurrence.class_matrix(tags, part.targets.columns, part.targets.classes))
+    tags = (row.tags[records.database] for row in records.rows())
+    matrix = cooccurrence.cooccurrence(
+        cooccurrence.class_matrix(tags, records.targets.columns, records.targets.classes)
+    )
     path = Path(folder).expanduser() / f"cooccurrence_{name}.npy"
-    for file, array in ((path, matrix), (path.with_name(f"{path.stem}_names.npy"), np.array(part.targets.classes))):
+    for file, array in ((path, matrix), (path.with_name(f"{path.stem}_names.npy"), np.array(records.targets.classes))):
         with files.atomic(file, "wb") as handle:
             np.save(handle, array)
     return path

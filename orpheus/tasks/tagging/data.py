@@ -30,7 +30,7 @@ class TaggingData:
     database: int
     split: dict[str, tuple[str, ...]]  # train, valid, test → shards
 
-    def part(self, name: str) -> SplitRecords:
+    def records_of(self, name: str) -> SplitRecords:
         """One split: ``"train"``, ``"valid"`` or ``"test"``.
 
         Raises:
@@ -200,20 +200,20 @@ def describe(data: TaggingData, config: Config, frontend: str, **more) -> dict:
     }
 
 
-def counts(part: SplitRecords) -> Sequence[tuple[str, int]]:
+def counts(records: SplitRecords) -> Sequence[tuple[str, int]]:
     """(class, positive tracks) of one split, in column order."""
-    return list(zip(part.targets.classes, map(int, part.truth().sum(axis=0)), strict=True))
+    return list(zip(records.targets.classes, map(int, records.truth().sum(axis=0)), strict=True))
 
 
 def lines(data: TaggingData, settings: dict) -> list[tuple[str, str]]:
     """What a dry run says of the data."""
     found = [
-        (name, f"{len(data.part(name).rows())} tracks in {len(shards)} shards")
+        (name, f"{len(data.records_of(name).rows())} tracks in {len(shards)} shards")
         for name, shards in data.split.items()
         if shards
     ]
     if aware := settings.get("loss"):
         found.append(("loss", f"{aware['name']}, gamma {aware['gamma']:g}, vectors of {aware['embeddings']}"))
-    shown = ", ".join(f"{name} ({count})" for name, count in counts(data.part("train"))[:10])
+    shown = ", ".join(f"{name} ({count})" for name, count in counts(data.records_of("train"))[:10])
     classes = len(data.targets.classes)
     return [*found, ("classes", f"{classes}: {shown}{', …' if classes > 10 else ''}")]

@@ -45,11 +45,11 @@ def score(
     Raises:
         DataError: no track of that split has any of the classes.
     """
-    part = data.part(split)
-    rows, truth = part.rows(), part.truth()
+    records = data.records_of(split)
+    rows, truth = records.rows(), records.truth()
     if not len(truth):
         raise DataError(f"{data.catalogue.folder}: no {split} track has any of the {len(data.targets.classes)} classes")
-    batches = epochs.all_windows(part, windows(load_config(run)), batch_size=batch_size)
+    batches = epochs.all_windows(records, windows(load_config(run)), batch_size=batch_size)
     mean, single, owner = inference.by_track(load_model(run), batches, len(truth), progress=progress)
     ids = tuple(row.track_id for row in rows)
     # A track of nobody stands alone. Where every group is one track, that is what is drawn.
@@ -188,9 +188,9 @@ def table(result: dict[str, Any], split: str) -> str:
     shown = [(result[kind], title) for kind, title in KINDS.items()]
     if "without_leaks" in result:
         shown.append((result["without_leaks"]["mean_of_windows"], "without leaks"))
-    for part, title in shown:
+    for metrics, title in shown:
         for average in ("macro", "micro"):
-            cells = _cells(part[average], part.get("intervals", {}).get(average))
+            cells = _cells(metrics[average], metrics.get("intervals", {}).get(average))
             lines.append(f"{title:<16} {average}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}".rstrip())
     if "without_leaks" in result:
         rest = result["without_leaks"]
@@ -218,15 +218,15 @@ def _cells(row: Mapping[str, float | None], bounds: Mapping[str, Any] | None) ->
 
 def write_csv(path: str | os.PathLike, result: dict[str, Any]) -> None:
     """Write the metrics as a table: kind, class (or macro, micro), positives, and each area with its bounds."""
-    parts = {kind: result[kind] for kind in KINDS}
+    kinds = {kind: result[kind] for kind in KINDS}
     if "without_leaks" in result:
-        parts["without_leaks"] = result["without_leaks"]["mean_of_windows"]
+        kinds["without_leaks"] = result["without_leaks"]["mean_of_windows"]
     columns = [f"{key}{end}" for key in areas.AREAS for end in ("", "_low", "_high")]
     rows: list[list[Any]] = [["scores", "class", "positives", *columns]]
-    for kind, part in parts.items():
-        bounds = part.get("intervals", {})
-        means = {average: (part[average], bounds.get(average)) for average in ("macro", "micro")}
-        per_class = {name: (row, bounds.get("per_class", {}).get(name)) for name, row in part["per_class"].items()}
+    for kind, metrics in kinds.items():
+        bounds = metrics.get("intervals", {})
+        means = {average: (metrics[average], bounds.get(average)) for average in ("macro", "micro")}
+        per_class = {name: (row, bounds.get("per_class", {}).get(name)) for name, row in metrics["per_class"].items()}
         for name, (row, limits) in [*means.items(), *per_class.items()]:
             cells: list[Any] = []
             for key in areas.AREAS:

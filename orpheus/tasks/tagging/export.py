@@ -297,14 +297,14 @@ def _thresholds(
         return np.full(len(tagger.classes), given), "given"
     usual = np.full(len(tagger.classes), 0.5)
     try:
-        part = tagging_data.reopen_data(run, tfrecords_dir=folder).part("valid")
-        truth = part.truth()
+        records = tagging_data.reopen_data(run, tfrecords_dir=folder).records_of("valid")
+        truth = records.truth()
     except DataError as error:
         log.warning("thresholds: 0.5 for every class, there is no validation split to choose them by (%s)", error)
         return usual, "0.5: no validation split at hand"
     if not len(truth):
         return usual, "0.5: no validation track has any of the classes"
-    batches = epochs.all_windows(part, tagger.windows, batch_size=32)
+    batches = epochs.all_windows(records, tagger.windows, batch_size=32)
     scores, _, _ = inference.by_track(tagger.model, batches, len(truth), progress=progress)
     best, _ = classification.best_thresholds(truth, scores)
     return np.where(

@@ -43,15 +43,15 @@ def job(
         macro: Mean of the classes' areas (--multi-tag) instead of one area over all labels.
         synchronized: Batch normalisation over all replicas; for several.
         loss: None for binary cross-entropy.
-        readers: Shares of the shards that each batch has equal parts of: one per machine. The order of the data depends
+        readers: Shares of the shards that each batch has equally many of: one per machine. The order of the data depends
             on it, and not on how many machines there are.
 
     Raises:
         ConfigError: the window is too short for the model, or batch or shards cannot be shared by the readers.
     """
     settings, spec = config.training, data.catalogue.spec
-    part, classes = data.part("train"), len(data.targets.classes)
-    shares = _shares(part, readers, settings.batch_size)
+    records, classes = data.records_of("train"), len(data.targets.classes)
+    shares = _shares(records, readers, settings.batch_size)
     steps = min(batch_epochs.steps_in_epoch(one, settings.batch_size // readers, steps_per_epoch) for one in shares)
     shape = spec.window_shape(settings.window_length)
     config = network.settled(config, spec.format)
@@ -83,7 +83,7 @@ def job(
     valid = None
     if data.split["valid"]:
         valid = batch_epochs.validation(
-            data.part("valid"), Windows(settings.window_length), batch_size=settings.batch_size
+            data.records_of("valid"), Windows(settings.window_length), batch_size=settings.batch_size
         )
     return Job(
         build=lambda: models.build(
@@ -111,24 +111,24 @@ def job(
     )
 
 
-def _shares(part: SplitRecords, readers: int, batch_size: int) -> list[SplitRecords]:
-    """The training shards in as many parts, in turn."""
+def _shares(records: SplitRecords, readers: int, batch_size: int) -> list[SplitRecords]:
+    """The training shards in as many shares, in turn."""
     if batch_size % readers:
         raise ConfigError(f"model-training.batch_size={batch_size}: must be a multiple of the {readers} machines")
-    if len(part.shards) < readers:
+    if len(records.shards) < readers:
         raise ConfigError(
-            f"{part.catalogue.folder}: {len(part.shards)} training shards for {readers} machines, each of which reads its "
+            f"{records.catalogue.folder}: {len(records.shards)} training shards for {readers} machines, each of which reads its "
             "own; make more with tools.preprocess -n"
         )
-    return [replace(part, shards=part.shards[number::readers]) for number in range(readers)]
+    return [replace(records, shards=records.shards[number::readers]) for number in range(readers)]
 
 
 def _valid_share(data: TaggingData, config: Config, worker: int, workers: int):
     """One worker's shards of the validation, in batches; None where some worker would have none."""
     shards = data.split["valid"]
-    parts = [replace(data.part("valid"), shards=shards[w::workers]) for w in range(workers)] if shards else []
-    if not parts or not all(any(map(any, part.kept())) for part in parts):
+    shares = [replace(data.records_of("valid"), shards=shards[w::workers]) for w in range(workers)] if shards else []
+    if not shares or not all(any(map(any, share.kept())) for share in shares):
         return None
     settings = config.training
     size = settings.batch_size // workers
-    return batch_epochs.validation(parts[worker], Windows(settings.window_length), batch_size=size)
+    return batch_epochs.validation(shares[worker], Windows(settings.window_length), batch_size=size)

@@ -99,7 +99,7 @@ def _plan(arguments: argparse.Namespace, opened, config, settings: dict[str, Any
         if loss is not None:
             similarity_loss.save_loss(run, loss)
         if arguments.save_cooccurrence:
-            clusters.save_cooccurrence(opened.part("train"), arguments.save_cooccurrence, run.folder.name)
+            clusters.save_cooccurrence(opened.records_of("train"), arguments.save_cooccurrence, run.folder.name)
 
     return Plan(
         config,

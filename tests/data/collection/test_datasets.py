@@ -25,18 +25,18 @@ def write(found, audio, out, name, *splits):
 def test_magnatagatune(tmp_path):
     annotations, audio = made_up.mtt_folder(tmp_path)
     found = mtt.read(annotations, audio)
-    assert {part: sorted(ids) for part, ids in found.splits["all"].parts.items()} == {
+    assert {split: sorted(ids) for split, ids in found.splits["all"].ids.items()} == {
         "train": ["10", "11", "12", "15"],
         "valid": ["14", "6"],
         "test": ["13", "2"],
     }
     # clasical is none of the published 50, so that clip 6 has none of them; merged, it is classical.
-    assert {part: sorted(ids) for part, ids in found.splits["clean"].parts.items()} == {
+    assert {split: sorted(ids) for split, ids in found.splits["clean"].ids.items()} == {
         "train": ["10", "11", "12", "15"],
         "valid": ["14"],
         "test": ["2"],
     }
-    assert "6" in found.splits["merged"].parts["valid"] and "13" not in found.splits["merged"].parts["test"]
+    assert "6" in found.splits["merged"].ids["valid"] and "13" not in found.splits["merged"].ids["test"]
     assert found.tags["tags"]["10"] == ["drums", "rock"] and found.tags["tags-merged"]["10"] == ["drum", "rock"]
     assert found.tags["tags-merged"]["2"] == ["classical", "string", "violin"]
     assert found.tracks["10"].artist == 'The "Fs"' and found.tracks["13"].artist == ""
@@ -107,7 +107,7 @@ def test_gtzan(tmp_path, suffix):
 def test_free_music_archive(tmp_path):
     annotations, audio = made_up.fma_folder(tmp_path)
     found = fma.read(annotations, audio)
-    sizes = {name: [len(split.parts[part]) for part in common.PARTS] for name, split in found.splits.items()}
+    sizes = {name: [len(split.ids[each]) for each in common.SPLITS] for name, split in found.splits.items()}
     assert sizes == {"small": [2, 1, 1], "medium": [3, 1, 2], "large": [4, 1, 2], "full": [4, 1, 3]}
     assert found.tags["tags"]["20"] == [] and found.tags["tags-genres"]["20"] == ["Hip-Hop", "Rock", "Noise-Rock"]
     assert found.splits["small"].classes == ("Hip-Hop", "Rock") and len(found.splits["full"].classes) == 3
@@ -145,14 +145,14 @@ def test_the_real_lists_of_jamendo_have_the_published_hashes(shared):
     assert set(found.splits) == {"genre-0", "instrument-0", "moodtheme-0", "top50tags-0"}
     for name, split in found.splits.items():
         entry = published.TABLE["jamendo", name]
-        assert comparability.of_split(split.parts) == entry.split
-        assert tuple(len(split.parts[part]) for part in common.PARTS) == entry.tracks
+        assert comparability.of_split(split.ids) == entry.split
+        assert tuple(len(split.ids[each]) for each in common.SPLITS) == entry.tracks
         assert published.compare(entry.split, None, split.classes, entry.tracks[2]) == (entry, "")
     assert found.tracks["track_0000241"].paths == ("41/241.mp3", "41/241.low.mp3")
     split = found.splits["top50tags-0"]
-    moved = {**split.parts, "test": split.parts["test"][1:]}
+    moved = {**split.ids, "test": split.ids["test"][1:]}
     about = {"sha256": comparability.of_split(moved), "made": {"dataset": "jamendo", "split": "top50tags-0"}}
-    about["tracks"] = {part: len(ids) for part, ids in moved.items()}
+    about["tracks"] = {split: len(ids) for split, ids in moved.items()}
     entry, why = published.compare(about["sha256"], about, split.classes, 11355)
     assert entry is None and "is a7f3d543" in why and "this has 32,136/10,888/11,355" in why
 
@@ -162,11 +162,11 @@ def test_jamendo_in_folders_of_splits(tmp_path):
     for number in (0, 3):
         folder = tmp_path / "data" / "splits" / f"split-{number}"
         folder.mkdir(parents=True)
-        for index, part in enumerate(("train", "validation", "test")):
+        for index, split in enumerate(("train", "validation", "test")):
             i = (index + number) % 3
             for subset in ("", "_genre"):
                 text = f"{head}track_{i:07d}\ta{i}\tb\t{i:02d}/{i}.mp3\t30.0\tgenre---rock\n"
-                (folder / f"autotagging{subset}-{part}.tsv").write_text(text)
+                (folder / f"autotagging{subset}-{split}.tsv").write_text(text)
     found = jamendo.read(tmp_path, tmp_path)
     assert set(found.splits) == {"overall-0", "genre-0", "overall-3", "genre-3"}
     made_up.sound(tmp_path / "audio/00/0.low.mp3")
@@ -188,19 +188,19 @@ def test_million_song_dataset_with_its_real_lists_and_labels(shared, tmp_path):
     np.save(tmp_path / "train_y.npy", np.eye(50)[:2].astype(bool))
     found = msd.read(tmp_path, tmp_path)
     split = found.splits["choi"]
-    assert [len(split.parts[part]) for part in common.PARTS] == [2, 12634, 28540]
+    assert [len(split.ids[each]) for each in common.SPLITS] == [2, 12634, 28540]
     labels = np.load(shared / "msd-split/test_y.npy")
-    first = split.parts["test"][0]
+    first = split.ids["test"][0]
     assert first == "TRAADIN128F931D672" and found.tracks[first].paths == ("A/A/D/TRAADIN128F931D672.mp3",)
     assert found.tags["tags-choi"][first] == [msd.TOP[column] for column in np.flatnonzero(labels[0])]
-    assert sum("rock" in found.tags["tags-choi"][i] for i in split.parts["test"]) == labels[:, 0].sum() == 4245
+    assert sum("rock" in found.tags["tags-choi"][i] for i in split.ids["test"]) == labels[:, 0].sum() == 4245
     named = (shared / "msd-split/tags.py").read_text()
     assert all(f"'{tag}'" in named for tag in msd.TOP) and named.count("',") == 49
 
 
 def msd_lists(folder: Path, pattern: str, ids: dict[str, list[str]]) -> None:
-    for part, each in ids.items():
-        path = folder / pattern.format(part=part)
+    for split, each in ids.items():
+        path = folder / pattern.format(split=split)
         if path.suffix == ".npy":
             np.save(path, np.array(each))
         else:
@@ -208,13 +208,13 @@ def msd_lists(folder: Path, pattern: str, ids: dict[str, list[str]]) -> None:
 
 
 IDS = {
-    part: [f"TR{letter}AAAA128F00000{index:02d}" for index in range(2)]
-    for part, letter in zip(common.PARTS, "ABC", strict=True)
+    split: [f"TR{letter}AAAA128F00000{index:02d}" for index in range(2)]
+    for split, letter in zip(common.SPLITS, "ABC", strict=True)
 }
 
 
 def test_million_song_dataset_by_the_tag_database(tmp_path):
-    msd_lists(tmp_path, "filtered_list_{part}.txt", IDS)
+    msd_lists(tmp_path, "filtered_list_{split}.txt", IDS)
     rows = [
         (i, tag, weight)
         for ids in IDS.values()
@@ -240,11 +240,11 @@ def test_million_song_dataset_by_the_tag_database(tmp_path):
 
 
 def test_the_split_by_artist_has_labels_of_its_own(tmp_path):
-    msd_lists(tmp_path, "{part}_ids.npy", IDS)
+    msd_lists(tmp_path, "{split}_ids.npy", IDS)
     with pytest.raises(DataError, match=r"train_binaries.npy"):
         msd.read(tmp_path, tmp_path)
-    for part in common.PARTS:
-        np.save(tmp_path / f"{part}_binaries.npy", np.eye(50, dtype=np.int8)[[5, 49]])
+    for split in common.SPLITS:
+        np.save(tmp_path / f"{split}_binaries.npy", np.eye(50, dtype=np.int8)[[5, 49]])
     found = msd.read(tmp_path, tmp_path)
     assert found.tags["tags-cals"][IDS["valid"][1]] == ["progressive metal"]
     np.save(tmp_path / "test_binaries.npy", np.zeros((2, 49)))
@@ -325,7 +325,7 @@ def test_tags_with_the_signs_between_tags_are_read_back(tmp_path):
 
 def about(dataset, split, **more):
     entry = published.TABLE[dataset, split]
-    parts = dict(zip(common.PARTS, entry.tracks, strict=True))
+    parts = dict(zip(common.SPLITS, entry.tracks, strict=True))
     made = {"dataset": dataset, "split": split}
     return {"sha256": "x", "tracks": parts, "tags": [f"t{i}" for i in range(entry.classes)], "made": made, **more}
 

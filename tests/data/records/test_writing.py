@@ -114,8 +114,8 @@ def test_names_of_split_shards():
         "test-waveform-00009-of-00010.tfrecord",
     ]
     assert shards.shard_names(2, WAVEFORM, [50, 50, 0])[1].startswith("valid-")
-    parts = [name.split("-")[0] for name in shards.shard_names(3, WAVEFORM, [80, 10, 10])]
-    assert parts == ["train", "valid", "test"]  # every part that asks for something gets a shard
+    named = [name.split("-")[0] for name in shards.shard_names(3, WAVEFORM, [80, 10, 10])]
+    assert named == ["train", "valid", "test"]  # every split that asks for something gets a shard
     for split, said in (
         ([80, 10, 20], r"--split=\[80, 10, 20\]: give per cent"),
         ([120, -20, 0], "per cent"),

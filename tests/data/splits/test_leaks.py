@@ -8,13 +8,13 @@ from orpheus.base import files
 from orpheus.data.splits import leaks
 from orpheus.errors import DataError
 
-PARTS = {"train": ("1", "2", "3"), "valid": ("4", "3"), "test": ("5", "6")}
+SPLITS = {"train": ("1", "2", "3"), "valid": ("4", "3"), "test": ("5", "6")}
 
 
 def test_leaks_by_hand():
     artist = {"1": "x", "2": "y", "4": "x", "5": "x", "6": ""}
     audio = {"1": "h1", "2": "h2", "4": "h4", "5": "h5", "6": "h2"}
-    track, artists, sounds = leaks.audit(PARTS, {"artist": artist, "audio": audio})
+    track, artists, sounds = leaks.audit(SPLITS, {"artist": artist, "audio": audio})
     assert (track.kind, track.shared, track.tracks) == ("track", {"3": {"train": ("3",), "valid": ("3",)}}, 1)
     assert artists.shared == {"x": {"train": ("1",), "valid": ("4",), "test": ("5",)}}
     assert (artists.tracks, artists.values, artists.unknown) == (3, 2, 2)
@@ -22,8 +22,8 @@ def test_leaks_by_hand():
 
 
 def test_the_largest_leak_comes_first_and_the_same_side_is_none():
-    parts = {"train": ("1", "2", "3", "4"), "test": ("5", "6")}
-    found = leaks.audit(parts, {"album": {"1": "a", "5": "a", "2": "b", "3": "b", "6": "b", "4": "c"}})[1]
+    splits = {"train": ("1", "2", "3", "4"), "test": ("5", "6")}
+    found = leaks.audit(splits, {"album": {"1": "a", "5": "a", "2": "b", "3": "b", "6": "b", "4": "c"}})[1]
     assert list(found.shared) == ["b", "a"]
 
 
@@ -59,13 +59,13 @@ def test_records_named_by_part_and_a_run_over_others(tmp_path):
         folder / "manifest.jsonl", rows(("1", "train-0"), ("2", "valid-0"), ("3", "test-0"), ("4", "train-1"))
     )
     opened = leaks.open_split([folder])
-    assert opened.parts == {"train": ("1", "4"), "valid": ("2",), "test": ("3",)} and opened.records == folder
+    assert opened.splits == {"train": ("1", "4"), "valid": ("2",), "test": ("3",)} and opened.records == folder
     files.write_jsonl(folder / "manifest.jsonl", rows(("1", "mel-0"), ("2", "mel-1")))
-    with pytest.raises(DataError, match="not named by part"):
+    with pytest.raises(DataError, match="not named by split"):
         leaks.open_split([folder])
     run = tmp_path / "run"
     files.write_json(run / "run.json", {"split": {"train": ["mel-1"], "test": ["mel-0"]}, "tfrecords_dir": str(folder)})
-    assert leaks.open_split([run]).parts == {"train": ("2",), "test": ("1",)}
+    assert leaks.open_split([run]).splits == {"train": ("2",), "test": ("1",)}
     files.write_json(run / "run.json", {"task": "other"})
     with pytest.raises(DataError, match="has no split of records"):
         leaks.open_split([run])
@@ -76,9 +76,9 @@ def test_lists_and_data_folders(tmp_path):
         (tmp_path / "splits").mkdir(exist_ok=True)
         (tmp_path / "splits" / f"items_index_{name}_X.tsv").write_text(ids)
     expected = {"train": ("1", "2"), "valid": ("3",), "test": ("2",)}  # a leak is read, not refused
-    assert leaks.open_split([tmp_path]).parts == expected
+    assert leaks.open_split([tmp_path]).splits == expected
     lists = [tmp_path / "splits" / f"items_index_{name}_X.tsv" for name in ("train", "val", "test")]
-    assert leaks.open_split(lists).parts == expected
+    assert leaks.open_split(lists).splits == expected
     for paths, message in [(lists[:2], "2 files: give one split"), ([tmp_path / "nothing"], "no split: neither")]:
         with pytest.raises(DataError, match=message):
             leaks.open_split(paths)
@@ -88,7 +88,7 @@ def test_lists_and_data_folders(tmp_path):
 
 
 def test_official_split_of_real_artists_is_clean(shared):
-    lists = [shared / "mtg-jamendo" / f"autotagging_genre-{part}.tsv" for part in ("train", "validation", "test")]
-    found = leaks.audit(leaks.open_split(lists).parts, leaks.read_facts(lists).kinds())
+    lists = [shared / "mtg-jamendo" / f"autotagging_genre-{split}.tsv" for split in ("train", "validation", "test")]
+    found = leaks.audit(leaks.open_split(lists).splits, leaks.read_facts(lists).kinds())
     assert [leak.kind for leak in found] == ["track", "artist", "album"]
     assert not any(leak.shared for leak in found) and found[1].values > 3000 and found[1].unknown == 0

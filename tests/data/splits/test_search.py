@@ -23,9 +23,9 @@ def every_assignment(problem):
     for assign in product(range(3), repeat=len(problem.sizes)):
         table = np.zeros((3, problem.counts.shape[1]), int)
         sizes = np.zeros(3)
-        for group, part in enumerate(assign):
-            table[part] += problem.counts[group]
-            sizes[part] += problem.sizes[group]
+        for group, split in enumerate(assign):
+            table[split] += problem.counts[group]
+            sizes[split] += problem.sizes[group]
         off = np.abs(sizes / problem.sizes.sum() - SHARES).max()
         yield table.min(), table.min(axis=0), off <= problem.tolerance + 1e-12
 
@@ -38,29 +38,29 @@ def test_against_every_possible_deal(seed):
     bounds = stratify.upper_bounds(problem.counts, 3)
     assert (bounds >= np.max([each for _, each, _ in assignments], axis=0)).all()
     found = stratify.search(problem, int(best), seed=[0], starts=5, moves=500)
-    assert found.penalty == 0 and problem.table(found.part).min() >= best
+    assert found.penalty == 0 and problem.table(found.split).min() >= best
     beyond = stratify.search(problem, int(best) + 1, seed=[0], starts=2, moves=50)
     assert beyond.penalty > 0 and beyond.starts == 2 and beyond.moves <= 100  # bounded
 
 
 def test_bounds_by_hand():
     counts = np.array([[10, 4, 9], [1, 4, 1], [1, 4, 1], [0, 4, 0]])
-    # 12 tracks in 3 parts, but only 2 beside the largest artist; 16 tracks; 11 with two small artists.
+    # 12 tracks in 3 splits, but only 2 beside the largest artist; 16 tracks; 11 with two small artists.
     np.testing.assert_array_equal(stratify.upper_bounds(counts, 3), [1, 5, 1])
-    np.testing.assert_array_equal(stratify.upper_bounds(counts[:2], 3), [0, 0, 0])  # two artists, three parts
+    np.testing.assert_array_equal(stratify.upper_bounds(counts[:2], 3), [0, 0, 0])  # two artists, three splits
 
 
 def test_changes_agree_with_the_penalty_computed_anew():
     problem = small(3, tolerance=0.05)
-    part = stratify.random_deal(problem, np.random.default_rng(0))
+    split = stratify.random_split(problem, np.random.default_rng(0))
     to, least = 1, 3
-    groups = np.flatnonzero(part != to)
-    table, totals = problem.table(part), problem.part_sizes(part)
-    changes = stratify._changes(problem, groups, part, to, table, totals, least)
+    groups = np.flatnonzero(split != to)
+    table, totals = problem.table(split), problem.split_sizes(split)
+    changes = stratify._changes(problem, groups, split, to, table, totals, least)
     for group, change in zip(groups, changes, strict=True):
-        moved = part.copy()
+        moved = split.copy()
         moved[group] = to
-        assert problem.penalty(moved, least) - problem.penalty(part, least) == pytest.approx(change, abs=1e-9)
+        assert problem.penalty(moved, least) - problem.penalty(split, least) == pytest.approx(change, abs=1e-9)
 
 
 def test_stratified_start_keeps_shares_of_every_tag():
@@ -68,11 +68,11 @@ def test_stratified_start_keeps_shares_of_every_tag():
     counts = rng.poisson(2.0, (400, 20)) * (rng.random((400, 20)) < 0.05)
     problem = stratify.Problem(counts, counts.sum(axis=1) + 1, np.array([0.7, 0.15, 0.15]), 0.02)
 
-    def off(part):
-        return np.abs(problem.table(part) / counts.sum(axis=0) - problem.shares[:, None]).mean()
+    def off(split):
+        return np.abs(problem.table(split) / counts.sum(axis=0) - problem.shares[:, None]).mean()
 
     stratified = off(stratify.stratified(problem, 0, np.random.default_rng(1)))
-    drawn = [off(stratify.random_deal(problem, np.random.default_rng(seed))) for seed in range(20)]
+    drawn = [off(stratify.random_split(problem, np.random.default_rng(seed))) for seed in range(20)]
     assert 5 * stratified < min(drawn)  # a tenth of chance's distance, more or less
 
 
@@ -89,14 +89,14 @@ def tracks_of(artists):
 def check(found, tracks, groups):
     """Whole artists, no track twice, and the table is what a loop counts."""
     sides = {}
-    for part, ids in found.parts.items():
+    for split, ids in found.splits.items():
         for track in ids:
-            assert sides.setdefault(groups.get(track, f"track {track}"), part) == part
-    ids = [track for part in found.parts.values() for track in part]
+            assert sides.setdefault(groups.get(track, f"track {track}"), split) == split
+    ids = [track for split in found.splits.values() for track in split]
     assert len(ids) == len(set(ids)) == sum(any(tag in found.tags for tag in tags) for tags in tracks.values())
-    for row, part in enumerate(search.PARTS):
+    for row, split in enumerate(search.SPLITS):
         for column, tag in enumerate(found.tags):
-            assert found.table[row, column] == sum(tag in tracks[track] for track in found.parts[part])
+            assert found.table[row, column] == sum(tag in tracks[track] for track in found.splits[split])
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +110,18 @@ def test_real_artists(jamendo):
     found = search.find(tracks, groups, top=100, min_tracks=60, seed=0)
     assert found.least >= 60 == found.asked and found.bound >= found.least
     assert max(found.random) < 60  # chance would have been at it for long
-    total = sum(map(len, found.parts.values()))
-    shares = [len(found.parts[part]) / total for part in search.PARTS]
+    total = sum(map(len, found.splits.values()))
+    shares = [len(found.splits[split]) / total for split in search.SPLITS]
     np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.02)
-    sides = [{groups[track] for track in found.parts[part]} for part in search.PARTS]
+    sides = [{groups[track] for track in found.splits[split]} for split in search.SPLITS]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     again = search.find(tracks, groups, top=100, min_tracks=60, seed=0)
-    assert again.parts == found.parts
-    assert search.find(tracks, groups, top=100, min_tracks=60, seed=1).parts != found.parts
+    assert again.splits == found.splits
+    assert search.find(tracks, groups, top=100, min_tracks=60, seed=1).splits != found.splits
 
 
 def test_none_exists_and_the_nearest_is_given():
-    # jazz: three artists with 5, 3 and 2 tracks, so no split has more than 2 in every part.
+    # jazz: three artists with 5, 3 and 2 tracks, so no split has more than 2 in every split.
     artists = {
         "a": [["jazz"]] * 5,
         "b": [["jazz"]] * 3,
@@ -169,7 +169,7 @@ def test_bad_settings(change, message):
 
 
 def test_two_artists_are_too_few():
-    with pytest.raises(DataError, match="2 artists cannot be split"):
+    with pytest.raises(DataError, match="2 artists are too few"):
         search.find(*tracks_of({"a": [["x"]] * 9, "b": [["x"]] * 9}), top=1, min_tracks=1)
 
 
@@ -177,7 +177,7 @@ def test_saved_split_is_read_again(tmp_path):
     tracks, groups = tracks_of({f"a{i}": [["rock"]] for i in range(20)})
     found = search.find(tracks, groups, top=1, min_tracks=2, tolerance=5)
     search.save(tmp_path / "s.json", found, made={"seed": 0})
-    assert search.load(tmp_path / "s.json") == (found.parts, ("rock",))
+    assert search.load(tmp_path / "s.json") == (found.splits, ("rock",))
     for content, message in [
         ('{"format": "x"}', "not a split"),
         ('{"format": "orpheus-split", "version": 9}', "has version 9"),

@@ -266,15 +266,15 @@ def step(y, x):
         return loss.call(y, x)
     return on.experimental_local_results(on.run(own, args=(y, x)))
 
-parts = step(*next(iter(batches)))
-assert [part.shape[0] for part in parts] == [4, 4], parts
+splits = step(*next(iter(batches)))
+assert [split.shape[0] for split in splits] == [4, 4], splits
 assert float(counted.result()) == 4
-assert not parts[0].numpy().any() and parts[1].numpy().any()
+assert not splits[0].numpy().any() and splits[1].numpy().any()
 alone = loss.call(targets[4:], outputs[4:])
-np.testing.assert_allclose(parts[1].numpy(), alone.numpy(), atol=1e-6)
+np.testing.assert_allclose(splits[1].numpy(), alone.numpy(), atol=1e-6)
 near = (outputs[4:, 0] * outputs[4:, 1]).sum(-1)
 allowed = [np.maximum(0, 0.4 - n + outputs[4 + i, 0] @ outputs[5:, 1].T) for i, n in enumerate(near)]
-assert all(np.isclose(value, row, atol=1e-6).any() for value, row in zip(parts[1].numpy(), allowed))
+assert all(np.isclose(value, row, atol=1e-6).any() for value, row in zip(splits[1].numpy(), allowed))
 assert loss.call(targets, outputs).numpy()[:4].any(), "the whole batch as one share has negatives for them"
 """
 

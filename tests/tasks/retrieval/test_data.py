@@ -42,8 +42,8 @@ def plant(folder, *, count=240, noise=0.3, seed=0, zero_shot=(), lacking=0, opti
     words = [f"{tag} " + " ".join(f"{v:.6f}" for v in row) for tag, row in zip(TAGS, vectors, strict=True)]
     words.append("quiet " + " ".join(f"{v:.6f}" for v in vectors[0] * 1.1))
     (folder / "vectors.txt").write_text("\n".join(words) + "\n")
-    parts = {"train": ids[: count // 2], "valid": ids[count // 2 : count * 3 // 4], "test": ids[count * 3 // 4 :]}
-    content = {"format": search.FORMAT, "version": search.VERSION, "made": {}, "tags": {}, "least": 0, **parts}
+    splits = {"train": ids[: count // 2], "valid": ids[count // 2 : count * 3 // 4], "test": ids[count * 3 // 4 :]}
+    content = {"format": search.FORMAT, "version": search.VERSION, "made": {}, "tags": {}, "least": 0, **splits}
     (folder / "split.json").write_text(json.dumps(content))
     section = {"input_type": "cf", "embedding": 16, "triplets_per_epoch": 640, "zero_shot": list(zero_shot)}
     values = {
@@ -63,7 +63,7 @@ def plant(folder, *, count=240, noise=0.3, seed=0, zero_shot=(), lacking=0, opti
         "--split": "split.json",
         "--word-vectors": "vectors.txt",
     }
-    return ["features", *(part for key, name in named.items() for part in (key, str(folder / name)))]
+    return ["features", *(split for key, name in named.items() for split in (key, str(folder / name)))]
 
 
 def the_run(folder):
@@ -122,7 +122,7 @@ def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, samplin
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     weights = []
-    for name, steps in (("whole", [["--epochs", "3"]]), ("parts", [["--epochs", "1"], ["--epochs", "3"]])):
+    for name, steps in (("whole", [["--epochs", "3"]]), ("splits", [["--epochs", "1"], ["--epochs", "3"]])):
         folder = tmp_path / name
         folder.mkdir()
         arguments = plant(folder, options={"is_balanced": True, "is_weighted": True})
@@ -342,8 +342,8 @@ def test_audio_end_to_end(tmp_path, demo, catalogue, kind):
     assert len(found) == len(rows)
     data = reopen_data(run)
     model = load_model(run)
-    embedded = embedding.embed(model, data, data.parts["train"], load_config(run))
-    for row, vector in zip(data.parts["train"], embedded, strict=True):
+    embedded = embedding.embed(model, data, data.splits["train"], load_config(run))
+    for row, vector in zip(data.splits["train"], embedded, strict=True):
         np.testing.assert_allclose(found[data.ids[row]], vector, atol=1e-5)
     if kind == "hybrid":
         with pytest.raises(ConfigError, match="audio and factors together and cannot embed records alone"):

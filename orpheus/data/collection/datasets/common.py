@@ -12,7 +12,7 @@ from orpheus.data.audio.finding import find_audio
 from orpheus.data.splits import search
 from orpheus.errors import DataError
 
-PARTS = search.PARTS
+SPLITS = search.SPLITS
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class NamedSplit:
     """A published split.
 
     Attributes:
-        parts: train, valid, test → track ids.
+        ids: train, valid, test → track ids.
         tags: Name of the set of tags that it is used with.
         classes: Those of its tags that are classes.
     """
 
-    parts: Mapping[str, Sequence[str]]
+    ids: Mapping[str, Sequence[str]]
     tags: str
     classes: tuple[str, ...]
 
@@ -49,7 +49,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Written:
-    """A split as it was written: how many tracks of each part have audio, and how many of the list have none."""
+    """A split as it was written: how many tracks of train, valid and test have audio, and how many of the list have none."""
 
     name: str
     path: Path
@@ -95,21 +95,21 @@ class Audio:
         return None
 
 
-def check_parts(name: str, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The parts, each id once.
+def check_ids(name: str, ids: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The ids of train, valid and test, each once.
 
     Raises:
-        DataError: an id is there twice, in a part or in two.
+        DataError: an id is there twice, in one of them or in two.
     """
     seen: dict[str, str] = {}
-    for part in PARTS:
-        for track_id in parts[part]:
+    for split in SPLITS:
+        for track_id in ids[split]:
             if track_id in seen:
                 raise DataError(
-                    f"{name}: track {track_id} is in {seen[track_id]} and again in {part}; are the lists whole?"
+                    f"{name}: track {track_id} is in {seen[track_id]} and again in {split}; are the lists whole?"
                 )
-            seen[track_id] = part
-    return {part: tuple(parts[part]) for part in PARTS}
+            seen[track_id] = split
+    return {split: tuple(ids[split]) for split in SPLITS}
 
 
 def lines(path: Path) -> list[str]:
@@ -149,12 +149,12 @@ def write(
         fingerprint: The hash of a split (`comparability.of_split`).
 
     Raises:
-        DataError: `out` exists, or a part of a split has no audio at all.
+        DataError: `out` exists, or train, valid or test of a split has no audio at all.
     """
     if out.exists():
         raise DataError(f"{out}: exists already; give another folder")
     wanted = (
-        {i for split in splits for ids in found.splits[split].parts.values() for i in ids}
+        {i for split in splits for ids in found.splits[split].ids.values() for i in ids}
         if splits
         else set(found.tracks)
     )
@@ -198,23 +198,23 @@ def _write_split(
     dataset: str,
     fingerprint: Callable[[Mapping[str, Sequence[str]]], str],
 ) -> Written:
-    parts = {part: [i for i in split.parts[part] if i in places] for part in PARTS}
-    if empty := [part for part in PARTS if not parts[part] and split.parts[part]]:
+    ids = {each: [i for i in split.ids[each] if i in places] for each in SPLITS}
+    if empty := [each for each in SPLITS if not ids[each] and split.ids[each]]:
         raise DataError(
-            f"split {name}: no audio of its {len(split.parts[empty[0]])} {empty[0]} tracks was found; is AUDIO_DIR the right folder?"
+            f"split {name}: no audio of its {len(split.ids[empty[0]])} {empty[0]} tracks was found; is AUDIO_DIR the right folder?"
         )
-    listed = {part: len(split.parts[part]) for part in PARTS}
-    lost = sum(listed.values()) - sum(map(len, parts.values()))
-    digest = fingerprint(parts)
+    listed = {each: len(split.ids[each]) for each in SPLITS}
+    lost = sum(listed.values()) - sum(map(len, ids.values()))
+    digest = fingerprint(ids)
     made = {"dataset": dataset, "split": name, "tags": f"{split.tags}.csv", "listed": listed, "missing": lost}
     path = folder / f"split-{name}.json"
-    content = {"format": search.FORMAT, "version": search.VERSION, "made": made, "tags": list(split.classes), **parts}
+    content = {"format": search.FORMAT, "version": search.VERSION, "made": made, "tags": list(split.classes), **ids}
     files.write_json(path, content)
     return Written(
         name,
         out / path.name,
         out / f"{split.tags}.csv",
-        {p: len(ids) for p, ids in parts.items()},
+        {each: len(tracks) for each, tracks in ids.items()},
         lost,
         digest,
         split.classes,

@@ -4,13 +4,13 @@ import ast
 from pathlib import Path
 
 from orpheus.base import csv_files
-from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit
+from orpheus.data.collection.datasets.common import SPLITS, Collection, Listed, NamedSplit
 from orpheus.errors import DataError
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
-_PARTS = {"training": "train", "validation": "valid", "test": "test"}
+_SPLITS = {"training": "train", "validation": "valid", "test": "test"}
 _COLUMNS = {
-    "part": ("set", "split"),
+    "split": ("set", "split"),
     "subset": ("set", "subset"),
     "root": ("track", "genre_top"),
     "genres": ("track", "genres_all"),
@@ -36,7 +36,7 @@ def read(annotations: Path, audio: Path) -> Collection:
     path = annotations / "tracks.csv"
     columns, rows = _rows(path)
     tracks, roots, genres = {}, {}, {}
-    parts: dict[str, dict[str, list[str]]] = {subset: {part: [] for part in PARTS} for subset in SUBSETS}
+    ids_of: dict[str, dict[str, list[str]]] = {subset: {split: [] for split in SPLITS} for subset in SUBSETS}
     for number, cells in rows:
         row = {key: cells[at].strip() for key, at in columns.items()}
         track_id = cells[0].strip()
@@ -44,8 +44,8 @@ def read(annotations: Path, audio: Path) -> Collection:
             raise DataError(
                 f"{path}:{number}: track_id {track_id!r} is {'there twice' if track_id in tracks else 'no number'}"
             )
-        if row["part"] not in _PARTS:
-            raise DataError(f"{path}:{number}: split {row['part']!r}; expected {', '.join(_PARTS)}")
+        if row["split"] not in _SPLITS:
+            raise DataError(f"{path}:{number}: split {row['split']!r}; expected {', '.join(_SPLITS)}")
         if row["subset"] not in (*SUBSETS[:3], ""):
             raise DataError(f"{path}:{number}: subset {row['subset']!r}; expected {', '.join(SUBSETS[:3])} or nothing")
         name = f"{int(track_id):06d}"
@@ -53,13 +53,13 @@ def read(annotations: Path, audio: Path) -> Collection:
         roots[track_id] = [row["root"]] if row["root"] else []
         genres[track_id] = _named(row["genres"], names, f"{path}:{number}")
         for subset in SUBSETS[SUBSETS.index(row["subset"] or "full") :]:
-            parts[subset][_PARTS[row["part"]]].append(track_id)
+            ids_of[subset][_SPLITS[row["split"]]].append(track_id)
     splits = {}
     for subset in SUBSETS:
         key, tags = ("tags", roots) if subset in ("small", "medium") else ("tags-genres", genres)
-        classes = sorted({tag for ids in parts[subset].values() for i in ids for tag in tags[i]})
+        classes = sorted({tag for ids in ids_of[subset].values() for i in ids for tag in tags[i]})
         if classes:
-            splits[subset] = NamedSplit(parts[subset], key, tuple(classes))
+            splits[subset] = NamedSplit(ids_of[subset], key, tuple(classes))
     return Collection(tracks, {"tags": roots, "tags-genres": genres}, splits)
 
 

@@ -6,7 +6,7 @@ The lists leave out repetitions and distortions that Sturm (2013) found (Kereliu
 import re
 from pathlib import Path
 
-from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit, check_parts, lines
+from orpheus.data.collection.datasets.common import SPLITS, Collection, Listed, NamedSplit, check_ids, lines
 from orpheus.errors import DataError
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -24,16 +24,16 @@ def read(annotations: Path, audio: Path) -> Collection:
     Raises:
         DataError: a list is missing, a line is no clip of the ten genres, a clip is there twice.
     """
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    ids: dict[str, list[str]] = {each: [] for each in SPLITS}
     tracks, genres = {}, {}
-    for part in PARTS:
-        path = annotations / f"{part}_filtered.txt"
+    for each in SPLITS:
+        path = annotations / f"{each}_filtered.txt"
         for number, line in enumerate(lines(path), 1):
             found = _LINE.fullmatch(line)
             if not found or found[2] not in GENRES:
                 raise DataError(f"{path}:{number}: {line[:60]!r} is no clip of GTZAN, as blues/blues.00029.au is")
-            parts[part].append(found[1])
+            ids[each].append(found[1])
             tracks[found[1]] = Listed((line, f"{found[2]}/{found[1]}.wav", f"{found[2]}/{found[1]}.au"))
             genres[found[1]] = [found[2]]
-    split = NamedSplit(check_parts(str(annotations), parts), "tags", GENRES)
+    split = NamedSplit(check_ids(str(annotations), ids), "tags", GENRES)
     return Collection(tracks, {"tags": genres}, {"filtered": split})

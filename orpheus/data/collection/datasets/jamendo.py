@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit, check_parts
+from orpheus.data.collection.datasets.common import SPLITS, Collection, Listed, NamedSplit, check_ids
 from orpheus.data.tags.files import TaggedTrack, read_tags
 from orpheus.errors import DataError
 
@@ -20,7 +20,7 @@ def read(annotations: Path, audio: Path) -> Collection:
         audio: Not read; tracks are ``41/241.mp3`` below it, or ``41/241.low.mp3`` of the smaller download.
 
     Raises:
-        DataError: no list, a subset without one of its three, a malformed line, a track in two parts.
+        DataError: no list, a subset without one of its three, a malformed line, a track in two splits.
     """
     folder = next(
         (each for each in (annotations / "data" / "splits", annotations / "splits") if each.is_dir()), annotations
@@ -37,9 +37,9 @@ def read(annotations: Path, audio: Path) -> Collection:
         subset = path.name.removeprefix("autotagging").removesuffix("-train.tsv").removeprefix("_") or "overall"
         numbered = re.fullmatch(r"split-(\d+)", path.parent.name)
         name = f"{subset}-{numbered[1] if numbered else 0}"
-        parts = {part: _read(path, part) for part in PARTS}
+        lists_of = {split: _read(path, split) for split in SPLITS}
         of_set = tags.setdefault(f"tags-{subset}", {})
-        for listed in parts.values():
+        for listed in lists_of.values():
             for track_id, track in listed.items():
                 tracks[track_id] = Listed((track.path, re.sub(r"\.mp3$", ".low.mp3", track.path)), track.artist)
                 if of_set.setdefault(track_id, track.tags) != track.tags:
@@ -47,10 +47,10 @@ def read(annotations: Path, audio: Path) -> Collection:
                         f"{path}: tags of {track_id} differ from another list's of {subset}; are both of one version?"
                     )
         classes = tuple(sorted({tag for each in of_set.values() for tag in each}))
-        ids = check_parts(str(path), {part: list(listed) for part, listed in parts.items()})
+        ids = check_ids(str(path), {split: list(listed) for split, listed in lists_of.items()})
         splits[name] = NamedSplit(ids, f"tags-{subset}", classes)
     return Collection(tracks, tags, splits)
 
 
-def _read(path: Path, part: str) -> dict[str, TaggedTrack]:
-    return read_tags(path.with_name(path.name.removesuffix("train.tsv") + f"{_FILES[part]}.tsv"))
+def _read(path: Path, split: str) -> dict[str, TaggedTrack]:
+    return read_tags(path.with_name(path.name.removesuffix("train.tsv") + f"{_FILES[split]}.tsv"))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit, check_parts
+from orpheus.data.collection.datasets.common import SPLITS, Collection, Listed, NamedSplit, check_ids
 from orpheus.errors import ConfigError, DataError
 
 _TAGS = ("tags", "genre", "genres")
 _ARTISTS = ("artist_id", "artist", "artist_name")
-_PARTS = {
+_SPLITS = {
     "train": "train",
     "training": "train",
     "valid": "valid",
@@ -29,7 +29,7 @@ def read(annotations: Path, audio: Path) -> Collection:
         audio: Its data_home.
 
     Returns:
-        Set ``tags``: the loader's tags, or its genre. Split ``mirdata`` where it has parts train, valid and test.
+        Set ``tags``: the loader's tags, or its genre. Split ``mirdata`` where it has train, valid and test.
 
     Raises:
         ConfigError: mirdata is not installed, or knows no such data set.
@@ -56,8 +56,8 @@ def read(annotations: Path, audio: Path) -> Collection:
         raise DataError(f"--mirdata {name}: its tracks have none of {', '.join(_TAGS)}; it is no data set of tags")
     tracks = {str(i): Listed((_place(track, audio),), _first(track, _ARTISTS)) for i, track in loaded.items()}
     classes = tuple(sorted({tag for each in tags.values() for tag in each}))
-    parts = _parts(dataset)
-    splits = {"mirdata": NamedSplit(check_parts(name, parts), "tags", classes)} if parts else {}
+    ids = _ids_of(dataset)
+    splits = {"mirdata": NamedSplit(check_ids(name, ids), "tags", classes)} if ids else {}
     return Collection(tracks, {"tags": tags}, splits)
 
 
@@ -77,15 +77,15 @@ def _tags(track: Any) -> list[str]:
     return list(dict.fromkeys(filter(None, (tag.strip().rsplit("---", 1)[-1] for tag in several))))
 
 
-def _parts(dataset: Any) -> dict[str, list[str]]:
-    """Ids by part, if the loader gives train and test, and every other part is one that is known."""
+def _ids_of(dataset: Any) -> dict[str, list[str]]:
+    """Ids by split, if the loader gives train and test, and every other split is one that is known."""
     try:
         given = dataset.get_track_splits()
     except (AttributeError, NotImplementedError):
         return {}
-    if not set(given) <= set(_PARTS) or not {"train", "test"} <= {_PARTS[name] for name in given}:
+    if not set(given) <= set(_SPLITS) or not {"train", "test"} <= {_SPLITS[name] for name in given}:
         return {}
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for name, ids in given.items():
-        parts[_PARTS[name]] += [str(track_id) for track_id in ids]
-    return parts
+    ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name, tracks in given.items():
+        ids[_SPLITS[name]] += [str(track_id) for track_id in tracks]
+    return ids

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from orpheus.base import arrays
-from orpheus.data.collection.datasets.common import PARTS, Collection, Listed, NamedSplit, check_parts, lines
+from orpheus.data.collection.datasets.common import SPLITS, Collection, Listed, NamedSplit, check_ids, lines
 from orpheus.data.tags.database import TagDatabase
 from orpheus.errors import DataError
 
@@ -124,9 +124,9 @@ CALS_TOP = (
 )
 # Split → names of its lists and of its labels, and their columns.
 _FILES = {
-    "choi": ("{part}_x_msd_id.txt", "{part}_y.npy", TOP),
-    "filtered": ("filtered_list_{part}.txt", "filtered_y_{part}.npy", TOP),
-    "cals": ("{part}_ids.npy", "{part}_binaries.npy", CALS_TOP),
+    "choi": ("{split}_x_msd_id.txt", "{split}_y.npy", TOP),
+    "filtered": ("filtered_list_{split}.txt", "filtered_y_{split}.npy", TOP),
+    "cals": ("{split}_ids.npy", "{split}_binaries.npy", CALS_TOP),
 }
 
 
@@ -147,22 +147,22 @@ def read(annotations: Path, audio: Path) -> Collection:
     tags: dict[str, dict[str, list[str]]] = {}
     splits = {}
     for name, (ids_name, labels_name, classes) in _FILES.items():
-        paths = {part: annotations / ids_name.format(part=part) for part in PARTS}
+        paths = {split: annotations / ids_name.format(split=split) for split in SPLITS}
         if not any(path.is_file() for path in paths.values()):
             continue
-        parts = {part: _ids(path) for part, path in paths.items()}
-        labels = {part: annotations / labels_name.format(part=part) for part in PARTS}
+        ids = {split: _ids(path) for split, path in paths.items()}
+        labels = {split: annotations / labels_name.format(split=split) for split in SPLITS}
         of_set: dict[str, list[str]] = {}
-        for part in PARTS:
+        for split in SPLITS:
             # The cleaned tags of cals are none of Last.fm's own.
-            labelled = labels[part].is_file() or classes is CALS_TOP
-            of_set |= (_labels if labelled else _weighted)(labels[part], parts[part], classes)
+            labelled = labels[split].is_file() or classes is CALS_TOP
+            of_set |= (_labels if labelled else _weighted)(labels[split], ids[split], classes)
         key = f"tags-{name}"
         tags[key] = of_set
-        splits[name] = NamedSplit(check_parts(str(paths["train"]), parts), key, classes)
+        splits[name] = NamedSplit(check_ids(str(paths["train"]), ids), key, classes)
         tracks |= {i: Listed((f"{i[2]}/{i[3]}/{i[4]}/{i}.mp3",)) for i in of_set}
     if not splits:
-        names = ", ".join(files[0].format(part="train") for files in _FILES.values())
+        names = ", ".join(files[0].format(split="train") for files in _FILES.values())
         raise DataError(f"{annotations}: no list of a split; it needs one of {names}, and those of valid and test")
     return Collection(tracks, tags, splits)
 

@@ -12,7 +12,7 @@ from orpheus.data.collection.datasets.common import Collection, Listed, NamedSpl
 from orpheus.data.tags.targets import popularity
 from orpheus.errors import DataError
 
-# Clip folders of each part.
+# Clip folders of each split.
 FOLDERS = {"train": "0123456789ab", "valid": "c", "test": "def"}
 # The 50 most frequent tags, most frequent first, as the published taggers name them.
 TOP = (
@@ -135,16 +135,16 @@ def read(annotations: Path, audio: Path) -> Collection:
         tracks[clip] = Listed((path,), artists.get(clip, ""))
         every[clip] = [tag for tag in tags if _flag(row[tag], tag, where)]
         merged[clip] = list(dict.fromkeys(name_of.get(tag, tag) for tag in every[clip]))
-    parts = {part: [clip for clip, each in tracks.items() if _part(each.paths[0]) == part] for part in FOLDERS}
+    ids = {split: [clip for clip, each in tracks.items() if _split(each.paths[0]) == split] for split in FOLDERS}
     top = tuple(tag for tag, _ in popularity(merged.values())[: len(TOP)])
     sets = {"tags": _only(every, TOP), "tags-merged": _only(merged, top)}
     return Collection(
         tracks,
         sets,
         {
-            "clean": NamedSplit(_tagged(parts, sets["tags"]), "tags", TOP),
-            "all": NamedSplit(parts, "tags", TOP),
-            "merged": NamedSplit(_tagged(parts, sets["tags-merged"]), "tags-merged", top),
+            "clean": NamedSplit(_tagged(ids, sets["tags"]), "tags", TOP),
+            "all": NamedSplit(ids, "tags", TOP),
+            "merged": NamedSplit(_tagged(ids, sets["tags-merged"]), "tags-merged", top),
         },
     )
 
@@ -153,12 +153,12 @@ def _only(tags: dict[str, list[str]], classes: Sequence[str]) -> dict[str, list[
     return {clip: [tag for tag in each if tag in classes] for clip, each in tags.items()}
 
 
-def _tagged(parts: dict[str, list[str]], tags: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {part: [clip for clip in clips if tags[clip]] for part, clips in parts.items()}
+def _tagged(ids: dict[str, list[str]], tags: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {split: [clip for clip in clips if tags[clip]] for split, clips in ids.items()}
 
 
-def _part(path: str) -> str:
-    return next((part for part, folders in FOLDERS.items() if path[:1] in folders), "")
+def _split(path: str) -> str:
+    return next((split for split, folders in FOLDERS.items() if path[:1] in folders), "")
 
 
 def _artists(path: Path) -> dict[str, str]:
@@ -184,7 +184,7 @@ def _table(path: Path, required: Sequence[str]) -> tuple[list[str], list[tuple[s
         if len(cells) != len(columns):
             raise DataError(f"{path}:{number}: {len(cells)} cells, the header has {len(columns)}; download it again")
         row = dict(zip(columns, map(_bare, cells), strict=True))
-        if path.name.startswith("annotations") and not _part(row["mp3_path"]):
+        if path.name.startswith("annotations") and not _split(row["mp3_path"]):
             raise DataError(f"{path}:{number}: mp3_path {row['mp3_path']!r} is in none of the folders 0 to f")
         rows.append((f"{path}:{number}", row))
     if not rows:

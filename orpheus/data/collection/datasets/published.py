@@ -4,9 +4,9 @@ The rule (`same_split`, `compare`): a published figure is shown beside a run's o
 
 1. the split is the published one. Where its lists are known, their SHA-256 is in `TABLE` and must be that of the run's
    records. Where they are not, records must be exactly those of a split made by tools.dataset (equal SHA-256), and each
-   part must have the published number of tracks;
+   split must have the published number of tracks;
 2. the classes are those of the split: all of its tags, and no other;
-3. every track of the published test part was evaluated, and nothing else.
+3. every track of the published test split was evaluated, and nothing else.
 
 Anything else is refused, with the first rule that it breaks.
 """
@@ -48,7 +48,7 @@ class Published:
         classes: How many.
         split: SHA-256 of the whole split (`comparability.of_split`); "" where its lists are not known here.
         class_names: SHA-256 of the sorted names of the classes as JSON; "" where not known.
-        figures: Of its test part.
+        figures: Of its test split.
     """
 
     tracks: tuple[int, int, int]
@@ -203,7 +203,7 @@ def same_split(sha256: str, about: Mapping[str, Any] | None) -> tuple[Published 
             None,
             f"the records are not those of the split {name}: some of its tracks could not be read, or are others",
         )
-    if tuple((about.get("tracks") or {}).get(part) for part in ("train", "valid", "test")) != entry.tracks:
+    if tuple((about.get("tracks") or {}).get(split) for split in ("train", "valid", "test")) != entry.tracks:
         return None, f"the published split {name} has {_counts(entry.tracks)} tracks: {_lost(about, entry)}"
     return entry, ""
 
@@ -217,7 +217,7 @@ def compare(
         sha256: Of the run's split.
         about: As of `same_split`.
         classes: Of the run.
-        evaluated: Tracks of the test part that its figures are means over.
+        evaluated: Tracks of the test split that its figures are means over.
     """
     entry, why = same_split(sha256, about)
     if entry is None:
@@ -243,8 +243,8 @@ def _names_hash(names: Sequence[str]) -> str:
 
 def _lost(about: Mapping[str, Any], entry: Published) -> str:
     tracks = about.get("tracks") or {}
-    found = tuple(tracks.get(part, 0) for part in ("train", "valid", "test"))
-    return f"this has {_counts(found)}" if found != entry.tracks else "other tracks are in its parts"
+    found = tuple(tracks.get(split, 0) for split in ("train", "valid", "test"))
+    return f"this has {_counts(found)}" if found != entry.tracks else "other tracks are in its splits"
 
 
 def _counts(tracks: Sequence[int]) -> str:
