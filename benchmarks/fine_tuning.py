@@ -191,7 +191,7 @@ def _trained(
     from orpheus.data.batches import windows
     from orpheus.data.batches.epochs import all_windows
     from orpheus.data.tags.targets import TagTargets
-    from orpheus.learning.engine import fit, inference
+    from orpheus.learning.engine import devices, fit, inference
     from orpheus.learning.evaluation import areas
     from orpheus.runs.folder import Run
     from orpheus.tasks.tagging import data as tagging_data
@@ -224,7 +224,7 @@ def _trained(
     run.write("spec", data.catalogue.spec.to_json())
     more = {"init_from": start.to_json()} if start is not None else {}
     run.write("run", tagging_data.describe(data, config, "log-mel-spectrogram", seed=seed, epochs=epochs, **more))
-    model = fit.train(job, run, config.training, fit.Options(epochs=epochs), fit.strategy())
+    model = fit.train(job, run, config.training, fit.Options(epochs=epochs), devices.strategy())
 
     records = data.records_of("test")
     truth = records.truth()

@@ -137,11 +137,11 @@ def train(case: Case) -> Result:
     """Measure one case, in a process of its own."""
     import tensorflow as tf
 
-    from orpheus.learning.engine import fit
+    from orpheus.learning.engine import devices, fit
 
     precision, _, xla = case.mode.partition(", ")
     if case.device == "GPU":
-        strategy = fit.strategy(range(case.replicas))
+        strategy = devices.strategy(range(case.replicas))
     else:
         one = tf.config.LogicalDeviceConfiguration()
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one] * case.replicas)

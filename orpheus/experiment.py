@@ -92,13 +92,13 @@ def body(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, run, planned):
     """Train a plan on the GPUs that were asked for; returns the run."""
-    from orpheus.learning.engine import fit
+    from orpheus.learning.engine import devices
     from orpheus.tasks import training
 
     if arguments.epochs:
         planned.settings["epochs"] = arguments.epochs
     command = ["python", "-m", "orpheus.experiment", *map(shlex.quote, sys.argv[1:])]
-    return training.train(planned, run, fit.strategy(arguments.cuda), command=command)
+    return training.train(planned, run, devices.strategy(arguments.cuda), command=command)
 
 
 def _newest(models: Path, name: str, settings: list[str]):

@@ -86,10 +86,10 @@ def body(arguments: argparse.Namespace) -> int:
     plan.check_flags(task, "train", arguments, run)
     task.check("train", arguments, run)
 
-    from orpheus.learning.engine import fit
+    from orpheus.learning.engine import devices
     from orpheus.tasks import training
 
-    strategy = fit.strategy(arguments.cuda, arguments.strategy)
+    strategy = devices.strategy(arguments.cuda, arguments.strategy)
     planned = task.plan(arguments, values, source) if run is None else task.reopen(run, arguments)
     if arguments.epochs:
         planned.settings["epochs"] = arguments.epochs

@@ -30,7 +30,7 @@ def train(
     Args:
         plan: Of a task.
         run: None for a new one.
-        strategy: Of `fit.strategy`.
+        strategy: Of `devices.strategy`.
         command: Command line, for command.txt of a new run.
         data_service: As `fit.Options`.
         dry_run: Run one batch and print what would happen instead.

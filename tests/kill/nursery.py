@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from tests.conftest import ROOT
 
@@ -102,6 +104,19 @@ def _work(request: dict) -> int:
     return code
 
 
+def _child(request: dict) -> NoReturn:
+    """What a forked process does from its first line to its end; nothing of its parent's may run after it."""
+    code = 99
+    try:
+        code = _work(request)
+    except (Exception, KeyboardInterrupt):
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def _worker(parent: int) -> int:
     """The last process that another one has started, the one that watches over its resources left out."""
     for _ in range(1000):
@@ -130,17 +145,7 @@ def main() -> None:
         steps.unlink(missing_ok=True)
         process = os.fork()
         if process == 0:
-            code = 99
-            try:
-                code = _work(request)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+            _child(request)
         _, status = os.waitpid(process, 0)
         code = os.waitstatus_to_exitcode(status)
         print(json.dumps({"code": code, "steps": int(steps.read_text()) if steps.exists() else 0}), flush=True)

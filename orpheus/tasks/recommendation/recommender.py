@@ -151,7 +151,7 @@ class MusicRecommender:
     def _demo(self, k: int, say: Callable[[str], object] = print) -> list[Recommendation]:
         """The whole way on made-up data, each step shown."""
         if self.run is None:
-            from orpheus.learning.engine import fit
+            from orpheus.learning.engine import devices, fit
             from orpheus.tasks.recommendation import demo
 
             root, began = Path("demo") / "recommender", time.monotonic()
@@ -172,7 +172,9 @@ class MusicRecommender:
             run.write("config", config.to_json())
             run.write("run", recommendation_data.describe(data, config, "music_recommender", seed=0, built_in=False))
             say("Training")
-            fit.train(job.job(data, config, epochs=15), run, config.training, fit.Options(epochs=15), fit.strategy())
+            fit.train(
+                job.job(data, config, epochs=15), run, config.training, fit.Options(epochs=15), devices.strategy()
+            )
             losses = [epoch["val_loss"] for epoch in run.history()]
             say(f"  {len(losses)} epochs, validation loss {losses[0]:.4f} to {min(losses):.4f}")
             say(f"Saving {run.folder} in {run_table.write_table(folder.models)}")

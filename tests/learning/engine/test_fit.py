@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from orpheus.config.tagging import ModelTraining
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning.engine import callbacks, fit
+from orpheus.learning.engine import callbacks, devices, fit
 from orpheus.runs.folder import Run
 from tests import engine
 
@@ -227,7 +227,7 @@ def _script(folder, settings) -> None:
 def test_mistakes_are_refused_before_training():
     job = engine.job()
     with pytest.raises(ConfigError, match="no GPU"):
-        fit.strategy([0])
+        devices.strategy([0])
     with pytest.raises(ConfigError, match=r"optimizer.name='Adamm'"):
         fit.optimizer(ModelTraining(optimizer={"name": "Adamm"}), steps_per_epoch=1, epochs=1)
     with pytest.raises(ConfigError, match="SGD does not take this"):
