@@ -19,7 +19,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import bootstrap
 from orpheus.learning.evaluation.areas import average_precision, summarise
 from orpheus.runs.folder import Run
-from orpheus.tasks.report import benchmarks, reported_runs, svg, tagging, tracks
+from orpheus.tasks.report import benchmarks, reported_runs, tagging, tracks
 from orpheus.tasks.report import page as report_page
 from orpheus.tasks.tagging.scores import Scores
 from tests.conftest import ROOT
@@ -302,19 +302,6 @@ def test_clusters_are_shown_with_their_members(tmp_path):
     page = report_page.build([run])
     check_page(page)
     assert "<h2>Clusters and co-occurrence" in page and "<td>rock, rock and roll</td>" in page
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (1, 40, [10, 20, 30, 40]),
-        (0, 0.0021, [0, 5e-4, 0.001, 0.0015, 0.002]),
-        (3, 3, [3]),
-    ],
-)
-def test_ticks_are_round(low, high, expected):
-    assert svg.ticks(low, high) == pytest.approx(expected)
 
 
 def test_tracks_go_from_best_to_worst_and_prefer_those_with_audio(tmp_path):

@@ -51,6 +51,12 @@ MODULES = {
 COMMANDS = [name for name, path in MODULES.items() if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
 
 
+PYTHON_FILES = [
+    path for folder in ("orpheus", "tools", "benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+LONGEST = 400
+
+
 def layer(module: str) -> int:
     """Layer of a module by the innermost room that is known; commands and tools are the top."""
     parts = module.split(".")[1:] if module.startswith("orpheus") else []
@@ -107,6 +113,12 @@ def test_core_layers_are_free_of_tensorflow(module):
 def test_there_is_one_door_to_pickles():
     users = [name for name, path in MODULES.items() if {"pickle", "joblib", "dill"} & imports(path)]
     assert users == ["orpheus.semantics.pickles"]
+
+
+def test_no_file_is_too_long_to_be_read():
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON_FILES}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}, "split it by subject"
+    assert max(lines.values()) > LONGEST / 2
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import logging
 import shutil
-from collections import Counter
 
 import keras
 import numpy as np
@@ -12,67 +10,16 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from orpheus import evaluate, predict, train
-from orpheus.data.tags.targets import TagTargets
 from orpheus.learning.losses import pointwise
-from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
-from orpheus.semantics import dictionary, genres, words
 from orpheus.tasks.tagging import cluster_comparison, job, similarity_loss
-from orpheus.tasks.tagging.clusters import cluster_targets, read_clusters
 from orpheus.tasks.tagging.data import load_config, reopen_data
-
-CLUSTERS = {  # in this order the clusters' most frequent tags; 3 and 6 are absent, 7 occurs nowhere
-    0: ("loud", "energetic", "Loud"),
-    1: ("quiet", "soft", "Quiet"),
-    2: ("fast", "up tempo"),
-    4: ("slow", "down tempo", "down-tempo"),
-    5: ("strings", "violins"),
-    7: ("polka", "mazurka"),
-}
-VECTORS = {  # three dimensions, so that cosines can be told by hand
-    "loud": (1, 0, 0),
-    "energetic": (1, 0, 0),
-    "quiet": (-1, 0, 0),
-    "soft": (0, 2, 0),
-    "fast": (0, 0, 3),
-    "up": (0, 0, 1),
-    "tempo": (0, 0, 1),
-    "slow": (3, 4, 0),
-}
+from tests.clusters import CLUSTERS, by_hand, call, make_folder, one_line, tags_of, write
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, demo):
-    """A folder with a config, a dictionary, word vectors and genres.txt."""
-    folder = tmp_path_factory.mktemp("clusters")
-    values = {
-        "model": {"n_filters": 1, "n_dense_units": 8},
-        "model-training": {
-            "batch_size": 4,
-            "window_length": 1.5,
-            "split": [60, 20, 20],
-            "log_dir": str(folder / "runs"),
-            "shuffle_buffer_size": 20,
-        },
-        "tags": {"top": 12},
-    }
-    (folder / "config.json").write_text(json.dumps(values))
-    clusters = {tag: cluster for cluster, tags in CLUSTERS.items() for tag in tags}
-    counts = {tag: 100 - 10 * position for tags in CLUSTERS.values() for position, tag in enumerate(tags)}
-    (folder / "dictionary").mkdir()
-    dictionary.Dictionary(clusters, counts).save(folder / "dictionary" / "tags_dict_8.json")
-    lines = [f"{word} {' '.join(map(str, vector))}" for word, vector in VECTORS.items()]
-    (folder / "glove.txt").write_text("\n".join(lines) + "\n")
-    genres.write(folder / "genres", genres.Genres((0, 1, 4), ((1, 4), (2, 3))))
-    return folder
-
-
-def call(place, demo, *more, epochs=1):
-    """orpheus.train in this process: (exit code, newest run)."""
-    options = ["--config", place / "config.json", "--tfrecords-dir", demo / "mel", "--epochs", epochs, *more]
-    code = train.main(["log-mel-spectrogram", *map(str, options)])
-    made = sorted((place / "runs").glob("log-mel-spectrogram_*/run.json"), key=lambda path: path.stat().st_mtime_ns)
-    return code, Run(made[-1].parent) if made else None
+def place(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("clusters"))
 
 
 @pytest.fixture(scope="module")
@@ -102,40 +49,6 @@ def tag_run(place, demo):
     code, run = call(place, demo)
     assert code == 0
     return run
-
-
-def tags_of(demo):
-    rows = [json.loads(line) for line in (demo / "mel" / "manifest.jsonl").read_text().splitlines()]
-    return {row["id"]: row["tags"] for row in rows}, {row["id"]: row["shard"] for row in rows}
-
-
-def by_hand(tags):
-    """The five clusters that occur, by the table above."""
-    return [float(bool(set(tags) & set(CLUSTERS[cluster]))) for cluster in (0, 1, 2, 4, 5)]
-
-
-def test_cluster_targets_by_hand(place, demo, caplog):
-    tracks, _ = tags_of(demo)
-    clusters = read_clusters(place / "dictionary")
-    with caplog.at_level(logging.INFO, "orpheus"):
-        found = cluster_targets(clusters, {tag for tags in tracks.values() for tag in tags})
-    assert found.kind == "clusters" and len(found.classes) == 5
-    assert found.classes[0] == "loud, energetic, Loud" and found.classes[4] == "strings, violins"
-    assert "1 of 6 clusters" in caplog.text and "polka, mazurka" in caplog.text
-    for tags in tracks.values():
-        assert found.multi_hot(tags).tolist() == by_hand(tags)
-    # A filter takes tags, and a cluster with them where nothing is left.
-    fewer = cluster_targets(clusters, {"loud", "quiet", "soft"}, without=["quiet", "loud", "Loud", "energetic"])
-    assert fewer.columns == {"soft": 0, "Quiet": 0}
-
-
-def test_genres_keep_and_merge(place):
-    reduced = read_clusters(place / "dictionary", place / "genres")
-    # Positions 0, 1 and 4 of (0, 1, 2, 4, 5, 7), 1 and 4 merged; the pair (2, 3) has no genre.
-    assert set(reduced.clusters) == {0, 1}
-    assert set(reduced.clusters[1]) == {*CLUSTERS[1], *CLUSTERS[5]}
-    found = cluster_targets(reduced, ["loud", "violins", "fast"])
-    assert found.multi_hot(["violins"]).tolist() == [0, 1] and not found.any(["fast"])
 
 
 def test_cluster_run_folder(cluster_run, place, demo):
@@ -194,13 +107,6 @@ def test_similarity_of_clusters_by_hand(cluster_run):
     assert described["gamma"] == 0.5 and described["without_vector"] == ["strings, violins"]
 
 
-def test_similarity_of_tags_is_that_of_words(place):
-    vectors = words.load(place / "glove.txt")
-    classes = ("quiet", "soft", "guitar", "fast", "slow")
-    found = similarity_loss.class_similarity(TagTargets(classes, {tag: i for i, tag in enumerate(classes)}), vectors)
-    np.testing.assert_allclose(found, words.similarity(classes, vectors), atol=1e-6)
-
-
 def test_loss_is_kept_for_resume_and_in_the_model(cluster_run):
     restored = similarity_loss.load_loss(cluster_run)
     saved = keras.saving.load_model(cluster_run.model_path).loss
@@ -241,132 +147,10 @@ def test_loss_of_a_run_needs_its_similarity(cluster_run, tmp_path, capsys):
     assert "similarity.npy" in one_line(capsys)
 
 
-def one_line(capsys) -> str:
-    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
-    assert len(lines) == 1
-    return lines[0]
-
-
-def write(path, content):
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-
-def stored(tags: dict, version=1) -> dict:
-    """A dictionary file's content as it should not be."""
-    clusters: dict = {}
-    for tag, cluster in tags.items():
-        clusters.setdefault(str(cluster), []).append([tag, None])
-    return {
-        "format": "orpheus-dictionary",
-        "version": version,
-        "tags": tags,
-        "clusters": clusters,
-        "made": {},
-        "scores": {},
-    }
-
-
-@pytest.mark.parametrize(
-    "name, options, message",
-    [
-        (
-            "gamma below 0",
-            ["--gamma", -0.5, "--custom-loss-embeddings-path", "glove.txt"],
-            "--gamma -0.5: must be at least 0",
-        ),
-        ("gamma nan", ["--gamma", "nan", "--custom-loss-embeddings-path", "glove.txt"], "--gamma nan"),
-        ("gamma alone", ["--gamma", 1], "--custom-loss-embeddings-path"),
-        ("genres alone", ["--genre-path", "genres"], "--dictionary-dir"),
-        ("no vectors", ["--custom-loss-embeddings-path", "none.txt"], "none.txt: no such file"),
-        (
-            "another dimension",
-            ["--custom-loss-embeddings-path", "short.txt"],
-            "short.txt:2: expected 3 numbers behind the word, found 2",
-        ),
-        ("malformed", ["--custom-loss-embeddings-path", "letters.txt"], "letters.txt:1"),
-        ("other language", ["--custom-loss-embeddings-path", "foreign.txt"], "foreign.txt"),
-        ("empty dictionary", ["--dictionary-dir", "empty.json"], "empty.json: holds no tag"),
-        ("no dictionary", ["--dictionary-dir", "nothing"], "nothing: no such file"),
-        ("no pickle", ["--dictionary-dir", "old.pkl"], "old.pkl"),
-        (
-            "few vectors",
-            ["--custom-loss-embeddings-path", "few.txt"],
-            "has vectors of 1 of 12 classes, fewer than --min-coverage 0.5",
-        ),
-        (
-            "coverage",
-            ["--min-coverage", 2, "--custom-loss-embeddings-path", "few.txt"],
-            "--min-coverage 2.0: must be between 0 and 1",
-        ),
-        ("not a dictionary", ["--dictionary-dir", "config.json"], "not a dictionary"),
-        ("version", ["--dictionary-dir", "version.json"], "version 2"),
-        (
-            "no tag occurs",
-            ["--dictionary-dir", "klingon.json"],
-            "none of its 2 tags (qa'vam, 'oH, …) occurs in the records",
-        ),
-        ("case", ["--dictionary-dir", "case.json"], "differ in case only"),
-        (
-            "genres that do not exist",
-            ["--dictionary-dir", "dictionary", "--genre-path", "wrong"],
-            "cluster 6 does not exist; ",
-        ),
-        ("no genres", ["--dictionary-dir", "dictionary", "--merge-outside"], "give --genre-path too"),
-        (
-            "no genres.txt",
-            ["--dictionary-dir", "dictionary", "--genre-path", "runs"],
-            "neither genres.txt nor genres.json",
-        ),
-        ("genres malformed", ["--dictionary-dir", "dictionary", "--genre-path", "bad"], "genres.txt:2"),
-    ],
-)
-def test_bad_input_is_one_line(place, demo, capsys, name, options, message):
-    (place / "runs").mkdir(exist_ok=True)
-    write(place / "short.txt", "loud 1 0 0\nfast 1 0\n")
-    write(place / "letters.txt", "loud one two three\n")
-    write(place / "few.txt", "loud 1 0 0\n")
-    write(place / "foreign.txt", "laut 1 0\nleise 0 1\n")
-    write(place / "empty.json", stored({}))
-    write(place / "klingon.json", stored({"qa'vam": 0, "'oH": 1}))
-    write(place / "case.json", stored({"FAST": 0, "SLOW": 1}))
-    write(place / "version.json", stored({"fast": 0}, version=2))
-    write(place / "old.pkl", "no matter")
-    for folder, text in (("wrong", "[0, 6]\n[]\n"), ("bad", "[0]\n[[1, 2, 3]]\n")):
-        (place / folder).mkdir(exist_ok=True)
-        write(place / folder / "genres.txt", text)
-    names = {path.name for path in place.iterdir()} | {"none.txt", "nothing"}
-    code, _ = call(place, demo, *(place / option if option in names else option for option in options))
-    assert code == 2, name
-    assert message in one_line(capsys)
-
-
 @pytest.mark.parametrize("option", ["--dictionary-dir", "--genre-path", "--custom-loss-embeddings-path", "--gamma"])
 def test_resume_refuses_other_classes_or_loss(cluster_run, capsys, option):
     assert train.main(["--resume", str(cluster_run.folder), option, "1"]) == 2
     assert option in one_line(capsys)
-
-
-def test_dictionary_overrules_section_tags_and_says_so(place, demo, caplog, capsys):
-    with caplog.at_level(logging.INFO, "orpheus"):
-        code, _ = call(
-            place,
-            demo,
-            "--dictionary-dir",
-            place / "dictionary",
-            "--genre-path",
-            place / "genres",
-            "--dry-run",
-            "--set",
-            'tags.with=["seen live"]',
-        )
-    assert code == 0
-    assert "tags.top, tags.with of the config are ignored" in caplog.text
-    tracks, _ = tags_of(demo)
-    wanted = {*CLUSTERS[0], *CLUSTERS[1], *CLUSTERS[5]}
-    kept = sum(bool(wanted & set(tags)) for tags in tracks.values())
-    assert f"{kept} of 24 tracks have any of the 2 classes; {24 - kept} are left out" in caplog.text
-    assert "loud, energetic, Loud" in capsys.readouterr().out
 
 
 def test_compare_tags_against_scikit_learn(cluster_run, tag_run, capsys, monkeypatch):
@@ -444,21 +228,3 @@ def test_compare_tags_refuses_what_would_mislead(cluster_run, tag_run, tmp_path,
     assert evaluate.main([str(cluster_run.folder), "--compare-tags", str(copy)]) == 2
     message = one_line(capsys)
     assert "was trained on 4 of the test tracks" in message and str(copy) in message
-
-
-@pytest.mark.slow
-def test_trains_with_a_converted_dictionary(shared, place, demo, tmp_path):
-    from tools import convert_dictionary
-
-    old = shared / "seed-dictionaries" / "embeddings_baseline" / "tags_dict_500.pkl"
-    convert_dictionary.convert(old, tmp_path / "new.json")
-    code, run = call(place, demo, "--dictionary-dir", tmp_path / "new.json")
-    assert code == 0
-    tracks, _ = tags_of(demo)
-    mapping = dictionary.load(tmp_path / "new.json").tag_to_cluster
-    present = Counter(
-        cluster for tags in tracks.values() for cluster in {mapping[tag] for tag in tags if tag in mapping}
-    )
-    data = reopen_data(run)
-    assert len(data.targets.classes) == len(present) > 10
-    assert sum(data.records_of(side).truth().sum() for side in data.split) == sum(present.values())

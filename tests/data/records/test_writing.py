@@ -1,6 +1,5 @@
 """orpheus.data.records.writing and .tracks: what is assigned, made, made again after a killed run, and checked."""
 
-import collections
 import ctypes
 import os
 import shutil
@@ -16,7 +15,7 @@ from orpheus.base import files, locks, parallel
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import LOG_MEL, WAVEFORM, AudioSpec
 from orpheus.data.records import format as records_format
-from orpheus.data.records import shards, writing
+from orpheus.data.records import writing
 from orpheus.data.records.tracks import Track, read_tracks, with_tags
 from orpheus.errors import ConfigError, DataError
 from tests.conftest import ROOT
@@ -63,71 +62,6 @@ def whole(tracks, tmp_path_factory):
 @pytest.fixture
 def copy(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "mel")
-
-
-# Dealing.
-
-
-def random_tracks(count, groups, seed=0):
-    rng = np.random.default_rng(seed)
-    return [track(index, "x", group=f"g{rng.integers(groups)}" if groups else "") for index in range(count)]
-
-
-@pytest.mark.parametrize("groups", [0, 9])
-def test_groups_never_straddle_shards_and_no_track_is_lost(groups):
-    tracks = random_tracks(60, groups)
-    assigned = plan(tracks, n_files=5)
-    assert sorted(t.track_id for shard in assigned.values() for t in shard) == sorted(t.track_id for t in tracks)
-    homes = collections.defaultdict(set)
-    for name, shard in assigned.items():
-        for each in shard:
-            homes[each.group or each.track_id].add(name)
-    assert {len(names) for names in homes.values()} == {1}
-    sizes = [len(shard) for shard in assigned.values()]
-    largest = max(collections.Counter(t.group or t.track_id for t in tracks).values())
-    assert max(sizes) - min(sizes) <= largest
-
-
-def test_dealing_depends_on_the_seed_and_not_on_the_order_of_tracks():
-    tracks = random_tracks(40, 0)
-    assert plan(tracks) == plan(tracks[::-1])
-    assert plan(tracks) != plan(tracks, seed=1)
-    first = next(iter(plan(tracks).values()))
-    assert [t.track_id for t in first] != sorted(t.track_id for t in first)
-
-
-def test_a_group_named_like_a_track_is_another_group():
-    assigned = plan([Track("a", "x"), Track("b", "x", "a")], n_files=2)
-    assert [len(shard) for shard in assigned.values()] == [1, 1]
-
-
-@pytest.mark.parametrize("n_files", [0, -1, 5])
-def test_a_bad_number_of_shards(tracks, n_files):
-    with pytest.raises(ConfigError, match=rf"--num-files {n_files}: must be 1 to 4, the number of artists"):
-        plan(tracks, n_files=n_files)
-
-
-def test_names_of_split_shards():
-    assert shards.shard_names(10, WAVEFORM, [70, 20, 10]) == [
-        *(f"train-waveform-{index:05d}-of-00010.tfrecord" for index in range(7)),
-        *(f"valid-waveform-{index:05d}-of-00010.tfrecord" for index in range(7, 9)),
-        "test-waveform-00009-of-00010.tfrecord",
-    ]
-    assert shards.shard_names(2, WAVEFORM, [50, 50, 0])[1].startswith("valid-")
-    named = [name.split("-")[0] for name in shards.shard_names(3, WAVEFORM, [80, 10, 10])]
-    assert named == ["train", "valid", "test"]  # every split that asks for something gets a shard
-    for split, said in (
-        ([80, 10, 20], r"--split=\[80, 10, 20\]: give per cent"),
-        ([120, -20, 0], "per cent"),
-        ([0, 50, 50], "per cent"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            shards.shard_names(10, WAVEFORM, split)
-    with pytest.raises(ConfigError, match=r"--split=\[80, 10, 10\]: 2 shards are too few; make more"):
-        shards.shard_names(2, WAVEFORM, [80, 10, 10])
-
-
-# Making.
 
 
 @pytest.mark.parametrize("spec", [MEL, WAVE], ids=["log-mel", "waveform"])
@@ -371,66 +305,6 @@ def test_check_compares_content(tracks, copy, what):
     assert said[what] in found
 
 
-# Reading the csv.
-
-
-def write_csv(path, text):
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_csv_of_tracks(tmp_path):
-    path = write_csv(tmp_path / "t.csv", "\ufefftrack_id,mp3_path,artist,album\n1,a.mp3,Björk ,x\n\n2,/b.mp3,,y\n")
-    assert read_tracks(path) == [Track("1", str(tmp_path / "a.mp3"), "Björk"), Track("2", "/b.mp3")]
-    assert read_tracks(path, root="/music")[0].path == "/music/a.mp3"
-    assert read_tracks(path, root="gs://b/music")[0].path == "gs://b/music/a.mp3"
-    assert [t.group for t in read_tracks(path, group_column="album")] == ["x", "y"]
-    # A file's name may begin with a blank; ids do not.
-    blank = read_tracks(write_csv(tmp_path / "t.csv", "track_id,path\n 1, a.mp3\n"))
-    assert blank == [Track("1", str(tmp_path / " a.mp3"))]
-    path = write_csv(tmp_path / "t.csv", "npz_path,group,track_id\nx.npz,g,1\ns3://b/y.npz,g,2\n")
-    assert read_tracks(path) == [Track("1", str(tmp_path / "x.npz"), "g"), Track("2", "s3://b/y.npz", "g")]
-
-
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("track_id,file\n1,a\n", r"columns track_id, file; needs track_id and one of audio_path"),
-        ("id,audio_path\n1,a\n", "needs track_id"),
-        ("", "columns none; needs"),
-        ("track_id,audio_path\n", "no track in it"),
-        ("track_id,audio_path\n1,a\n2,b\n1,c\n", r"t\.csv:4: track_id '1' occurs twice"),
-        ("track_id,audio_path\n1,a\n ,b\n", r"t\.csv:3: empty track_id or audio_path"),
-        ("track_id,audio_path\n1\n", r"t\.csv:2: 1 cells, the header has 2"),
-        ("track_id,audio_path\n1,\n", r"t\.csv:2: empty track_id or audio_path"),
-        ('track_id,audio_path,artist\n1,a,"two\nlines"\n1,a,x\n', r"t\.csv:4: track_id '1' occurs twice"),
-    ],
-)
-def test_mistakes_in_a_csv_are_named(tmp_path, text, said):
-    with pytest.raises(DataError, match=said):
-        read_tracks(write_csv(tmp_path / "t.csv", text))
-
-
-def test_csvs_that_cannot_be_read(tmp_path):
-    with pytest.raises(DataError, match="no such csv of tracks; make one with"):
-        read_tracks(tmp_path / "t.csv")
-    (tmp_path / "t.csv").write_bytes(b"track_id,audio_path\n1,caf\xe9\n")
-    with pytest.raises(DataError, match="not UTF-8"):
-        read_tracks(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_tracks(tmp_path)
-    with pytest.raises(DataError, match="no column 'label'; it has track_id, path"):
-        read_tracks(write_csv(tmp_path / "t.csv", "track_id,path\n1,a\n"), group_column="label")
-
-
-def test_tags_of_several_sources():
-    tracks = [Track("1", "a", "g"), Track("2", "b")]
-    tagged = with_tags(tracks, [{"1": ["x", "y"], "9": ["z"]}, {"2": ["x"], "1": []}])
-    assert tagged == [Track("1", "a", "g", (("x", "y"), ())), Track("2", "b", "", ((), ("x",)))]
-    with pytest.raises(DataError, match=r"tag source 1: no tag for any of the 2 tracks \(first: 1\)"):
-        with_tags(tracks, [{"1": ["x"]}, {"1": [], "7": ["x"]}])
-
-
 # A full disk, a killed process.
 
 RUN = """
@@ -521,9 +395,3 @@ def test_the_orchestra_loses_one_broken_file_only(shared, tmp_path):
     catalogue = records_format.open_folder(tmp_path, format=LOG_MEL)
     notes = [{row.group for row in catalogue.shards[name]} for name in catalogue.shards]
     assert sum(map(len, notes)) == len(set.union(*notes))  # no note in two shards
-
-
-def test_an_open_quote_gives_no_track_another_ones_tags(tmp_path):
-    text = 'track_id,audio_path,title,tags\n1,a,"Heroes,rock\n2,b,x,pop\n3,c,y,jazz\n4,d,"Z",folk\n5,e,w,soul\n'
-    with pytest.raises(DataError, match=r"t\.csv:2: text behind a closing quote"):
-        read_tracks(write_csv(tmp_path / "t.csv", text))

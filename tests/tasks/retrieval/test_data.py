@@ -63,7 +63,7 @@ def plant(folder, *, count=240, noise=0.3, seed=0, zero_shot=(), lacking=0, opti
         "--split": "split.json",
         "--word-vectors": "vectors.txt",
     }
-    return ["features", *(split for key, name in named.items() for split in (key, str(folder / name)))]
+    return ["features", *(each for key, name in named.items() for each in (key, str(folder / name)))]
 
 
 def the_run(folder):
@@ -122,7 +122,7 @@ def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, samplin
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     weights = []
-    for name, steps in (("whole", [["--epochs", "3"]]), ("splits", [["--epochs", "1"], ["--epochs", "3"]])):
+    for name, steps in (("whole", [["--epochs", "3"]]), ("resumed", [["--epochs", "1"], ["--epochs", "3"]])):
         folder = tmp_path / name
         folder.mkdir()
         arguments = plant(folder, options={"is_balanced": True, "is_weighted": True})
@@ -356,69 +356,3 @@ def test_audio_end_to_end(tmp_path, demo, catalogue, kind):
         assert isinstance(error, DataError)
         nearest = max(found, key=lambda song: found[song] @ vector)
         assert found[nearest] @ vector > 0.99 and nearest in str(path)
-
-
-def fusion_scores(fusion, seed):
-    """MAP of both inputs, each alone, and with one replaced by noise; each input knows half of the tags."""
-    rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(len(TAGS), 12)).astype(np.float32)
-    labels = rng.random((600, len(TAGS))) < 0.3
-    known = {"audio": labels * [1, 1, 1, 0, 0, 0], "factors": labels * [0, 0, 0, 1, 1, 1]}
-    factors = (known["factors"] @ vectors + 0.5 * rng.normal(size=(600, 12))).astype(np.float32)
-    sound = (known["audio"] @ vectors + 0.5 * rng.normal(size=(600, 12))).astype(np.float32)
-    # A picture of 16 frames whose bands carry the sound.
-    audio = np.repeat(np.concatenate([sound, -sound], axis=1)[:, None], 16, axis=1) + 8
-    return vectors, labels, {"audio": audio.astype(np.float32), "factors": factors}
-
-
-def trained_tower(vectors, labels, inputs, *, fusion="sum", seed=0, steps=250):
-    """A small pair of towers, trained by the task's own draws and loss."""
-    import keras
-
-    from orpheus.data.batches.triplets import Triplets
-    from orpheus.learning.losses.triplet import TripletLoss
-    from orpheus.models.towers import build_towers
-
-    keras.utils.set_random_seed(seed)
-    shapes = {name: value.shape[1:] for name, value in inputs.items()}
-    model = build_towers(shapes, vectors.shape[1], n_filters=4, dimension=16, dropout=0.2, fusion=fusion, seed=seed)
-    optimizer, loss = keras.optimizers.Adam(0.003), TripletLoss()
-    triplets = Triplets(labels[:400], balanced=True)
-
-    @tf.function
-    def step(number):
-        drawn = triplets.draw(32, tf.stack([seed, number]))
-        batch = {name: tf.gather(value, drawn.songs) for name, value in inputs.items()}
-        with tf.GradientTape() as tape:
-            outputs = model({"tag": tf.gather(vectors, drawn.anchors), **batch}, training=True)
-            value = tf.reduce_mean(loss.call(tf.zeros((32, 2)), outputs))
-        optimizer.apply_gradients(
-            zip(tape.gradient(value, model.trainable_variables), model.trainable_variables, strict=True)
-        )
-
-    optimizer.build(model.trainable_variables)
-    for number in range(steps):
-        step(tf.constant(number))
-    return model
-
-
-def found(model, vectors, labels, inputs):
-    embedded = model.get_layer("song_tower")({name: value[400:] for name, value in inputs.items()}, training=False)
-    scores = embedded.numpy() @ model.get_layer("tag_tower")(vectors, training=False).numpy().T
-    return summarise(labels[400:], scores, TAGS)["macro"]["MAP"]
-
-
-@pytest.mark.slow
-def test_the_hybrid_tower_learns_from_both_inputs():
-    vectors, labels, inputs = fusion_scores("sum", 0)
-    rng = np.random.default_rng(9)
-    alone = {
-        name: found(trained_tower(vectors, labels, {name: value}), vectors, labels, {name: value})
-        for name, value in inputs.items()
-    }
-    model = trained_tower(vectors, labels, inputs)
-    both = found(model, vectors, labels, inputs)
-    assert both > max(alone.values()) + 0.1, (both, alone)
-    for name, value in inputs.items():
-        noise = rng.permutation(value)  # another song's: the same distribution, and nothing about this one
-        assert found(model, vectors, labels, {**inputs, name: noise}) < both - 0.1, name
