@@ -212,7 +212,9 @@ def _show(rows: Sequence[dict], form: str) -> None:
     if form == "json":
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    shown = [key for key in rows[0] if form == "csv" or key not in ("path", "tags")] if rows else []
+    long = ("path", "tags", "number")
+    empty = {key for key in ("artist", "title") if not any(row.get(key) for row in rows)}
+    shown = [key for key in rows[0] if form == "csv" or key not in {*long, *empty}] if rows else []
     table = [[_cell(row[key]) for key in shown] for row in rows]
     show(shown, table, form == "csv")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orpheus.base import csv_files
@@ -20,6 +20,7 @@ class Track:
     path: str
     group: str = ""
     tags: tuple[tuple[str, ...], ...] = ((),)
+    title: str = ""
 
 
 def read_tracks(
@@ -28,7 +29,7 @@ def read_tracks(
     """Read the csv of tracks.
 
     Args:
-        csv_path: Columns `track_id` and one of audio_path, mp3_path, npz_path, path; optionally artist or group.
+        csv_path: Columns `track_id` and one of audio_path, mp3_path, npz_path, path; optionally artist or group, title.
         root: Folder (or s3:// or gs:// URL) that relative paths start from; None for the csv's own.
         group_column: Column whose equal values stay in one shard; None for artist or group where there is one.
 
@@ -60,7 +61,7 @@ def read_tracks(
             raise DataError(f"{csv_path}:{number}: track_id {track_id!r} occurs twice")
         group = line[group_column].strip() if group_column else ""
         place = path if "://" in path else os.path.join(base, path)  # s3:// and gs:// stay as they are
-        tracks[track_id] = Track(track_id, place, group)
+        tracks[track_id] = Track(track_id, place, group, title=line.get("title", "").strip())
     if not tracks:
         raise DataError(f"{csv_path}: no track in it")
     return list(tracks.values())
@@ -78,7 +79,4 @@ def with_tags(tracks: Sequence[Track], sources: Sequence[Mapping[str, Sequence[s
                 f"tag source {index}: no tag for any of the {len(tracks)} tracks (first: {tracks[0].track_id}); "
                 "do its ids belong to this csv?"
             )
-    return [
-        Track(t.track_id, t.path, t.group, tuple(tuple(source.get(t.track_id, ())) for source in sources))
-        for t in tracks
-    ]
+    return [replace(t, tags=tuple(tuple(source.get(t.track_id, ())) for source in sources)) for t in tracks]

@@ -18,6 +18,7 @@ from orpheus.base import files
 from orpheus.errors import DataError
 
 EXACT_UP_TO = 50_000  # vectors; of 256 dimensions an exact search of so many takes some 5 ms on one core
+EXACT_OF = 100_000  # vectors of a part; with so many a search takes some 10 ms, whatever the number of all vectors
 RECALL = 0.98  # of the 10 nearest, on the calibrating queries; above the 0.95 that is promised for others
 _NEIGHBOURS, _QUERIES = 10, 256
 _MARK = b"orpheus crc32 "
@@ -107,12 +108,14 @@ class Nearest:
             self._build(self._ids, self._vectors())
         return len(there)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, *, only: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The `k` nearest of each query, nearest first, equally near ones by number.
 
         Args:
             queries: (n, dimension), any length but 0: scores are inner products.
             k: At least 1.
+            only: Numbers, the only ones that may be found; None for all. Up to `EXACT_OF` of them the search compares
+                with each of them; with more it looks through as many more lists as they are fewer than all.
 
         Returns:
             (n, k) int64 numbers and (n, k) float32 scores; -1 and -inf where there are fewer than `k` vectors.
@@ -121,20 +124,31 @@ class Nearest:
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise DataError(f"queries: shape {queries.shape}, expected (n, {self.dimension})")
         ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-        found = min(k, len(self))
+        probes, selector, count = self.probes, None, len(self)
+        if only is not None:
+            selector, count = self._selector(only)
+            probes = self.lists if count <= EXACT_OF else -(-probes * len(self) // count)
+        found = min(k, count)
         if not found or not len(queries):
             return ids, scores
-        probes = self.probes
         while True:
-            options = {"params": _probing(probes)} if self.lists else {}
-            best, numbers = self._index.search(queries, found, **options)
+            probes = min(probes, self.lists)
+            best, numbers = self._index.search(queries, found, params=_parameters(probes, selector))
             if probes >= self.lists or (numbers >= 0).all():
                 break
-            probes = min(2 * probes, self.lists)  # the nearest lists hold fewer than are asked for
+            probes *= 2  # the nearest lists hold fewer than are asked for
         order = np.lexsort((numbers, -best))
         ids[:, :found] = np.take_along_axis(numbers, order, axis=1)
         scores[:, :found] = np.take_along_axis(best, order, axis=1)
         return ids, scores
+
+    def _selector(self, only: np.ndarray) -> tuple[Any, int]:
+        """faiss' test for some numbers, and how many of them are there."""
+        bits = np.zeros(int(self._ids[-1]) + 1 if len(self) else 0, bool)
+        only = np.asarray(only, np.int64)
+        bits[only[(only >= 0) & (only < len(bits))]] = True
+        selector: Any = faiss.IDSelectorBitmap  # the stubs know the constructor of C++ alone
+        return selector(np.packbits(bits, bitorder="little")), int(bits[self._ids].sum())
 
     def save(self, path: str | os.PathLike) -> None:
         """Write one file that faiss reads, a checksum behind it; it appears under its name only when complete."""
@@ -213,7 +227,7 @@ class Nearest:
         wanted = [self._exact(queries) for queries in kinds]
         probes = 1
         while probes < self.lists:
-            found = [self._index.search(queries, _NEIGHBOURS, params=_probing(probes))[0] for queries in kinds]
+            found = [self._index.search(queries, _NEIGHBOURS, params=_parameters(probes))[0] for queries in kinds]
             # By score and not by number: which of two equally near ones is found does not matter.
             shares = [(f >= w[:, -1:] - 1e-6).mean() for f, w in zip(found, wanted, strict=True)]
             if min(shares) >= self.recall:
@@ -298,5 +312,8 @@ def _check_sum(path: Path) -> None:
         )
 
 
-def _probing(lists: int) -> Any:
-    return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]  # faiss' stubs do not know it
+def _parameters(lists: int, selector: Any = None) -> Any:
+    """Of one search: how many lists it looks through, 0 where there are none, and which numbers may be found."""
+    if lists:
+        return faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]  # faiss' stubs do not know it
+    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]

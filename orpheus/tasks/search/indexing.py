@@ -76,6 +76,7 @@ class Options:
     Attributes:
         tags: Song → tags; None for those that the songs bring: of records, or the genre field of audio files.
         factors: Of the songs, for runs of audio and factors together; those without are reported and left out.
+        texts: Vectors of texts of the songs, for runs that take them.
         keep: Keep what is no longer where it was from.
         reread: Read files whose size and date are as they were, too.
         retry: Read files that were unusable before and have not changed, too; `reread` does so as well.
@@ -85,6 +86,7 @@ class Options:
 
     tags: Mapping[str, Sequence[str]] | None = None
     factors: tables.Table | None = None
+    texts: tables.Table | None = None
     keep: bool = False
     reread: bool = False
     retry: bool = False
@@ -122,8 +124,10 @@ def add(
             known = {song: one for song, one in store.known("").items() if song == where}
             _Adding(store, retriever, options, report, "", known).audio([(where, where)])
         elif path.suffix.lower() == ".csv":
-            items = [(track.track_id, os.path.abspath(track.path)) for track in tracks.read_tracks(path)]
-            _Adding(store, retriever, options, report, where).audio(items)
+            listed = tracks.read_tracks(path)
+            names = {track.track_id: (track.group, track.title) for track in listed}
+            items = [(track.track_id, os.path.abspath(track.path)) for track in listed]
+            _Adding(store, retriever, options, report, where).audio(items, names)
         else:
             _Adding(store, retriever, options, report, where).factors(tables.read(path))
     return report
@@ -147,10 +151,12 @@ class _Adding:
         self.pending: list[Song] = []
         self.digests: dict[str, np.ndarray] = {}
         self.unusable = store.unusable()
+        self.names: dict[str, tuple[str, str]] = {}  # id → artist and title, of songs of which something says them
         self.found_unusable: dict[str, tuple[str, str] | None] = {}  # since the last time it was written down
 
-    def audio(self, items: Sequence[tuple[str, str]]) -> None:
-        """Files by (id, path)."""
+    def audio(self, items: Sequence[tuple[str, str]], names: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """Files by (id, path); `names` (artist, title) by id, where something says them besides the files."""
+        self.names.update(names or {})
         asked: deque[tuple[str, Known]] = deque()
 
         def to_embed() -> Iterator[str]:
@@ -210,13 +216,15 @@ class _Adding:
     def records(self) -> None:
         """A folder of records: the path of a song is its shard."""
         wanted: dict[str, Known] = {}
-        factors = self.options.factors
+        factors, texts = self.options.factors, self.options.texts
+        beside = [table for table in (factors, texts) if table is not None]
+        self.names.update(_names_of_records(self.source))
         for name in self.options.progress(format.shard_names(self.source), desc="Reading", unit="shard"):
             path = os.path.join(self.source, name)
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"
             mine = {song: one for song, one in self.known.items() if one.path == path}
-            if mine and factors is None and not self.options.reread and all(one.stat == stat for one in mine.values()):
+            if mine and not beside and not self.options.reread and all(one.stat == stat for one in mine.values()):
                 self.same.update(mine)
                 continue
             for number, record in enumerate(format.read_shard(path)):
@@ -229,12 +237,15 @@ class _Adding:
                         self._fail(song, f"{factors.name}: song {song!r} has no factors")
                         continue
                     content += row.tobytes()
+                if texts is not None and song in texts:
+                    content += texts.dense([song]).tobytes()
                 place = Known(path, hashlib.sha256(content).hexdigest(), stat)
                 before = self.known.get(song)
                 (self.same if before and before.hash == place.hash else wanted)[song] = place
         try:
             if wanted:
-                found = self.retriever.records(self.source, only=wanted, factors=factors)
+                more = {} if texts is None else {"texts": texts}
+                found = self.retriever.records(self.source, only=wanted, factors=factors, **more)
                 for song, tags, vector in self.options.progress(found, desc="Songs", unit="song", total=len(wanted)):
                     given = self.options.tags
                     self._put(song, wanted[song], vector, tags if given is None else given.get(song, ()))
@@ -270,17 +281,21 @@ class _Adding:
                 self._put(song, wanted[song], vector, (self.options.tags or {}).get(song, ()))
 
     def _tags(self, song: str, path: str) -> Sequence[str]:
-        """Tags as given, or the genre field of a file."""
-        if self.options.tags is not None:
-            return self.options.tags.get(song, ())
-        return probe.read_metadata(path)[1]
+        """Tags as given, or the genre field of a file, whose artist and title are noted, too, if nothing else says them."""
+        names, genres, _ = probe.read_metadata(path)
+        artist, title = self.names.get(song, ("", ""))
+        self.names[song] = artist or names["artist"], title or names["title"]
+        return genres if self.options.tags is None else self.options.tags.get(song, ())
 
     def _put(self, song: str, place: Known, vector: np.ndarray, tags: Sequence[str]) -> None:
         (self.report.changed if song in self.known else self.report.new).append(song)
         if place.path in self.unusable:
             self.found_unusable[place.path] = None
         vector = np.asarray(vector, np.float32)
-        self.pending.append(Song(song, vector, tuple(tags), self.source, place.path, place.hash, place.stat))
+        artist, title = self.names.get(song, ("", ""))
+        self.pending.append(
+            Song(song, vector, tuple(tags), self.source, place.path, place.hash, place.stat, artist=artist, title=title)
+        )
         if len(self.pending) >= _PENDING:
             self._flush()
 
@@ -298,6 +313,10 @@ class _Adding:
         """Note what has not changed, remove what is gone."""
         self.report.unchanged += len(self.same)
         self.store.touch({song: place for song, place in self.same.items() if place != self.known[song]})
+        if self.options.reread and not self.source:  # plain files, which alone say their names
+            for song, place in self.same.items():
+                self._tags(song, place.path)
+        self.store.rename({song: self.names[song] for song in self.same if any(self.names.get(song, ()))})
         if self.options.tags is not None:
             self.report.retagged += self.store.retag({song: self.options.tags.get(song, ()) for song in self.same})
         # What was usable and no longer is has other content than its embedding is of.
@@ -306,3 +325,16 @@ class _Adding:
         (self.report.kept if self.options.keep else self.report.removed).extend(gone)
         self.report.removed += broken
         self.store.remove([*broken, *([] if self.options.keep else gone)])
+
+
+def _names_of_records(folder: str) -> dict[str, tuple[str, str]]:
+    """Id → artist (or group) of the records of a folder, and no title; empty where it has no manifest."""
+    path = os.path.join(folder, format.MANIFEST)
+    if not os.path.isfile(path):
+        return {}
+    found = {}
+    for row in files.iterate_jsonl(path):
+        song, artist = row.get("id"), row.get("artist")
+        if isinstance(song, str) and isinstance(artist, str):
+            found[song] = artist, ""
+    return found

@@ -31,10 +31,14 @@ def nearest_tags(vector: np.ndarray, names: Sequence[str], rows: np.ndarray, k: 
     Raises:
         ConfigError: `k` is less.
     """
+    return highest(names, rows @ vector, k)
+
+
+def highest(names: Sequence[str], scores: np.ndarray, k: int) -> list[Near]:
+    """The `k` tags with the highest scores; errors as of `nearest_tags`."""
     if k < 1:
         raise ConfigError(f"k={k}: must be at least 1")
-    cosines = rows @ vector
-    return [Near(names[place], float(cosines[place])) for place in np.argsort(-cosines, kind="stable")[:k]]
+    return [Near(names[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:k]]
 
 
 def neighbours(

@@ -1,57 +1,34 @@
 """An index of songs and what can be asked of it: songs for tags and words, songs like a song, tags of a song."""
 
-import difflib
-import functools
+import dataclasses
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from orpheus.base import locks
 from orpheus.data.audio import reading
-from orpheus.data.tags.spelling import one_spelling
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning.vectors.nearest import Nearest
-from orpheus.semantics.words import tokens
-from orpheus.tasks.search import query
-from orpheus.tasks.search.near import Near, nearest_tags
-from orpheus.tasks.search.store import SongStore, is_store
+from orpheus.tasks.search import mixing, near, paths, query
+from orpheus.tasks.search.asking import Asking
+from orpheus.tasks.search.filters import NO_FILTERS, Filters
+from orpheus.tasks.search.hits import Hit, Ranking
+from orpheus.tasks.search.known_tags import KnownTags
+from orpheus.tasks.search.mixing import NOTHING, Mix
+from orpheus.tasks.search.song_vectors import SongVectors
+from orpheus.tasks.search.store import Song, SongStore, is_store
 
 if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
+    from orpheus.data.items.interactions import Interactions
     from orpheus.data.items.tables import Table
     from orpheus.tasks.retrieval.retriever import Retriever
     from orpheus.tasks.search import indexing
     from orpheus.tasks.search.tagger_space import TaggerSpace
 
-log = logging.getLogger(__name__)
-
 STORE = "songs.db"
-_VECTORS = "vectors-{}.faiss"  # the revision of the store that they are of
-_MOST_TAGS = 50_000  # whose vectors are kept, the most frequent ones
-_SHOWN = 3  # tags that explain a hit
-_NEAR = 20_000  # ids that a wrong one is compared with
-
-
-class Hit(NamedTuple):
-    """One place of a list of songs.
-
-    Attributes:
-        id: Of the song.
-        score: Cosine, −1 to 1.
-        path: Of its audio; empty where there is none.
-        tags: All its tags.
-        shared: Those that explain why it is here: what was asked for itself, then what is nearest to it.
-    """
-
-    id: str
-    score: float
-    path: str
-    tags: tuple[str, ...]
-    shared: tuple[str, ...]
 
 
 class SongIndex:
@@ -78,13 +55,35 @@ class SongIndex:
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise DataError(f"{folder}: no such index; make one with python -m orpheus.retrieve index")
-        self._store = SongStore(self.folder / STORE)
-        self.about = self._store.about()
-        self.dimension = self._store.dimension
-        self._run = Path(run).expanduser() if run is not None else Path(self.about["run"])
+        self._moved_run = Path(run).expanduser() if run is not None else None
         self._retriever: Retriever | TaggerSpace | None = None
-        self._whole: Path | None = None  # the file of vectors that is known to be good
-        self._nearest = self._load()
+        self._vectors: SongVectors
+        self._file: tuple[int, int] | None = None
+        self.about: dict[str, str] = {}
+        self._open()
+
+    def _open(self) -> None:
+        """Read the store as it is now; vectors that are in memory are kept where it is the same file."""
+        path = self.folder / STORE
+        store, file = SongStore(path), _identity(path)
+        # Read first: what another process changes from here on is seen by the next `refresh`.
+        self._revision = store.revision
+        about = store.about()
+        if self.about and about["identity"] != self.about["identity"]:
+            self._retriever = None
+        self.about, self.dimension = about, store.dimension
+        self._tags = KnownTags(store, lambda: self.retriever)
+        if file == self._file:
+            self._vectors.renew(store, self._tags)
+        else:
+            self._vectors = SongVectors(self.folder, store, self._tags)
+        self._store, self._file = store, file
+        self._forget()
+
+    def _forget(self) -> None:
+        """Read artists and tags of songs again when they are asked for."""
+        self._ranking = Ranking(self._store, self._vectors.nearest, self._tags)
+        self._asking = Asking(self._store, self._tags, lambda: self.retriever)
 
     @classmethod
     def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Retriever | TaggerSpace") -> "SongIndex":
@@ -116,6 +115,8 @@ class SongIndex:
                 "dimension": str(retriever.dimension),
                 "training_tags": json.dumps(list(retriever.training_tags), ensure_ascii=False),
             }
+            if hasattr(retriever, "probabilities"):
+                about["probabilities"] = "of training tags"
             with locks.lock(path):
                 SongStore(path / STORE, about=about).close()
         index = cls(path, run=where)
@@ -124,7 +125,11 @@ class SongIndex:
         return index
 
     def __len__(self) -> int:
-        return len(self._nearest)
+        return len(self._vectors.nearest)
+
+    @property
+    def _run(self) -> Path:
+        return self._moved_run or Path(self.about["run"])
 
     @property
     def retriever(self) -> "Retriever | TaggerSpace":
@@ -147,6 +152,8 @@ class SongIndex:
         *,
         tags: Mapping[str, Sequence[str]] | None = None,
         factors: "Table | None" = None,
+        texts: "Table | None" = None,
+        listeners: "Interactions | None" = None,
         keep: bool = False,
         reread: bool = False,
         retry: bool = False,
@@ -160,6 +167,8 @@ class SongIndex:
                 longer in a folder, csv or table that was added before is removed.
             tags: Song → tags, instead of those of records and of the genre fields of audio files.
             factors: Of the songs of records, where the run takes audio and factors together.
+            texts: Vectors of texts of the songs, where the run takes them.
+            listeners: What they heard (counts of listeners × songs); those who heard no song of the index are left out.
             keep: Do not remove.
             reread: Read files whose size and date are as they were, too.
             retry: Read files that were unusable before and have not changed, too.
@@ -173,11 +182,19 @@ class SongIndex:
 
         reading.check_damaged(damaged)
         options = indexing.Options(
-            tags=tags, factors=factors, keep=keep, reread=reread, retry=retry, damaged=damaged, progress=progress
+            tags=tags,
+            factors=factors,
+            texts=texts,
+            keep=keep,
+            reread=reread,
+            retry=retry,
+            damaged=damaged,
+            progress=progress,
         )
         with locks.lock(self.folder):
             report = indexing.add(self._store, self.retriever, songs, options)
-            self._keep_tags(progress)
+            self._tags.keep(progress)
+            self._asking.listeners.keep(getattr(self.retriever, "listeners", {}), listeners)
             self._save()
         return report
 
@@ -193,61 +210,161 @@ class SongIndex:
             found = self._store.find(given) or self._store.find(where)
             ids = [found.id] if found else [*self._store.known(where), *self._store.known("", where)]
             if not ids:
-                raise DataError(f"{self.folder}: {given} is no song, folder or table of this index{self._near(given)}")
+                raise DataError(
+                    f"{self.folder}: {given} is no song, folder or table of this index{self._asking.near(given)}"
+                )
             gone += ids
         with locks.lock(self.folder):
             self._store.remove(gone)
             self._save()
         return gone
 
-    def search(self, text: str, k: int = 20) -> list[Hit]:
-        """The songs nearest to tags and words.
+    def search(
+        self, text: str = "", k: int = 20, *, mix: Mix = NOTHING, filters: Filters = NO_FILTERS, diversity: float = 0.0
+    ) -> list[Hit]:
+        """The songs nearest to tags and words, to what a listener likes, to songs, or to a mixture of them.
 
         Args:
             text: Tags or words, known in training or not, ``"phrases"`` in double quotes, ``-not`` wanted ones.
-            k: Length of the list.
+            k: Length of the list; fewer where filters leave fewer.
+            mix: What is asked for besides words, and weights; one of them or the words must be given.
+            filters: What hits must have or not; what the listener has heard, history and like are left out if not asked for.
+            diversity: 0 for the nearest songs, up to 1 for songs that differ most (`mixing.marginal_relevance`).
 
         Raises:
-            ConfigError: an empty query, or one whose terms cancel out.
-            DataError: words of which nothing is known; names them and the nearest known ones.
+            ConfigError: an empty query, one whose terms cancel out, a weight, `k` or `diversity` out of range.
+            DataError: words, a listener, songs or tags of which nothing is known; names them and the nearest known ones.
         """
-        asked = self.parse(text)
-        vectors = self._vectors([*asked.positive, *asked.negative])
-        count = len(asked.positive)
-        total = vectors[:count].sum(axis=0) - vectors[count:].sum(axis=0)
-        length = float(np.linalg.norm(total))
-        if length < 1e-4:
-            raise ConfigError(f"the query {text!r}: its terms cancel out; leave one of them away")
-        total /= length
-        return self._hits(total, k, asked.positive, vectors[:count] if count else total[None])
+        asked = self._asking.asked(text, mix, filters)
+        vector = mixing.mixed(asked.parts, mix.weights, "the search")
+        return self._ranking.hits(
+            vector,
+            k,
+            names=asked.names,
+            wanted=np.stack(asked.wanted or [vector]),
+            filters=filters,
+            excluded=np.array(sorted(asked.excluded), np.int64),
+            diversity=diversity,
+        )
 
     def parse(self, text: str) -> query.Query:
         """The terms of a query; errors as in `search`."""
-        asked, unknown = query.parse(text, tags=self._spelled, knows=self._knows, examples=self.training_tags[:5])
-        if unknown:
-            self.retriever.tags(unknown)  # which says what is near to them
-            raise DataError(f"{self.folder}: no vector for {', '.join(unknown)}")
-        return asked
+        return self._tags.parse(text)
 
-    def similar(self, song: str | os.PathLike, k: int = 20) -> list[Hit]:
+    def similar(
+        self, song: str | os.PathLike, k: int = 20, *, filters: Filters = NO_FILTERS, diversity: float = 0.0
+    ) -> list[Hit]:
         """The songs nearest to a song of the index, by id or path, or to any audio file; it is not among them.
 
         Raises:
-            DataError: no such id and no such file, or one that cannot be used.
+            DataError: no such id and no such file, or one that cannot be used; filters as in `search`.
         """
-        own, tags, vector = self._song(song)
-        vectors = self._tag_vectors
-        known = [vectors[tag] for tag in tags if tag in vectors]
-        return self._hits(vector, k, tags, np.stack(known) if known else vector[None], own)
+        filters = dataclasses.replace(filters, include_heard=False)
+        return self.search("", k, mix=Mix(like=[song]), filters=filters, diversity=diversity)
 
-    def tags(self, song: str | os.PathLike, k: int = 20) -> list[Near]:
-        """The tags nearest to a song, of training and of songs in the index, in one spelling; `song` as in `similar`."""
-        return nearest_tags(self._song(song)[2], *self._listed, k)
+    def recommend(
+        self,
+        listener: str | None = None,
+        *,
+        history: Sequence[str | os.PathLike] = (),
+        k: int = 20,
+        filters: Filters = NO_FILTERS,
+        diversity: float = 0.0,
+    ) -> list[Hit]:
+        """Songs for a listener of the index, or for somebody who heard some songs of it; those heard are not among them.
 
-    @functools.cached_property
+        Args:
+            listener: Id.
+            history: Ids or paths of songs, instead of a listener or together with one.
+            k: Length of the list.
+            filters: See `search`; `include_heard` lets songs come that were heard.
+            diversity: See `search`.
+
+        Raises:
+            ConfigError: neither a listener nor a history.
+            DataError: the listener or a song is not in the index; names them and the nearest ids.
+        """
+        if listener is None and not history:
+            raise ConfigError("nobody to recommend for: give a listener or a history of songs")
+        return self.search("", k, mix=Mix(listener=listener, history=history), filters=filters, diversity=diversity)
+
+    def path(self, start: str | os.PathLike, end: str | os.PathLike, steps: int = 8) -> list[Hit]:
+        """A way of songs from one to another: each near the straight way on the sphere and near the one before, none twice.
+
+        Args:
+            start: Song as in `similar`.
+            end: As `start`, another one.
+            steps: Songs between them, 1 to `paths.MOST`; fewer where the index has fewer.
+
+        Returns:
+            The two with the songs between them in order; scores are cosines with the points of the straight way.
+
+        Raises:
+            ConfigError: `steps` out of range, or both are one song.
+            DataError: as in `similar`.
+        """
+        if not 1 <= steps <= paths.MOST:
+            raise ConfigError(f"steps={steps}: must be between 1 and {paths.MOST}")
+        first, last = self._asking.song(start), self._asking.song(end)
+        if first.id == last.id:
+            raise ConfigError(f"a path from {first.id!r} to itself; give two different songs")
+        return self._ranking.path(first, last, steps)
+
+    def tags(self, song: str | os.PathLike, k: int = 20) -> list[near.Near]:
+        """The tags nearest to a song, of training and of songs in the index, in one spelling; `song` as in `similar`.
+
+        A run that gives probabilities of its tags (the joint one) gives those, of the tags of training.
+        """
+        vector = self._asking.song(song).vector
+        if self.about.get("probabilities"):
+            scores = self.retriever.probabilities(vector[None])[0]  # type: ignore[union-attr]
+            return near.highest(self.training_tags, scores, k)
+        return near.nearest_tags(vector, *self._tags.listed, k)
+
+    def song(self, number: int) -> Song:
+        """A song by its number, which `Hit`s have; any thread may ask.
+
+        Raises:
+            DataError: no song has it (any more).
+        """
+        found = self._store.songs([number])
+        if not found:
+            raise DataError(f"{self.folder}: no song {number} in it; it may have changed since")
+        return found[0]
+
+    def words(self, prefix: str = "", k: int = 20) -> list[str]:
+        """Tags that can be searched for and begin with some text, then those that have a word that does."""
+        return self._tags.beginning(prefix, k)
+
+    def listeners(self, prefix: str = "", k: int = 20) -> list[str]:
+        """Ids of listeners that begin with some text, in the order of their characters."""
+        return self._asking.listeners.beginning(prefix, k)
+
+    @property
+    def listener_count(self) -> int:
+        """Number of listeners."""
+        return len(self._asking.listeners)
+
+    @property
     def training_tags(self) -> tuple[str, ...]:
         """Tags that training has seen."""
-        return tuple(json.loads(self.about["training_tags"]))
+        return self._tags.training
+
+    def refresh(self) -> bool:
+        """Take over what another process has changed in the index; returns whether it had. Other threads may read `song`s.
+
+        Raises:
+            DataError: the index is gone or damaged.
+        """
+        if _identity(self._store.path) == self._file and self._store.revision == self._revision:
+            return False
+        self._open()
+        return True
+
+    def _save(self) -> None:
+        self._vectors.save()
+        self._revision = self._store.revision
+        self._forget()
 
     def _check(self, retriever: "Retriever | TaggerSpace") -> None:
         if retriever.identity != self.about["identity"]:
@@ -257,128 +374,14 @@ class SongIndex:
                 "or index the songs into another folder"
             )
 
-    # The vectors of songs.
 
-    def _load(self) -> Nearest:
-        """The nearest-neighbour index of the store as it is now."""
-        path = self.folder / _VECTORS.format(self._store.revision)
-        if path.is_file():
-            try:
-                nearest = Nearest.load(path, self.dimension)
-                self._whole = path
-                return nearest
-            except DataError as error:
-                log.warning("%s; it is made again", error)
-        others = sorted(self.folder.glob(_VECTORS.format("*")), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-        nearest = Nearest(self.dimension)
-        if others and others[0] != path:
-            try:
-                nearest = Nearest.load(others[0], self.dimension)
-            except DataError as error:
-                log.warning("%s; it is made again", error)
-        self._update(nearest)
-        return nearest
-
-    def _update(self, nearest: Nearest) -> None:
-        numbers = self._store.numbers()
-        nearest.remove(np.setdiff1d(nearest.ids, numbers))
-        new = np.setdiff1d(numbers, nearest.ids)
-        nearest.add(new, self._store.vectors(new, self.dimension), queries=np.array(list(self._tag_vectors.values())))
-
-    def _save(self) -> None:
-        path = self.folder / _VECTORS.format(self._store.revision)
-        self._update(self._nearest)
-        if self._whole != path or not path.is_file():
-            self._nearest.save(path)
-            self._whole = path
-        for other in self.folder.glob(_VECTORS.format("*")):
-            if other != path:
-                other.unlink(missing_ok=True)
-
-    def _hits(
-        self, vector: np.ndarray, k: int, names: Sequence[str], wanted: np.ndarray, own: str | None = None
-    ) -> list[Hit]:
-        if k < 1:
-            raise ConfigError(f"k={k}: must be at least 1")
-        numbers, scores = self._nearest.search(vector[None], k + (own is not None))
-        score_of = dict(zip(numbers[0].tolist(), scores[0].tolist(), strict=True))
-        found = [song for song in self._store.songs([n for n in numbers[0] if n >= 0]) if song.id != own][:k]
-        return [
-            Hit(song.id, score_of[song.number], song.path, song.tags, self._explain(song.tags, names, wanted))
-            for song in found
-        ]
-
-    def _explain(self, tags: Sequence[str], names: Sequence[str], wanted: np.ndarray) -> tuple[str, ...]:
-        """Tags of a song that are what was asked for, then those nearest to any of it."""
-        asked = {tokens(name): place for place, name in enumerate(names)}
-        spelled = query.spelled(tags)  # each tag in one of its spellings
-        exact = [spelled[name] for name in sorted(spelled.keys() & asked.keys(), key=asked.__getitem__)]
-        vectors = self._tag_vectors
-        others = [tag for tag in spelled.values() if tag in vectors and tag not in exact]
-        if others:
-            cosines = (np.stack([vectors[tag] for tag in others]) @ wanted.T).max(axis=1)
-            others = [others[place] for place in np.argsort(-cosines, kind="stable") if cosines[place] > 0]
-        return tuple([*exact, *others][:_SHOWN])
-
-    def _song(self, song: str | os.PathLike) -> tuple[str | None, tuple[str, ...], np.ndarray]:
-        """(id if it is in the index, tags, vector) of an id, a path or an audio file."""
-        given = os.fspath(song)
-        path = os.path.abspath(os.path.expanduser(given))
-        found = self._store.find(given) or self._store.find(path)
-        if found is not None:
-            return found.id, found.tags, found.vector
-        if not os.path.isfile(path):
-            raise DataError(f"{self.folder}: no song {given!r} in it, and no such file{self._near(given)}")
-        ((_, result),) = self.retriever.files([path])
-        if isinstance(result, DataError):
-            raise result
-        return None, (), result
-
-    def _near(self, given: str) -> str:
-        near = difflib.get_close_matches(given, self._store.ids(_NEAR), n=1)
-        return f"; did you mean {near[0]!r}?" if near else ""
-
-    # The vectors of tags: those of training and of the songs are kept, so that asking for them needs no model.
-
-    def _keep_tags(self, progress: "indexing.Progress") -> None:
-        counts = self._store.tag_counts()
-        frequent = sorted(counts, key=lambda tag: (-counts[tag], tag))[:_MOST_TAGS]
-        new = [tag for tag in dict.fromkeys([*self.training_tags, *frequent]) if tag not in self._tag_vectors]
-        if not new:
-            return
-        retriever, seen = self.retriever, set(self.training_tags)
-        try:
-            known = [tag for tag in progress(new, desc="Tags", unit="tag") if retriever.knows(tag)]
-        except DataError as error:  # its word vectors are gone: tags of training need none
-            log.warning("%s", error)
-            known = [tag for tag in new if tag in seen]
-        self._store.put_tags(known, retriever.tags(known))
-        for name in ("_tag_vectors", "_listed", "_spelled"):
-            self.__dict__.pop(name, None)
-
-    @functools.cached_property
-    def _tag_vectors(self) -> dict[str, np.ndarray]:
-        return self._store.tag_vectors()
-
-    @functools.cached_property
-    def _listed(self) -> tuple[list[str], np.ndarray]:
-        """Tags that have a vector, each in one spelling, training's where it has one; and their rows."""
-        known = self._tag_vectors
-        names = one_spelling([*(tag for tag in self.training_tags if tag in known), *known])
-        return names, np.array([known[tag] for tag in names], np.float32).reshape(-1, self.dimension)
-
-    @functools.cached_property
-    def _spelled(self) -> dict[tuple[str, ...], str]:
-        return query.spelled([*self.training_tags, *self._tag_vectors])
-
-    def _knows(self, term: str) -> bool:
-        return term in self._tag_vectors or self.retriever.knows(term)
-
-    def _vectors(self, terms: Sequence[str]) -> np.ndarray:
-        rows = self._tag_vectors
-        if all(term in rows for term in terms):
-            return np.stack([rows[term] for term in terms])
-        return self.retriever.tags(terms)
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode: another file under the same name has others."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return found.st_dev, found.st_ino
 
 
 def _is_foreign(path: Path) -> bool:

@@ -296,7 +296,7 @@ def test_records(index, retriever, tmp_path):
     write_records(folder, {"1": ("sad piano", ["sad", "soft"]), "2": ("rock", ["rock"])})
     write_records(folder, {"3": ("jazz", ["jazz"])}, shard="shard-1")
     assert index.add([folder]).new == ["1", "2", "3"]
-    assert index.search("sad", k=1)[0][3:] == (("sad", "soft"), ("sad",))
+    assert index.search("sad", k=1)[0][3:5] == (("sad", "soft"), ("sad",))
     retriever.embedded.clear()
     assert index.add([folder]).unchanged == 3
     write_records(folder, {"1": ("sad piano", ["sad", "soft"]), "2": ("happy", ["rock"]), "4": ("vocals", [])})
@@ -380,7 +380,7 @@ def test_bad_input(index, music, tmp_path):
 
 def test_a_newer_format_is_refused(index):
     index._store._db.execute("UPDATE about SET value = '99' WHERE key = 'version'")
-    with pytest.raises(DataError, match="version 99, this orpheus reads 1"):
+    with pytest.raises(DataError, match="version 99, this orpheus reads 2"):
         SongIndex(index.folder)
 
 
