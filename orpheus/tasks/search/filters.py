@@ -40,31 +40,31 @@ class Facets:
     Attributes:
         numbers: (n,) int64 of the songs, rising.
         artists: (n,) int32, equal for songs of one artist; −1 where the artist is not known.
-        tags: The tags, in the order of their first song.
+        tags: The tags, each in its first spelling, in the order of their first song.
     """
 
     def __init__(self, store: SongStore):
         numbers, artists, songs, columns = [], [], [], []
         names: dict[str, int] = {}
-        tags: dict[str, int] = {}
-        of_text: dict[str, list[int]] = {}  # most songs have one of few lists of tags, or none
+        self._columns: dict[tuple[str, ...], int] = {}  # words of a tag → its place in `tags`
+        spellings: list[str] = []
+        of_text: dict[str, list[int]] = {}  # many songs have the tags of another one, or none
         for place, (number, text, artist) in enumerate(store.facets()):
             numbers.append(number)
             artists.append(names.setdefault(artist.casefold(), len(names)) if artist else -1)
             found = of_text.get(text)
             if found is None:
-                listed = store.names(str(number), text)
-                found = of_text[text] = [tags.setdefault(tag, len(tags)) for tag in dict.fromkeys(listed)]
+                spelled = {_key(tag): tag for tag in reversed(store.names(str(number), text))}
+                spellings += [spelled[key] for key in spelled if key not in self._columns]
+                found = [self._columns.setdefault(key, len(self._columns)) for key in spelled]
+                of_text[text] = found
             songs += [place] * len(found)
             columns += found
         self.numbers, self.artists = np.array(numbers, np.int64), np.array(artists, np.int32)
-        self.tags = tuple(tags)
+        self.tags = tuple(spellings)
         order = np.argsort(columns, kind="stable")
         self._songs = np.array(songs, np.int64)[order]
-        self._ends = np.cumsum(np.bincount(np.array(columns, np.int64), minlength=len(tags)))
-        self._columns: dict[tuple[str, ...], list[int]] = {}
-        for tag, column in tags.items():
-            self._columns.setdefault(tokens(tag) or (tag,), []).append(column)
+        self._ends = np.cumsum(np.bincount(np.array(columns, np.int64), minlength=len(spellings)))
 
     def counts(self) -> np.ndarray:
         """Number of songs of each of `tags`, int64."""
@@ -95,13 +95,13 @@ class Facets:
 
     def _having(self, tag: str, *, needed: bool) -> np.ndarray:
         """Which songs have a tag in any of its spellings."""
-        columns = self._columns.get(tokens(tag) or (tag,), [])
-        if not columns and needed:
+        column = self._columns.get(_key(tag))
+        if column is None and needed:
             near = difflib.get_close_matches(tag.lower(), map(str.lower, self.tags), n=3)
             said = f" (nearest: {', '.join(near)})" if near else ""
             raise DataError(f"no song of the index has the tag {tag!r}{said}; leave the filter away")
         found = np.zeros(len(self.numbers), bool)
-        for column in columns:
+        if column is not None:
             found[self.songs_of(column)] = True
         return found
 
@@ -117,3 +117,8 @@ class Facets:
                 result.append(int(number))
             seen.add(artist)
         return result
+
+
+def _key(tag: str) -> tuple[str, ...]:
+    """Equal for the spellings of one tag."""
+    return tokens(tag) or (tag,)

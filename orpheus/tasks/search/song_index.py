@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does no
     from orpheus.data.items.tables import Table
     from orpheus.tasks.retrieval.retriever import Retriever
     from orpheus.tasks.search import indexing
+    from orpheus.tasks.search.map_file import Map
     from orpheus.tasks.search.tagger_space import TaggerSpace
 
 STORE = "songs.db"
@@ -82,6 +83,7 @@ class SongIndex:
 
     def _forget(self) -> None:
         """Read artists and tags of songs again when they are asked for."""
+        self._map: Map | None = None
         self._ranking = Ranking(self._store, self._vectors.nearest, self._tags)
         self._asking = Asking(self._store, self._tags, lambda: self.retriever)
 
@@ -349,6 +351,20 @@ class SongIndex:
     def training_tags(self) -> tuple[str, ...]:
         """Tags that training has seen."""
         return self._tags.training
+
+    def map(self, *, anew: bool = False) -> "Map":
+        """Places of all songs in the plane, near songs near each other, and names of its regions (`projection`, `regions`).
+
+        It is kept in the folder. Songs that have a place keep it when others come and go, until half of all are new.
+
+        Args:
+            anew: Place all songs anew.
+        """
+        from orpheus.tasks.search import map_file
+
+        if self._map is None or anew:
+            self._map = map_file.current(self._store, self._ranking.facets, anew=anew)
+        return self._map
 
     def refresh(self) -> bool:
         """Take over what another process has changed in the index; returns whether it had. Other threads may read `song`s.
