@@ -1,0 +1,1 @@
+"""Joint: tags, songs and listeners in one space."""
