@@ -123,7 +123,7 @@ def _sides(run: str) -> tuple[Sides, dict[str, np.ndarray]]:
 def _scores_of(run: str, sides: Sides) -> Scores:
     """A CNN's scores of validation and test, evaluated where they are not."""
     from orpheus.runs.folder import Run
-    from orpheus.tasks.tagging.scores import Scores as Stored
+    from orpheus.tasks.scores import Scores as Stored
 
     found = {}
     for side in SIDES[1:]:

@@ -11,7 +11,7 @@ from orpheus import evaluate, predict, report, train
 from orpheus.runs.folder import Run
 from orpheus.tasks.recommendation import demo as listening_demo
 from orpheus.tasks.retrieval.retriever import Retriever
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 from tests.conftest import ROOT
 
 OLD = ROOT / "tests" / "old_runs"

@@ -21,7 +21,7 @@ from orpheus.learning.evaluation.areas import average_precision, summarise
 from orpheus.runs.folder import Run
 from orpheus.tasks.report import benchmarks, reported_runs, tagging, tracks
 from orpheus.tasks.report import page as report_page
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 from tests.conftest import ROOT
 
 CLASSES = ("rock", "Jazz & <Blues>", "never", "sad")

@@ -88,6 +88,28 @@ class State(Schema):
         return self
 
 
+class ReliabilityBin(Schema):
+    """A bin of a reliability curve."""
+
+    count: Positive
+    probability: float
+    frequency: float
+    low: float | None
+    high: float | None
+
+
+class Calibrated(Schema):
+    """What an evaluation says of probabilities."""
+
+    ece: float
+    ece_macro: float
+    ece_by_sampling: float
+    brier: float
+    per_class: dict[str, float]
+    reliability: list[ReliabilityBin]
+    intervals: dict[str, list[float] | None] | None = None
+
+
 class Measured(Schema):
     """What an evaluation found; the parts of it that are of this form, too."""
 
@@ -101,9 +123,14 @@ class Measured(Schema):
     per_class: dict[str, dict[str, float | None]] | None = None
     intervals: dict[str, Any] | None = None
     left_out: Strings | None = None
+    calibration: Calibrated | None = None
     mean_of_windows: "Measured | None" = None
     single_windows: "Measured | None" = None
     without_leaks: "Measured | None" = None
+    tag_songs: "Measured | None" = None
+    song_tags: "Measured | None" = None
+    listener_songs: "Measured | None" = None
+    baselines: dict[str, Any] | None = None
 
 
 class Classes(Schema):

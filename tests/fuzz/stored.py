@@ -52,7 +52,7 @@ def make_scores(folder: Path) -> None:
 
 def read_scores(path: Path) -> None:
     from orpheus.runs.folder import Run
-    from orpheus.tasks.tagging.scores import Scores
+    from orpheus.tasks.scores import Scores
 
     found = Scores.load(Run(path.parent), "test")
     assert found is None or found.scores.shape == found.truth.shape == (len(found.ids), len(found.classes))

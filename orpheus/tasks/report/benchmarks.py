@@ -8,7 +8,7 @@ from orpheus.data.collection.datasets import published
 from orpheus.tasks.report.html import Cell, Html, Section, escape, table, warning
 from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.sections import AREAS
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 
 _HEADS = {**{key: f"macro {name}" for key, name in AREAS.items()}, "accuracy": "accuracy"}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orpheus.base.text_table import alone
 from orpheus.runs.folder import Run
-from orpheus.tasks.report import benchmarks, html, reported_runs, tagging
+from orpheus.tasks.report import benchmarks, calibration, html, paired, reported_runs, spaces, tagging
 from orpheus.tasks.report import sections as report_sections
 from orpheus.tasks.report.html import Html, Section, escape, legend, warning
 from orpheus.tasks.report.svg import colour
@@ -52,7 +52,7 @@ def build(
     sections = [report_sections.curves(reported)]
     evaluated = [one for one in reported if one.metrics]
     if evaluated and all(one.tagging for one in evaluated):
-        shared = tagging.common(evaluated)
+        shared = paired.common(evaluated)
         every = list(dict.fromkeys(name for one in evaluated for name in one.summary["per_class"]))
         members = reported_runs.read_groups(groups, every)
         sections = [
@@ -65,9 +65,20 @@ def build(
             tagging.classes(evaluated, shared),
             tagging.groups(evaluated, shared, members),
             tagging.distributions(evaluated),
+            calibration.section(evaluated),
             *(tagging.confusion(one, suffix=suffix[one.name]) for one in evaluated),
             tagging.cooccurrences(evaluated[0]),
             section(evaluated[:_HEARD], paths or {}, count=tracks, seconds=seconds, progress=progress),
+        ]
+    elif evaluated and all(one.task in reported_runs.SPACES for one in evaluated):
+        joint = any(one.task == "joint" for one in evaluated)
+        sections = [
+            spaces.questions(evaluated) if joint else report_sections.numbers(evaluated),
+            spaces.differences(evaluated, paired.common(evaluated)),
+            report_sections.user_differences(evaluated),
+            *sections,
+            spaces.tags(evaluated) if joint else Section("Tags", ""),
+            calibration.section(evaluated),
         ]
     else:
         sections = [report_sections.numbers(evaluated), report_sections.user_differences(evaluated), *sections]

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from orpheus.base import arrays, files, resources
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 
 log = logging.getLogger(__name__)
 GROUPS = resources.folder("dictionaries")
+SPACES = {"retrieval", "joint"}  # tasks whose runs rank songs for tags, and so compare
 
 
 _SHORTEST = 6  # letters that a shortened name keeps: model_1 stays model_1
@@ -37,7 +38,8 @@ class ReportedRun:
         scores: Of the evaluated split's tracks.
         valid: Of the validation tracks, by which thresholds are chosen.
         classes: Names of the outputs, empty where they have none.
-        per_user: Metric → (users,), of recommendation.
+        per_user: Metric → (users,), of recommendation and of joint runs.
+        users: Their ids, where they are kept.
     """
 
     run: Run
@@ -51,6 +53,12 @@ class ReportedRun:
     valid: Scores | None = None
     classes: tuple[str, ...] = ()
     per_user: dict[str, np.ndarray] = field(default_factory=dict)
+    users: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """As run.json names it."""
+        return self.about.get("task", "unknown")
 
     @property
     def tagging(self) -> bool:
@@ -61,6 +69,14 @@ class ReportedRun:
     def summary(self) -> dict[str, Any]:
         """The areas by mean of windows."""
         return self.metrics["mean_of_windows"]
+
+    @property
+    def songs_for_tags(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Figures of ranking songs for tags and their intervals, of retrieval and joint runs alike; both may be empty."""
+        found = self.metrics.get("tag_songs") or self.metrics
+        figures = {**(found.get("macro") or {}), **found}
+        bounds = found.get("intervals") or {}
+        return figures, {**(bounds.get("macro") or {}), **bounds}
 
 
 def read(runs: Sequence[Run], split: str) -> list[ReportedRun]:
@@ -94,17 +110,19 @@ def read(runs: Sequence[Run], split: str) -> list[ReportedRun]:
                 Scores.load(run, split),
                 Scores.load(run, "valid") if split != "valid" else None,
                 run.class_names(),
-                _per_user(run, split),
+                *_per_user(run, split),
             )
         )
     return found
 
 
-def _per_user(run: Run, split: str) -> dict[str, np.ndarray]:
+def _per_user(run: Run, split: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     path = run.folder / f"per_user_{split}.npz"
     if not path.is_file():
-        return {}
-    return {name: values.astype(np.float64) for name, values in arrays.load_npz(path, kinds="fiub").items()}
+        return {}, ()
+    stored = arrays.load_npz(path)
+    users = stored.pop("ids", np.array([], str))
+    return {name: values.astype(np.float64) for name, values in stored.items()}, tuple(map(str, users))
 
 
 def learning_rates(run: Run) -> list[float]:
@@ -128,15 +146,21 @@ def check(reported: Sequence[ReportedRun], *, different_splits: bool) -> list[st
     Raises:
         ConfigError: of different tasks. DataError: over different splits, which was not asked for.
     """
-    tasks = {one.name: one.about.get("task", "unknown") for one in reported}
-    if len(set(tasks.values())) > 1:
+    tasks = {one.name: one.task for one in reported}
+    spaces = set(tasks.values()) <= SPACES
+    if len(set(tasks.values())) > 1 and not spaces:
         shown = ", ".join(f"{name} ({task})" for name, task in tasks.items())
         raise ConfigError(f"{shown}: a report compares runs of one task; make one report of each")
     # What was evaluated decides; runs that were not are distinguished by what they were trained on.
-    return comparability.check_split(
-        {one.name: one.metrics if one.metrics.get("hashes") else one.about for one in reported},
-        different_splits=different_splits,
-    )
+    named = {one.name: one.metrics if one.metrics.get("hashes") else one.about for one in reported}
+    if len(set(tasks.values())) > 1:  # joint runs have songs without a tag besides, which no tag's ranking has
+        named = {name: {"hashes": _of_tagged(about.get("hashes") or {})} for name, about in named.items()}
+    keys = ("split",) if spaces else ("split", "records")  # they need no records
+    return comparability.check_split(named, keys=keys, different_splits=different_splits)
+
+
+def _of_tagged(hashes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"split": hashes.get("tagged", hashes.get("split"))}
 
 
 def read_groups(path: str | os.PathLike | None, classes: Sequence[str]) -> dict[str, list[str]]:

@@ -54,7 +54,8 @@ def _published(facts: Mapping[str, Any] | None) -> str | None:
 def _epochs(one: ReportedRun) -> str | None:
     if not one.history:
         return None
-    key, sign = ("val_PR-AUC", 1) if "val_PR-AUC" in one.history[-1] else ("val_loss", -1)
+    key = next((name for name in ("val_PR-AUC", "val_mean", "val_MAP") if name in one.history[-1]), "val_loss")
+    sign = -1 if key == "val_loss" else 1
     evaluated = [(sign * row[key], row["epoch"], row[key]) for row in one.history if row.get(key) is not None]
     best = max(evaluated, default=None)
     return f"{len(one.history)}" + (f", best {best[1]} ({key} {best[2]:.4f})" if best else "")
@@ -154,7 +155,7 @@ def _curve(reported: Sequence[ReportedRun], key: str) -> str:
         evaluated = [
             (float(row[f"val_{key}"]), row["epoch"]) for row in one.history if row.get(f"val_{key}") is not None
         ]
-        if evaluated and key.endswith(("AUC", "loss")):
+        if evaluated and key.endswith(("AUC", "loss", "MAP", "mean")):
             best = min(evaluated) if key == "loss" else max(evaluated)
             plot.dot(
                 best[1],
@@ -192,16 +193,32 @@ def numbers(reported: Sequence[ReportedRun]) -> Section:
 def user_differences(reported: Sequence[ReportedRun]) -> Section:
     """Every further run against the first, user by user: the draws of users serve both."""
     rows = []
-    first = reported[0].per_user if reported else {}
+    first = reported[0] if reported else None
     for one in reported[1:]:
-        for name, values in one.per_user.items():
-            if name in first and len(first[name]) == len(values):
-                found = bootstrap.interval(values - first[name], range(len(values)), n=1000)
-                entry = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
-                rows.append([f"{one.name} − {reported[0].name}", name, signed(entry, 4)])
+        for name, (mine, theirs) in _of_same_users(first, one).items():
+            found = bootstrap.interval(theirs - mine, range(len(mine)), n=1000)
+            entry = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+            rows.append([f"{one.name} − {reported[0].name}", name, signed(entry, 4)])
     note = "Means over the users that have anything to find; green or red where the 95 % interval leaves zero out."
     body = table(["runs", "metric", "difference, 95 % interval"], rows, box=True) if rows else ""
-    return Section("Differences between runs", body, note)
+    return Section("Differences between runs, by users", body, note)
+
+
+def _of_same_users(first: ReportedRun | None, other: ReportedRun) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Metric → the values of both for the users that both have: by id, or, where ids were not kept, by number."""
+    names = [name for name in other.per_user if first is not None and name in first.per_user]
+    if first is None or not names:
+        return {}
+    if first.users and other.users:
+        row = {user: index for index, user in enumerate(other.users)}
+        pairs = [(index, row[user]) for index, user in enumerate(first.users) if user in row]
+    else:
+        alike = len(first.per_user[names[0]]) == len(other.per_user[names[0]])
+        pairs = [(index, index) for index in range(len(first.per_user[names[0]]))] if alike else []
+    if not pairs:
+        return {}
+    mine, theirs = map(list, zip(*pairs, strict=True))
+    return {name: (first.per_user[name][mine], other.per_user[name][theirs]) for name in names}
 
 
 _Scalars = list[tuple[str, Any, Any]]

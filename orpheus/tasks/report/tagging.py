@@ -1,7 +1,6 @@
 """Sections of a report on taggers: classes, groups of them, differences of runs, distributions and confusions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,116 +9,22 @@ from orpheus.base.text_table import bounded, number
 from orpheus.learning.evaluation import areas as evaluation_areas
 from orpheus.learning.evaluation import bootstrap, classification
 from orpheus.semantics import cooccurrence
-from orpheus.tasks.report import svg
-from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table, warning
+from orpheus.tasks.report import paired, svg
+from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table
+from orpheus.tasks.report.paired import Common
 from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.sections import AREAS, signed
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 
 _LARGEST = 60  # classes in a heat map
-_MANY = 1_000_000  # scores from which on fewer replicates do
-
-
-@dataclass(frozen=True)
-class Common:
-    """The tracks and classes that all runs have, in the first one's order, and resampled areas of each run.
-
-    Attributes:
-        scores: A `Scores` per run, all with the same ids, classes and truth.
-        replicates: Areas per run, the same draws for all.
-        notes: What could not be compared.
-    """
-
-    scores: tuple[Scores, ...]
-    replicates: tuple[bootstrap.Replicates, ...]
-    notes: tuple[str, ...]
-
-
-def common(reported: Sequence[ReportedRun]) -> Common | None:
-    """Bring the runs' scores onto the same tracks and classes; None where one has none, or nothing is in common."""
-    scores = [one.scores for one in reported if one.scores is not None]
-    if len(scores) < len(reported):
-        return None
-    others = [set(one.ids) for one in scores[1:]]
-    ids = [track for track in scores[0].ids if all(track in other for other in others)]
-    classes = [name for name in scores[0].classes if all(name in one.classes for one in scores[1:])]
-    if not ids or not classes:
-        return None
-    aligned = tuple(_aligned(one, ids, classes) for one in scores)
-    notes = []
-    for one, mine in zip(reported, scores, strict=True):
-        left = (len(mine.ids) - len(ids), len(mine.classes) - len(classes))
-        if any(left):
-            notes.append(f"{one.name}: {left[0]} tracks and {left[1]} classes are not in all runs and not compared")
-    for one, mine in zip(reported[1:], aligned[1:], strict=True):
-        if changed := int((mine.truth != aligned[0].truth).sum()):
-            notes.append(
-                f"{one.name}: {changed} annotations differ from {reported[0].name}'s, which are taken for both"
-            )
-    truth, groups = aligned[0].truth, aligned[0].groups
-    n = 1000 if truth.size <= _MANY else 200
-    drawn = tuple(bootstrap.replicate_areas(truth, one.scores, groups, n=n) for one in aligned)
-    return Common(aligned, drawn, tuple(notes))
-
-
-def _aligned(scores: Scores, ids: Sequence[str], classes: Sequence[str]) -> Scores:
-    row = {track: index for index, track in enumerate(scores.ids)}
-    rows, columns = [row[track] for track in ids], [scores.classes.index(name) for name in classes]
-    pick = np.ix_(rows, columns)
-    return Scores(
-        tuple(ids),
-        tuple(scores.groups[r] for r in rows),
-        tuple(classes),
-        scores.truth[pick],
-        scores.scores[pick],
-        scores.unit,
-    )
 
 
 def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
     """Every further run against the first, on the same tracks, draws paired."""
     if len(reported) < 2 or shared is None:
         return Section("Differences", "")
-    first, rows, plots = shared.scores[0], [], []
-    means = [evaluation_areas.summarise(first.truth, one.scores, first.classes) for one in shared.scores]
-    for index, one in enumerate(reported[1:], 1):
-        for average in ("macro", "micro"):
-            replicates = getattr(shared.replicates[index], average) - getattr(shared.replicates[0], average)
-            low, high = bootstrap.percentiles(replicates)
-            for column, key in enumerate(evaluation_areas.AREAS):
-                a, b = means[index][average][key], means[0][average][key]
-                if a is not None and b is not None:
-                    entry = {"value": a - b, "low": float(low[column]), "high": float(high[column])}
-                    rows.append([f"{one.name} − {reported[0].name}", f"{average} {AREAS[key]}", signed(entry, 4)])
-        plots += [_scatter(reported[0].name, one.name, means[0], means[index], index, key) for key in AREAS]
-    note = (
-        f"On the {len(first.ids)} tracks and {len(first.classes)} classes that the runs share. Each draw of "
-        f"{first.unit}s serves both runs, so the interval is of the difference itself: green or red where it leaves zero out."
-    )
-    notes = "".join(warning(text) for text in shared.notes)
-    body = f'{notes}{table(["runs", "mean", "difference, 95 % interval"], rows)}<div class="row">{"".join(plots)}</div>'
-    return Section("Differences between runs", body, note)
-
-
-def _scatter(a: str, b: str, first: Mapping[str, Any], second: Mapping[str, Any], index: int, key: str) -> str:
-    plot = svg.Plot(
-        x=(0, 1), y=(0, 1), title=f"{AREAS[key]} of each class", x_label=a, y_label=b, width=530, height=470
-    )
-    plot.line([0, 1], [0, 1], "var(--soft)", thin=True, dashed=True)
-    moved = []
-    for name, row in first["per_class"].items():
-        mine, theirs = row[key], second["per_class"][name][key]
-        if mine is not None and theirs is not None:
-            hint = f"{name}: {mine:.3f} → {theirs:.3f} ({row['positives']} positives)"
-            plot.dot(mine, theirs, svg.colour(index), name=hint)
-            moved.append((abs(theirs - mine), name, *plot.at(mine, theirs)))
-    placed: list[tuple[float, float]] = []
-    for _, name, x, y in sorted(moved, reverse=True):
-        if len(placed) < 8 and all(abs(x - px) > 90 or abs(y - py) > 13 for px, py in placed):  # no name over another
-            right = x < 380
-            plot.text(x + (7 if right else -7), y + 4, name, kind="name", anchor="start" if right else "end")
-            placed.append((x, y))
-    return plot.svg()
+    rows = paired.mean_differences(reported, shared, averages={"macro": "macro", "micro": "micro"})
+    return paired.section(reported, shared, rows)
 
 
 def classes(reported: Sequence[ReportedRun], shared: Common | None) -> Section:

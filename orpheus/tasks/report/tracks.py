@@ -17,7 +17,7 @@ from orpheus.tasks.report import svg
 from orpheus.tasks.report.html import Section, escape
 from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.tagging import thresholds
-from orpheus.tasks.tagging.scores import Scores
+from orpheus.tasks.scores import Scores
 
 log = logging.getLogger(__name__)
 _ROWS, _LEFT, _WIDTH, _STEP = 12, 150, 1090, 20

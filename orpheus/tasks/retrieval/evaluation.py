@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from orpheus.base.text_table import alone, bounded, number
 from orpheus.errors import DataError
 from orpheus.runs.folder import Run
@@ -12,6 +14,7 @@ from orpheus.tasks.retrieval import metrics
 from orpheus.tasks.retrieval.data import Progress, RetrievalData, load_config
 from orpheus.tasks.retrieval.embedding import score
 from orpheus.tasks.retrieval.metrics import METRICS
+from orpheus.tasks.scores import Scores
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +60,8 @@ def evaluate(
     *,
     replicates: int | None = None,
     progress: Progress = lambda items: items,
-) -> dict[str, Any]:
-    """Metrics of a run on one split, as metrics.json holds them; see `retrieval_scores`.
+) -> tuple[dict[str, Any], Scores]:
+    """Metrics of a run on one split, as metrics.json holds them (see `metrics.summarise`), and what they are made from.
 
     Args:
         run: The run.
@@ -76,7 +79,21 @@ def evaluate(
         result["intervals"] = metrics.intervals(
             given, scores, names, groups, zero_shot=data.zero_shot, n=replicates or 200
         )
-    return {"hashes": data.hashes(), **result}
+    return {"hashes": data.hashes(), **result}, scores_of(data, rows, scores)
+
+
+def scores_of(data: Any, rows: np.ndarray, scores: np.ndarray, probabilities: np.ndarray | None = None) -> Scores:
+    """What reports need of a split's songs.
+
+    Args:
+        data: With ``ids``, ``groups``, ``targets`` and ``labels``.
+        rows: Numbers of the songs.
+        scores: (songs, tags).
+        probabilities: (songs, tags), where the model has some.
+    """
+    ids, groups = (tuple(values[row] for row in rows) for values in (data.ids, data.groups))
+    unit = "song" if ids == groups else "artist"
+    return Scores(ids, groups, tuple(data.targets.classes), data.labels[rows], scores, unit, probabilities)
 
 
 def table(result: Mapping[str, Any], split: str) -> str:

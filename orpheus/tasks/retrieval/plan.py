@@ -72,7 +72,7 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
     if arguments.tfrecords_dir and not arguments.different_splits:
         run.moved(storage.absolute(arguments.tfrecords_dir))
-    result = evaluation.evaluate(
+    result, scores = evaluation.evaluate(
         run,
         opened,
         split,
@@ -80,6 +80,7 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         progress=lambda items: cli.progress(items, desc=f"embed {split}", unit="batch"),
     )
     run.write_metrics(split, result)
+    scores.save(run, split)
     return table(run, split)
 
 

@@ -13,12 +13,12 @@ from orpheus.base.text_table import alone, bounded
 from orpheus.data.batches import epochs
 from orpheus.errors import DataError
 from orpheus.learning.engine import inference
-from orpheus.learning.evaluation import areas, bootstrap
+from orpheus.learning.evaluation import areas, bootstrap, calibration
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
+from orpheus.tasks.scores import Scores
 from orpheus.tasks.tagging.data import TaggingData, load_config, windows
-from orpheus.tasks.tagging.scores import Scores
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Iterable], Iterable]
@@ -85,7 +85,7 @@ def evaluate(
     found, single, owner = score(run, data, split, batch_size=batch_size, progress=progress)
     if replicates is None:
         replicates = default_replicates(found.truth.size)
-    result = {
+    result: dict[str, Any] = {
         "hashes": data.hashes(),
         "tracks": len(found.ids),
         "windows": len(owner),
@@ -95,6 +95,9 @@ def evaluate(
             found.truth[owner], single, np.array(found.groups)[owner], found.classes, replicates
         ),
     }
+    result["mean_of_windows"]["calibration"] = calibration.summarise(
+        found.truth, found.scores, found.classes, groups=found.groups, n=replicates
+    )
     if leaks is not None:
         leaking = set().union(*leaks.values())
         rest = found.keep(np.array([track not in leaking for track in found.ids]))
@@ -192,6 +195,8 @@ def table(result: dict[str, Any], split: str) -> str:
         for average in ("macro", "micro"):
             cells = _cells(metrics[average], metrics.get("intervals", {}).get(average))
             lines.append(f"{title:<16} {average}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}".rstrip())
+    if "calibration" in summary:
+        lines.append(calibration_line(summary["calibration"]))
     if "without_leaks" in result:
         rest = result["without_leaks"]
         shared = ", ".join(f"{kind} {count}" for kind, count in rest["removed"].items() if count) or "none"
@@ -201,6 +206,12 @@ def table(result: dict[str, Any], split: str) -> str:
     if summary["left_out"]:
         lines.append(f"left out of the macro means (one kind of label only): {', '.join(summary['left_out'])}")
     return "\n".join(lines)
+
+
+def calibration_line(found: Mapping[str, Any]) -> str:
+    """The expected calibration error as text, beside what sampling alone would make it."""
+    error = bounded(found["ece"], (found.get("intervals") or {}).get("ece"), 4)
+    return f"calibration: ECE {error}; perfect probabilities of as many tracks: about {found['ece_by_sampling']:.4f}"
 
 
 def _width(bounds: Any) -> int:

@@ -25,6 +25,7 @@ from orpheus.tasks.retrieval import embedding
 from orpheus.tasks.retrieval.data import Choices, load_config, open_data, reopen_data
 from orpheus.tasks.retrieval.metrics import summarise
 from orpheus.tasks.retrieval.retriever import Retriever
+from orpheus.tasks.scores import Scores
 
 TAGS = ("calm", "angry", "piano", "drums", "old", "new")
 
@@ -98,6 +99,9 @@ def test_planted_tags_are_found_and_zero_shot_ones_too(tmp_path, capsys, samplin
     low, high = result["intervals"]["macro"]["MAP"]
     assert low <= result["macro"]["MAP"] <= high + 0.02
     assert set(result["zero_shot"]) == {"MAP", "ROC-AUC", "P@10"}
+    kept = Scores.load(run, "test")
+    assert summarise(kept.truth, kept.scores, kept.classes)["per_class"] == result["per_class"]
+    assert kept.ids == tuple(run.read("run")["split"]["test"]) and kept.unit == "song"
     assert "zero-shot tags" in capsys.readouterr().out
     assert retrieve.main(["runs", str(run.folder), str(run.folder), "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)

@@ -12,8 +12,8 @@ from orpheus.errors import DataError
 from orpheus.learning.evaluation import bootstrap
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
+from orpheus.tasks.scores import Scores
 from orpheus.tasks.tagging import evaluation
-from orpheus.tasks.tagging.scores import Scores
 
 CLASSES = ("guitar", "fast", "never")
 
@@ -22,7 +22,7 @@ def made_up(tracks: int = 60, seed: int = 0) -> Scores:
     """Scores that know guitar well and fast a little; four tracks by each artist."""
     rng = np.random.default_rng(seed)
     truth = np.stack([rng.random(tracks) < 0.4, rng.random(tracks) < 0.3, np.zeros(tracks, bool)], axis=1)
-    scores = (truth * [1.5, 0.5, 0] + rng.normal(0, 1, truth.shape)).astype(np.float32)
+    scores = (1 / (1 + np.exp(-(truth * [1.5, 0.5, 0] + rng.normal(0, 1, truth.shape))))).astype(np.float32)
     ids = tuple(f"T{i:03d}" for i in range(tracks))
     return Scores(ids, tuple(f"A{i // 4}" for i in range(tracks)), CLASSES, truth, scores, "artist")
 
@@ -121,6 +121,8 @@ def test_table_and_csv_show_values_and_bounds(evaluated, tmp_path):
         alone[kind]["intervals"] = bootstrap.area_intervals(
             np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.7]]), ["a", "a"], ["guitar", "sad"], n=5
         )
+    error = alone["mean_of_windows"].pop("calibration")
+    assert f"ECE {error['ece']:.4f} [" in "\n".join(lines) and error["ece"] > error["ece_by_sampling"]
     text = evaluation.table(alone, "test")
     assert text.splitlines()[1] == "one artist: no interval" and "[" not in text
     evaluation.write_csv(tmp_path / "m.csv", result)

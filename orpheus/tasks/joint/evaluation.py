@@ -1,0 +1,155 @@
+"""A joint run evaluated on one split: its three answers with intervals and baselines, and tables of them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from orpheus.base import files
+from orpheus.base.text_table import alone, bounded, number
+from orpheus.errors import DataError
+from orpheus.runs import comparability
+from orpheus.runs.folder import Run
+from orpheus.tasks.joint.baselines import Learned
+from orpheus.tasks.joint.metrics import Truth
+
+log = logging.getLogger(__name__)
+TITLES = {"tag_songs": "songs for a tag", "song_tags": "tags of a song", "listener_songs": "songs for a listener"}
+_SHOWN = ("MAP", "P@", "ROC-AUC", "PR-AUC", "nDCG")
+
+
+def check_comparable(run: Run, data: Any, *, different_splits: bool = False, resumed: bool = False) -> None:
+    """See that the data of a run is what it was: the same songs in the same splits, and the same numbers of them.
+
+    Args:
+        run: The run.
+        data: `joint.data.reopen_data(run)`.
+        different_splits: Asked for by name: warn of other songs.
+        resumed: The run trains on: other factors, texts or counts are refused, too, instead of a warning.
+
+    Raises:
+        DataError: songs are missing, or what is known of them is something else.
+    """
+    stored = run.read("run")
+    for name, shape in data.shapes().items():
+        if list(shape) != stored["dimensions"].get(name):
+            raise DataError(
+                f"{run.folder}: was trained on {name} of shape {stored['dimensions'].get(name)}, and these have {list(shape)}"
+            )
+    here, before = data.hashes(), stored["hashes"]
+    if here["split"] != before["split"]:
+        total = sum(map(len, stored["split"].values()))
+        note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
+        if not different_splits:
+            cure = "put them back" if resumed else "put them back; --different-splits evaluates the others all the same"
+            raise DataError(f"{note}; {cure}")
+        log.warning("%s: numbers do not compare with those of the whole", note)
+        return
+    for name in sorted(before.keys() | here.keys()):
+        if before.get(name) != here.get(name):
+            note = f"{run.folder}: {name.replace('_', ' ')}: other values than those it was trained on"
+            if resumed:
+                raise DataError(f"{note}; put those back")
+            log.warning("%s", note)
+
+
+def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Truth:
+    """What is known of the songs of a split.
+
+    Args:
+        data: `joint.data.JointData`.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        placed: (listeners,) bool, those who have a place: the others are asked nothing. None for those who have heard a
+            training song.
+    """
+    rows = data.part(split)
+    heard = None
+    if len(data.listeners):
+        there = np.diff(data.history().indptr) > 0 if placed is None else placed
+        heard = sparse.diags(there.astype(np.float32)) @ data.heard[:, rows]
+        heard.eliminate_zeros()
+    return Truth(
+        tags=data.targets.classes,
+        labels=data.given(rows),
+        groups=[data.groups[row] for row in rows],
+        heard=heard,
+        categories=data.categories,
+    )
+
+
+def learned_of(data: Any, split: str) -> Learned:
+    """What the baselines may know: tags, listeners and texts of the training songs, and the texts of the split's."""
+    train, texts = data.part("train"), data.tables.get("text")
+    return Learned(
+        labels=data.given(train),
+        heard=data.history() if len(data.listeners) else None,
+        features=None if texts is None else texts[train],
+        of_songs=None if texts is None else texts[data.part(split)],
+    )
+
+
+def hashes(data: Any) -> dict[str, str]:
+    """Those of the data, and ``"tagged"``: the split of the songs that have a tag, by which retrieval runs compare."""
+    tagged = np.diff(data.labels.indptr) > 0
+    parts = {name: [data.ids[row] for row in rows if tagged[row]] for name, rows in data.parts.items()}
+    return {**data.hashes(), "tagged": comparability.of_split(parts)}
+
+
+def save_listeners(run: Run, split: str, per_user: Mapping[str, np.ndarray], listeners: Sequence[str]) -> None:
+    """Write RUN/per_user_SPLIT.npz, by which reports compare runs, listener by listener.
+
+    Args:
+        run: The run.
+        split: Of it.
+        per_user: Metric → (listeners,).
+        listeners: Their ids.
+    """
+    values = {name: one.astype(np.float32) for name, one in per_user.items()}
+    with files.atomic(run.folder / f"per_user_{split}.npz", "wb") as file:
+        np.savez_compressed(file, ids=np.array(listeners), **values)
+
+
+def table(result: Mapping[str, Any], split: str) -> str:
+    """The evaluation as text: tags by falling MAP, then each question with its baselines."""
+    found = result.get("tag_songs", {}).get("per_class", {})
+    rows = sorted(found.items(), key=lambda item: -(item[1]["MAP"] or 0))
+    width = max(20, *(len(name) for name, _ in rows), *(len(name) for name in result.get("baselines", ())))
+    lines = [f"{split}: {result['songs']} songs"]
+    if rows:
+        lines.append(f"{'tag':<{width}}  positives       MAP   ROC-AUC      P@10       ECE")
+    errors = result.get("song_tags", {}).get("calibration", {}).get("per_class", {})
+    for name, row in rows:
+        values = [row["MAP"], row["ROC-AUC"], row["P@10"], errors.get(name)]
+        lines.append(f"{name:<{width}}  {row['positives']:>9}" + "".join(f"{number(one, 4):>10}" for one in values))
+    for question, title in TITLES.items():
+        if question in result:
+            lines += ["", *_question(result, question, title, width)]
+    calibration = result.get("song_tags", {}).get("calibration")
+    if calibration:
+        bounds = (calibration.get("intervals") or {}).get("ece")
+        lines.append(
+            f"calibration: ECE {bounded(calibration['ece'], bounds, 4)}; perfect probabilities of as many songs: about "
+            f"{calibration['ece_by_sampling']:.4f}"
+        )
+    lines.append(f"mean of the {sum(one in result for one in TITLES)} questions' MAP: {number(result['mean'], 4)}")
+    return "\n".join(lines)
+
+
+def _question(result: Mapping[str, Any], question: str, title: str, width: int) -> list[str]:
+    own = result[question]
+    names = [key for key in own if key.startswith(_SHOWN)]
+    compared = {name: one[question] for name, one in result.get("baselines", {}).items() if question in one}
+    bounds = own.get("intervals") or {}
+    lines = [f"{title:<{width}}  " + "".join(f"{name:>10}" for name in names)]
+    for name, row in {"this run": own, **compared}.items():
+        lines.append(f"{name:<{width}}  " + "".join(f"{number(row.get(key), 4):>10}" for key in names))
+    if any(bounds.get(key) for key in names):
+        shown = "  ".join(f"{key} {bounded(own[key], bounds.get(key), 4)}" for key in names)
+        lines.append(f"{'with 95 % intervals':<{width}}  {shown}")
+    elif bounds.get("groups") == 1:
+        lines.append(alone("artist"))
+    if own.get("left_out"):
+        lines.append(f"left out of the means (one kind of label only): {', '.join(own['left_out'])}")
+    return lines
