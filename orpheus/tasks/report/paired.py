@@ -132,7 +132,7 @@ def section(
         for key in AREAS
     ]
     said = (
-        f"On the {len(first.ids)} {'songs' if first.unit == 'song' else 'tracks'} and {len(first.classes)} classes that the "
+        f"On the {len(first.ids)} {'tracks' if reported[0].tagging else 'songs'} and {len(first.classes)} classes that the "
         f"runs share. Each draw of {first.unit}s serves both runs, so the interval is of the difference itself: green or red "
         f"where it leaves zero out. {note}"
     )
