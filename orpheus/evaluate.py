@@ -12,7 +12,8 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.evaluate",
         "Exact ROC-AUC and PR-AUC (average precision) per class, micro and macro, over the mean of all windows of a "
-        "track and over single windows, each with a 95 % interval by bootstrap over artists (tracks where there are none). "
+        "track and over single windows, each with a 95 % interval by bootstrap over artists (tracks where there are none); and whether "
+        "probabilities come true as often as they say (ECE). "
         "Prints a table and writes RUN/metrics.json and the scores, RUN/scores_SPLIT.npz. Experiments are scored as their config "
         "says: lists per user, classes, or R2.",
         example="python -m orpheus.evaluate runs/log-mel-spectrogram_260101-120000 --split test",

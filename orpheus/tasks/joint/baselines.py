@@ -34,8 +34,8 @@ def outputs(truth: Truth, learned: Learned, *, seed: int = 0) -> dict[str, Outpu
 
     ``random``. ``popularity``: tags by the share of training songs that have them; songs by how many tags, and how many
     listeners, the training songs most like them have: nobody knows more of a new song. ``popularity, oracle``: by the
-    split's own numbers, what one ranking for everybody can reach at most. ``nearest neighbours``: the tags and the
-    listeners of the training songs most like a song, weighted by cosine; its probabilities are their weighted share.
+    split's own numbers, which nobody knows of new songs. ``nearest neighbours``: the tags and the
+    listeners of the training songs most like a song, weighted by cosine; of tags the weighted share.
 
     Args:
         truth: Of the songs of a split.
@@ -83,7 +83,8 @@ def _neighbours(learned: Learned) -> Outputs:
         def rows(listeners: np.ndarray) -> np.ndarray:
             return (heard[listeners] @ near.T).toarray()
 
-    return Outputs(sums, np.clip(shares, 0, 1), rows)
+    shares = np.clip(shares, 0, 1)
+    return Outputs(shares, shares, rows)
 
 
 def _expected(learned: Learned, counts: Any) -> np.ndarray:

@@ -50,7 +50,7 @@ def questions(reported: Sequence[ReportedRun]) -> Section:
     note = (
         "MAP is the mean of average precisions: over tags whose songs are looked for, over songs whose tags are, over listeners "
         "whose held-out songs are. Intervals are over artists, of P@10 over tags, of listeners' lists over listeners. Of new "
-        "songs nobody knows how popular they are: the oracle does, and is what one ranking for everybody can reach at most."
+        "songs nobody knows how popular they are; the oracle does."
     )
     return Section("Results", "".join(parts), note)
 

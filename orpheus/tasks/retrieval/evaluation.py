@@ -79,21 +79,24 @@ def evaluate(
         result["intervals"] = metrics.intervals(
             given, scores, names, groups, zero_shot=data.zero_shot, n=replicates or 200
         )
-    return {"hashes": data.hashes(), **result}, scores_of(data, rows, scores)
+    return {"hashes": data.hashes(), **result}, scores_of(data, rows, given, scores)
 
 
-def scores_of(data: Any, rows: np.ndarray, scores: np.ndarray, probabilities: np.ndarray | None = None) -> Scores:
-    """What reports need of a split's songs.
+def scores_of(
+    data: Any, rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, probabilities: np.ndarray | None = None
+) -> Scores:
+    """What reports need of songs.
 
     Args:
-        data: With ``ids``, ``groups``, ``targets`` and ``labels``.
+        data: With ``ids``, ``groups`` and ``targets``.
         rows: Numbers of the songs.
+        labels: (songs, tags) bool.
         scores: (songs, tags).
         probabilities: (songs, tags), where the model has some.
     """
     ids, groups = (tuple(values[row] for row in rows) for values in (data.ids, data.groups))
     unit = "song" if ids == groups else "artist"
-    return Scores(ids, groups, tuple(data.targets.classes), data.labels[rows], scores, unit, probabilities)
+    return Scores(ids, groups, tuple(data.targets.classes), labels, scores, unit, probabilities)
 
 
 def table(result: Mapping[str, Any], split: str) -> str:
