@@ -7,12 +7,14 @@
 import importlib
 
 MODULES = (
+    "orpheus.models.joint",
     "orpheus.models.layers",
     "orpheus.models.networks.attention",
     "orpheus.models.networks.harmonic",
     "orpheus.learning.engine.optimizers",
     "orpheus.learning.engine.schedules",
     "orpheus.learning.evaluation.tag_auc",
+    "orpheus.learning.losses.joint",
     "orpheus.learning.losses.pointwise",
     "orpheus.learning.losses.triplet",
 )

@@ -122,14 +122,22 @@ def build_towers(
     )
 
 
-def check_frontend(frontend: str, shape: tuple[int, ...], *, dtype: str | None = None) -> None:
+def check_frontend(
+    frontend: str, shape: tuple[int, ...], *, dtype: str | None = None, section: str = "retrieval"
+) -> None:
     """See that a network takes windows of a shape, (frames, mels) or (samples,), stored in a type (None: not known).
+
+    Args:
+        frontend: Its name.
+        shape: Of a window.
+        dtype: As stored.
+        section: Of the config, for messages.
 
     Raises:
         ConfigError: an unknown network, one for the other kind of input, a window too short or with too few mels.
     """
-    networks.check_window(frontend, shape, window_key="retrieval.input_length", key="retrieval.frontend")
-    networks.find(frontend, dtype=dtype, key="retrieval.frontend")
+    networks.check_window(frontend, shape, window_key=f"{section}.input_length", key=f"{section}.frontend")
+    networks.find(frontend, dtype=dtype, key=f"{section}.frontend")
 
 
 def _song_tower(shapes, audio: dict, dropout: float, fusion: str, options: dict) -> keras.Model:
@@ -138,7 +146,7 @@ def _song_tower(shapes, audio: dict, dropout: float, fusion: str, options: dict)
     parts = []
     if "audio" in inputs:
         own = {**options, "dimension": _PUBLISHED_AUDIO} if raw else options
-        parts.append(_audio(inputs["audio"], dropout=dropout, options=own, **audio))
+        parts.append(audio_tower_of(inputs["audio"], dropout=dropout, options=own, **audio))
     if raw:
         parts.append(inputs["factors"])
     elif "factors" in inputs:
@@ -158,8 +166,20 @@ def _song_tower(shapes, audio: dict, dropout: float, fusion: str, options: dict)
     return keras.Model(inputs, UnitLength(name="song_unit")(joined), name="song_tower")
 
 
-def _audio(audio, *, frontend: str, form: str, n_filters: int, dropout: float, options: dict):
-    """Stored audio to an embedding by any network of the table."""
+def audio_tower_of(audio, *, frontend: str, form: str, n_filters: int, dropout: float, options: dict):
+    """Stored audio to an embedding by any network of the table.
+
+    Args:
+        audio: (batch, …) windows as stored.
+        frontend, form, n_filters, dropout: As `build_towers` takes them.
+        options: dimension, seed and synchronized, as `dense_tower` takes them.
+
+    Returns:
+        (batch, dimension), of no particular length.
+
+    Raises:
+        ConfigError: a network that does not take these windows.
+    """
     check_frontend(frontend, audio.shape[1:])
     if frontend == SHORT_CHUNK:
         return short_chunk_tower(audio, form=form, n_filters=n_filters, **options)

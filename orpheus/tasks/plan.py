@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "tagging": "orpheus.tasks.tagging.plan",
     "retrieval": "orpheus.tasks.retrieval.plan",
+    "joint": "orpheus.tasks.joint.plan",
     "recommendation": "orpheus.tasks.recommendation.plan",
     "classification": "orpheus.tasks.recommendation.plan",
 }

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 from orpheus import config, models
-from orpheus.config import retrieval
+from orpheus.config import joint, retrieval
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.learning.engine import fit
+from orpheus.learning.losses.joint import Layout
 from orpheus.models import towers
+from orpheus.tasks.joint import job as joint_job
 from orpheus.tasks.retrieval.job import loss_of
 from tests.conftest import ROOT
 
-CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.json") if "retrieval" not in path.name)
+CONFIGS = sorted(
+    path for path in (ROOT / "configs").glob("*.json") if not {"retrieval", "joint"} & set(path.stem.split("_"))
+)
 
 
 LARGE = [path for path in CONFIGS if path.stem != "small-log-mel"]
@@ -101,4 +105,37 @@ def test_retrieval_config_builds_and_steps(path):
         {name: value.astype(np.float32) for name, value in inputs.items()}, targets.astype(np.float32)
     )
     assert np.isfinite(loss) and loss > 0
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("joint*.json")), ids=lambda path: path.stem)
+def test_joint_config_builds_and_steps(path):
+    values, source = config.read(path)
+    assert values["_comment"][0].startswith("python -m "), "the header says the command"
+    loaded = joint.parse(values, source=source)
+    section, batch, tags = loaded.joint, 4, 5
+    # A short window: the step is what is tested, not its speed.
+    shapes = {name: {"audio": (128, 96), "text": (7,), "factors": (6,)}[name] for name in section.inputs}
+    layout = Layout(section.embedding, batch, tags=True, listeners=True, classes=tags)
+    rng = np.random.default_rng(0)
+    columns = 3 if section.listeners == "factors" else None
+    model = joint_job.build(
+        section,
+        shapes,
+        rng.normal(size=(tags, 9)),
+        layout,
+        listener_columns=columns,
+        prevalence=np.full(tags, 0.2),
+    )
+    loss = joint_job.loss_of(section, layout)
+    model.compile(fit.optimizer(loaded.training, steps_per_epoch=10, epochs=10), loss, jit_compile=False)
+    inputs = {name: rng.normal(size=(batch, *one.shape[1:])).astype(np.float32) for name, one in model.input.items()}
+    inputs |= {"tag": np.arange(batch, dtype=np.int32), "present": np.ones(inputs["present"].shape, np.float32)}
+    lacking = 1 - np.eye(batch)
+    place = rng.random((batch, 1))
+    hot = rng.integers(0, 2, (batch, tags))
+    parts = [np.arange(batch)[:, None], place, lacking, place, lacking, np.ones((batch, 1)), hot]
+    before = [w.copy() for w in model.get_weights()]
+    value = model.train_on_batch(inputs, np.concatenate(parts, axis=1).astype(np.float32))
+    assert np.isfinite(value) and value > 0
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from orpheus.data.batches import draws
 from orpheus.errors import DataError
-
-_BLOCK = 64  # batches drawn in one call: the call costs as much as the drawing of some thousand triplets
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,13 @@ class Triplets:
         # 53 bits: a tag may have more songs than float32 can tell apart.
         uniform = tf.random.stateless_uniform([4, batch], seed, dtype=tf.float64)
         if self.balanced:
-            anchors = tf.gather(self._tags, _below(uniform[0], tf.size(self._tags, tf.int64)))
-            member = _below(uniform[1], tf.gather(self._count, anchors))
+            anchors = tf.gather(self._tags, draws.below(uniform[0], tf.size(self._tags, tf.int64)))
+            member = draws.below(uniform[1], tf.gather(self._count, anchors))
             positives = tf.gather(self._members, tf.gather(self._first, anchors) + member)
         else:
-            row = _below(uniform[0], tf.size(self._anchored, tf.int64))
+            row = draws.below(uniform[0], tf.size(self._anchored, tf.int64))
             positives = tf.gather(self._anchored, row)
-            place = _below(uniform[1], tf.gather(self._tag_count, row))
+            place = draws.below(uniform[1], tf.gather(self._tag_count, row))
             anchors = tf.gather(self._tags_of, tf.gather(self._first_tag, row) + place)
         songs = positives[:, tf.newaxis]
         if not self.within_batch:
@@ -110,7 +109,7 @@ class Triplets:
 
     def _negatives(self, anchors: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
         """(batch,) songs without the anchor, uniformly."""
-        rank = _below(uniform, self._songs - tf.gather(self._count, anchors))
+        rank = draws.below(uniform, self._songs - tf.gather(self._count, anchors))
         key = tf.cast(anchors, tf.int64) * (self._songs + 1) + rank
         before = tf.searchsorted(self._keys, key, side="right", out_type=tf.int64) - tf.gather(self._first, anchors)
         return tf.cast(rank + before, tf.int32)
@@ -118,26 +117,12 @@ class Triplets:
     def batches(self, batch: int, *, steps: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless (`Drawn` as a tuple, seed of the batch) drawn as `Job.train` promises, step by step."""
 
-        def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            def block(index: tf.Tensor):
-                own = tf.stack([tf.constant(seed, tf.int64), number * steps + index])
-                drawn = self.draw(_BLOCK * batch, own)
-                seeds = tf.random.stateless_uniform([_BLOCK, 2], own + 2, maxval=None, minval=None, dtype=tf.int64)
-                parts = (drawn.anchors, drawn.songs, drawn.places)
-                return tuple(tf.reshape(part, (_BLOCK, batch, *part.shape[1:])) for part in parts), seeds
+        def draw(count: int, own: tf.Tensor):
+            drawn = self.draw(count, own)
+            return drawn.anchors, drawn.songs, drawn.places
 
-            blocks = tf.data.Dataset.range(-(-steps // _BLOCK)).map(block, num_parallel_calls=tf.data.AUTOTUNE)
-            return blocks.unbatch().take(steps)
-
-        return tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max).flat_map(epoch)
+        return draws.batches(draw, batch, steps=steps, seed=seed, first_epoch=first_epoch)
 
     def unusable_names(self, names: Sequence[str]) -> list[str]:
         """Names of the tags that cannot be anchors."""
         return [names[column] for column in self.unusable]
-
-
-def _below(uniform: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
-    """int64 in [0, limit) from numbers in [0, 1)."""
-    limit = tf.cast(limit, tf.int64)
-    drawn = tf.cast(uniform * tf.cast(limit, tf.float64), tf.int64)
-    return tf.minimum(drawn, limit - 1)

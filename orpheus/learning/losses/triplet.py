@@ -57,10 +57,9 @@ class TripletLoss(keras.losses.Loss):
         near, cosines, targets = _compare(y_true, y_pred)
         if not _pooled(y_true):
             return tf.nn.relu(self.margin - near + tf.linalg.diag_part(cosines))
-        likeness = tf.stop_gradient(cosines) if self.weighted else tf.zeros_like(cosines)
-        chosen, found = draw_negatives(likeness, without_anchor(targets), targets[:, PLACE])
-        far = tf.gather(cosines, chosen, batch_dims=1)
-        return tf.where(found, tf.nn.relu(self.margin - near + far), 0.0)
+        return triplets(
+            near, cosines, without_anchor(targets), targets[:, PLACE], margin=self.margin, weighted=self.weighted
+        )
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin, "weighted": self.weighted}
@@ -96,12 +95,45 @@ class InfoNCE(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         near, cosines, targets = _compare(y_true, y_pred)
-        negatives = tf.where(without_anchor(targets), cosines / self.temperature, -np.inf)
-        positive = near / self.temperature
-        return tf.reduce_logsumexp(tf.concat([positive[:, tf.newaxis], negatives], axis=1), axis=1) - positive
+        return all_negatives(near, cosines, without_anchor(targets), scale=1 / self.temperature)
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
+
+
+def triplets(
+    near: tf.Tensor, cosines: tf.Tensor, allowed: tf.Tensor, places: tf.Tensor, *, margin: float, weighted: bool
+) -> tf.Tensor:
+    """max(0, margin − near + far) with one negative per anchor from the pool; 0 where there is none.
+
+    Args:
+        near: (anchors,) cosine of each anchor and its positive.
+        cosines: (anchors, songs) of anchors and the pool.
+        allowed: (anchors, songs) bool: the song may be the anchor's negative.
+        places: (anchors,) in [0, 1), each anchor's draw.
+        margin: See `TripletLoss`.
+        weighted: Draw by similarity (`draw_negatives`) or uniformly.
+
+    Returns:
+        (anchors,).
+    """
+    likeness = tf.stop_gradient(cosines) if weighted else tf.zeros_like(cosines)
+    chosen, found = draw_negatives(likeness, allowed, places)
+    far = tf.gather(cosines, chosen, batch_dims=1)
+    return tf.where(found, tf.nn.relu(margin - near + far), 0.0)
+
+
+def all_negatives(near: tf.Tensor, cosines: tf.Tensor, allowed: tf.Tensor, *, scale: Any) -> tf.Tensor:
+    """−log of the positive's share among itself and all allowed songs of the pool, (anchors,); see `InfoNCE`.
+
+    Args:
+        near, cosines, allowed: As of `triplets`.
+        scale: 1 / temperature; a number, or (anchors,) where a model has learned it.
+    """
+    column = tf.reshape(tf.cast(scale, tf.float32), [-1, 1])
+    negatives = tf.where(allowed, cosines * column, -np.inf)
+    positive = near[:, tf.newaxis] * column
+    return tf.reduce_logsumexp(tf.concat([positive, negatives], axis=1), axis=1) - positive[:, 0]
 
 
 def _compare(y_true: Any, y_pred: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -1,7 +1,7 @@
 """A joint run evaluated on one split: its three answers with intervals and baselines, and tables of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,13 @@ from orpheus.base.text_table import alone, bounded, number
 from orpheus.errors import DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
+from orpheus.runs.models import load_model
+from orpheus.tasks.joint import baselines, embedding, metrics
 from orpheus.tasks.joint.baselines import Learned
+from orpheus.tasks.joint.data import load_config
 from orpheus.tasks.joint.metrics import Truth
+from orpheus.tasks.retrieval.evaluation import scores_of
+from orpheus.tasks.scores import Scores
 
 log = logging.getLogger(__name__)
 TITLES = {"tag_songs": "songs for a tag", "song_tags": "tags of a song", "listener_songs": "songs for a listener"}
@@ -55,6 +60,40 @@ def check_comparable(run: Run, data: Any, *, different_splits: bool = False, res
             log.warning("%s", note)
 
 
+def evaluate(
+    run: Run,
+    data: Any,
+    split: str,
+    *,
+    replicates: int | None = None,
+    progress: Callable[[Iterable], Iterable] = lambda items: items,
+) -> tuple[dict[str, Any], Scores | None, dict[str, np.ndarray]]:
+    """Metrics of a run on one split, as metrics.json holds them (see `metrics.evaluate`), and what they are made from.
+
+    Args:
+        run: The run.
+        data: `joint.data.reopen_data(run)`.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        replicates: Of the 95 % intervals; None for 200, 0 for none.
+        progress: Wraps the batches.
+
+    Returns:
+        The metrics; scores of the tagged songs, None of a run that has not learned tags; metric → (listeners,) values.
+    """
+    rows = data.songs_of(split)
+    found = embedding.outputs(load_model(run), data, rows, load_config(run), progress=progress)
+    truth = truth_of(data, split, placed=(np.diff(data.history().indptr) > 0) | data.has_factors)
+    others = baselines.outputs(truth, learned_of(data, split))
+    result = metrics.evaluate(found, truth, baselines=others, replicates=200 if replicates is None else replicates)
+    per_user = result.get("listener_songs", {}).pop("per_user", {})
+    scores = None
+    if found.tag_scores is not None and truth.tagged.any():
+        kept = truth.tagged
+        probable = None if found.probabilities is None else found.probabilities[kept]
+        scores = scores_of(data, rows[kept], truth.labels[kept], found.tag_scores[kept], probable)
+    return {"hashes": hashes(data), **result}, scores, per_user
+
+
 def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Truth:
     """What is known of the songs of a split.
 
@@ -64,7 +103,7 @@ def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Trut
         placed: (listeners,) bool, those who have a place: the others are asked nothing. None for those who have heard a
             training song.
     """
-    rows = data.part(split)
+    rows = data.songs_of(split)
     heard = None
     if len(data.listeners):
         there = np.diff(data.history().indptr) > 0 if placed is None else placed
@@ -81,19 +120,19 @@ def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Trut
 
 def learned_of(data: Any, split: str) -> Learned:
     """What the baselines may know: tags, listeners and texts of the training songs, and the texts of the split's."""
-    train, texts = data.part("train"), data.tables.get("text")
+    train, texts = data.songs_of("train"), data.tables.get("text")
     return Learned(
         labels=data.given(train),
         heard=data.history() if len(data.listeners) else None,
         features=None if texts is None else texts[train],
-        of_songs=None if texts is None else texts[data.part(split)],
+        of_songs=None if texts is None else texts[data.songs_of(split)],
     )
 
 
 def hashes(data: Any) -> dict[str, str]:
     """Those of the data, and ``"tagged"``: the split of the songs that have a tag, by which retrieval runs compare."""
     tagged = np.diff(data.labels.indptr) > 0
-    parts = {name: [data.ids[row] for row in rows if tagged[row]] for name, rows in data.parts.items()}
+    parts = {name: [data.ids[row] for row in rows if tagged[row]] for name, rows in data.splits.items()}
     return {**data.hashes(), "tagged": comparability.of_split(parts)}
 
 

@@ -1,11 +1,9 @@
 """Retrieval: songs, their tags and inputs joined by id, and what a run keeps of them."""
 
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,19 +15,15 @@ from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.batches import random_access
 from orpheus.data.items import tables
 from orpheus.data.records import format
-from orpheus.data.records.shards import split_shards
-from orpheus.data.splits import search
-from orpheus.data.tags import sources
 from orpheus.data.tags.categories import read_categories
-from orpheus.data.tags.targets import TagTargets, choose, popularity
+from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
-from orpheus.semantics import words
-from orpheus.tasks.retrieval import checks
+from orpheus.tasks.retrieval import checks, joining
+from orpheus.tasks.retrieval.word_space import TAG_VECTORS
 
 log = logging.getLogger(__name__)
-TAG_VECTORS = "tags.npz"
 
 Progress = Callable[[Iterable], Iterable]
 
@@ -129,21 +123,13 @@ def open_data(
         catalogue = format.open_folder(
             str(choices.tfrecords_dir), format=frontend, wanted=config.tfrecords.model_dump(), progress=progress
         )
-    of_songs, groups, source = _tags(choices, catalogue)
-    splits, split_tags = _split(choices, config, catalogue)
-    popular = popularity(of_songs.get(song, ()) for split in splits.values() for song in split)
-    chosen = config.tags
-    if split_tags and chosen.top is None and not chosen.with_:
-        known = {tag for tag, _ in popular}
-        popular = [(tag, count) for tag, count in popular if tag in set(split_tags) & known]
-    if not popular:
-        raise DataError("no song of the split has a tag: do its ids and those of the tags agree?")
-    vectors = words.load(choices.vectors, words=words.needed_words(tag for tag, _ in popular))
-    popular = _having_vectors(popular, vectors, config)
-    targets = choose(popular, top=chosen.top, with_=chosen.with_, without=chosen.without, merge=chosen.merge)
-    targets, matrix = with_vectors(targets, vectors, unit=config.retrieval.unit_vectors)
+    of_songs, groups, source = joining.tags_of_songs(choices, catalogue)
+    splits, split_tags = joining.split_of_songs(choices, config, catalogue)
+    targets, matrix, vectors = joining.tags_with_vectors(
+        of_songs, splits, split_tags, choices.vectors, config.tags, unit=config.retrieval.unit_vectors
+    )
     provenance = {
-        "vectors": {"path": os.path.abspath(choices.vectors), "name": vectors.source, "sha256": vectors.sha256},
+        "vectors": joining.of_vectors(choices.vectors, vectors),
         "tags": source,
         "split_file": str(choices.split) if choices.split else None,
     }
@@ -161,79 +147,6 @@ def open_data(
     )
     checks.check_emptied(found, splits, of_songs, choices)
     return found
-
-
-def _having_vectors(
-    popular: list[tuple[str, int]], vectors: words.WordVectors, config: RetrievalConfig
-) -> list[tuple[str, int]]:
-    """Tags among which the top ones are chosen: those with a vector, and those that the config names."""
-    missing = set(words.vectors_of_tags([tag for tag, _ in popular], vectors)[2])
-    named = {*config.tags.with_, *itertools.chain.from_iterable(config.tags.merge)}
-    kept = [(tag, count) for tag, count in popular if tag not in missing or tag in named]
-    top = config.tags.top
-    if top is None or not kept:
-        return popular
-    passed = [tag for tag, _ in popular[: popular.index(kept[:top][-1])] if tag in missing - named]
-    if passed:
-        log.warning(
-            "%s: no vector for %d of the most popular tags, and the next ones take their places: %s",
-            vectors.source,
-            len(passed),
-            "; ".join(passed[:20]) + ("; …" if len(passed) > 20 else ""),
-        )
-    return kept
-
-
-def _tags(choices: Choices, catalogue) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], dict]:
-    """Song → tags; song → group where records say it; and where the tags are from."""
-    rows = catalogue.rows(catalogue.shards) if catalogue is not None else []
-    groups = {row.track_id: row.group for row in rows}
-    if choices.tags:
-        found, source = sources.read([Path(path) for path in choices.tags], database=choices.database or 0)
-        return found, groups, source
-    field_ = catalogue.tag_field(choices.database)
-    return {row.track_id: row.tags[field_] for row in rows}, groups, {"name": storage.absolute(catalogue.folder)}
-
-
-def _split(choices: Choices, config: RetrievalConfig, catalogue) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    if choices.split:
-        splits, wanted = search.load(choices.split)
-        checks.check_splits(splits, str(choices.split))
-        return {name: list(ids) for name, ids in splits.items()}, wanted
-    assigned = split_shards(list(catalogue.shards), config.training.split)
-    return {
-        name: [row.track_id for row in catalogue.rows(shards)]
-        for name, shards in zip(search.SPLITS, assigned, strict=True)
-    }, ()
-
-
-def with_vectors(
-    targets: TagTargets, vectors: words.WordVectors, *, unit: bool = True
-) -> tuple[TagTargets, np.ndarray]:
-    """The classes that have a vector, and the vectors; the others are named in a warning.
-
-    Raises:
-        DataError: none has.
-    """
-    kept, matrix, missing = words.vectors_of_tags(targets.classes, vectors, unit=unit)
-    if not kept:
-        raise DataError(
-            f"{vectors.source}: knows no word of the {len(targets.classes)} tags ({', '.join(targets.classes[:3])}, …); "
-            "give word vectors of the tags' language, or train some with tools.train_word_vectors"
-        )
-    if missing:
-        log.warning(
-            "%s: no vector for %d of %d tags, which are left out: %s",
-            vectors.source,
-            len(missing),
-            len(targets.classes),
-            "; ".join(missing),
-        )
-    column = {name: index for index, name in enumerate(kept)}
-    columns = {
-        tag: column[targets.classes[old]] for tag, old in targets.columns.items() if targets.classes[old] in column
-    }
-    return TagTargets(tuple(kept), columns, targets.kind), matrix
 
 
 def assemble(
@@ -267,7 +180,7 @@ def assemble(
         (table, f"{factors}: no factors"),
     ):
         if where is not None:
-            everybody = _there(everybody, where, name)
+            everybody = joining.there(everybody, where, name)
     kept = set(everybody)
     ids = tuple(everybody)
     number = {song: index for index, song in enumerate(ids)}
@@ -292,23 +205,6 @@ def assemble(
         factors=matrix,
         provenance=provenance,
     )
-
-
-def _there(ids: Sequence[str], where: Any, what: str) -> list[str]:
-    """Those of `ids` that are in `where`; the others are named."""
-    missing = [song for song in ids if song not in where]
-    if len(missing) == len(ids):
-        raise DataError(f"{what} of any of the {len(ids)} tagged songs ({', '.join(ids[:3])}, …); do the ids agree?")
-    if missing:
-        log.warning(
-            "%s of %d of %d songs, which are left out: %s%s",
-            what,
-            len(missing),
-            len(ids),
-            ", ".join(missing[:5]),
-            ", …" if len(missing) > 5 else "",
-        )
-    return [song for song in ids if song in where]
 
 
 def describe(data: RetrievalData, config: RetrievalConfig, frontend: str, choices: Choices, **more: Any) -> dict:

@@ -9,45 +9,43 @@ from orpheus.tasks.plan import DATABASE, TFRECORDS_DIR, Flags, flag
 if TYPE_CHECKING:
     from orpheus.runs.folder import Run
 
+WORD_VECTORS = flag(
+    "--word-vectors",
+    kept=True,
+    metavar="PATH",
+    help="of the tags (GloVe or word2vec file, TF-Hub model); needed",
+)
+FACTORS = flag(
+    "--factors",
+    metavar="FILE",
+    help="input_type cf and hybrid: .npz with ids and matrix, or text, an id and numbers a line",
+)
+TAGS = flag(
+    "--tags",
+    kept=True,
+    metavar="SOURCE",
+    nargs="+",
+    help="tags of songs by id, as of tools.split; the records' own if not given",
+)
+SPLIT = flag(
+    "--split",
+    kept=True,
+    metavar="FILE",
+    help="of tools.split; shards by the config's model-training.split if not given",
+)
+CATEGORIES = flag("--categories", kept=True, metavar="TSV", help="tag and category a line: tables by category")
+MOVED_FACTORS = flag("--factors", metavar="FILE", help="where its factors are now; where they were if not given")
 FLAGS: Flags = {
     "train": {
         "data": [
             TFRECORDS_DIR,
             DATABASE,
         ],
-        "retrieval": [
-            flag(
-                "--word-vectors",
-                kept=True,
-                metavar="PATH",
-                help="of the tags (GloVe or word2vec file, TF-Hub model); needed",
-            ),
-            flag(
-                "--factors",
-                metavar="FILE",
-                help="input_type cf and hybrid: .npz with ids and matrix, or text, an id and numbers a line",
-            ),
-            flag(
-                "--tags",
-                kept=True,
-                metavar="SOURCE",
-                nargs="+",
-                help="tags of songs by id, as of tools.split; the records' own if not given",
-            ),
-            flag(
-                "--split",
-                kept=True,
-                metavar="FILE",
-                help="of tools.split; shards by the config's model-training.split if not given",
-            ),
-            flag("--categories", kept=True, metavar="TSV", help="tag and category a line: tables by category"),
-        ],
+        "retrieval": [WORD_VECTORS, FACTORS, TAGS, SPLIT, CATEGORIES],
     },
     "evaluate": {
         "data": [TFRECORDS_DIR],
-        "of a retrieval run": [
-            flag("--factors", metavar="FILE", help="where its factors are now; where they were if not given")
-        ],
+        "of a retrieval run": [MOVED_FACTORS],
     },
     "predict": {},
 }

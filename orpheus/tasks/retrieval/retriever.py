@@ -1,10 +1,8 @@
 """A trained retrieval run on new tags and songs: any tag with a word vector, audio files, records, factors."""
 
-import difflib
-import hashlib
 import itertools
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +10,18 @@ import numpy as np
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.batches import random_access, windows
-from orpheus.data.items import tables
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
-from orpheus.semantics import words
 from orpheus.tasks.retrieval import data, embedding
+from orpheus.tasks.retrieval.word_space import WordSpace
 
 _SONGS = 4  # embedded at once, each of num_chunk windows
 
 
-class Retriever:
+class Retriever(WordSpace):
     """A trained retrieval model.
 
     Attributes:
@@ -42,19 +39,14 @@ class Retriever:
         run.check_task("retrieval", "search needs one of task retrieval")
         settings, self.config = run.read("run"), data.load_config(run)
         self.model = load_model(run)
-        self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
         self.input_type: str = settings["input_type"]
-        self.dimension = int(self.model.output_shape[-1])
         self._columns = settings["dimensions"].get("factors", [0])[0]
         self.spec = run.spec() if self.input_type != "cf" else None
         self._targets = run.classes()
         self.training_tags = tuple(
             tag for tag in self._targets.classes if tag not in set(self.config.retrieval.zero_shot)
         )
-        known = tables.read(run.folder / data.TAG_VECTORS)
-        self._vectors = dict(zip(known.ids, known.matrix, strict=True))
-        self._source = settings["vectors"]
-        self._words: words.WordVectors | None = None
+        super().__init__(run, self.model, settings["vectors"], unit=self.config.retrieval.unit_vectors)
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> "Retriever":
@@ -64,61 +56,6 @@ class Retriever:
             DataError: no run, a run of another task, or one that is not finished.
         """
         return cls(Run.open(run))
-
-    def knows(self, name: str) -> bool:
-        """Whether a tag has a vector."""
-        return self._vector(name) is not None
-
-    def tags(self, names: Sequence[str]) -> np.ndarray:
-        """Embeddings of tags, those of training or any other whose words the vectors know.
-
-        Returns:
-            (len(names), dimension) float32 unit rows.
-
-        Raises:
-            DataError: some have no vector; names them and the nearest known words.
-        """
-        rows = self.word_vectors(names)
-        if not len(rows):
-            return np.zeros((0, self.dimension), np.float32)
-        return self.model.get_layer("tag_tower")(rows, training=False).numpy().astype(np.float32)
-
-    def word_vectors(self, names: Sequence[str]) -> np.ndarray:
-        """What the tag tower is given: (len(names), d) float32, unit rows unless retrieval.unit_vectors is false."""
-        rows = {name: self._vector(name) for name in names}
-        known = {name: row for name, row in rows.items() if row is not None}
-        unknown = [name for name in rows if name not in known]
-        if unknown:
-            near = "; ".join(f"{name!r}{self._near(name)}" for name in unknown[:5])
-            raise DataError(f"{self._source['name']}: no vector for {near}")
-        return np.stack([known[name] for name in names]) if names else np.zeros((0, 0), np.float32)
-
-    def _vector(self, name: str) -> np.ndarray | None:
-        if name not in self._vectors:
-            found = words.tag_vector(name, self._source_words(), unit=self.config.retrieval.unit_vectors)
-            if found is None:
-                return None
-            self._vectors[name] = found
-        return self._vectors[name]
-
-    def _source_words(self) -> words.WordVectors:
-        """The run's word vectors, read when a tag is asked for that training did not know."""
-        if self._words is None:
-            path = self._source["path"]
-            if not os.path.exists(path):
-                raise DataError(
-                    f"{path}: the run's word vectors are gone, so that only its {len(self._vectors)} own tags can be "
-                    "searched; put them back"
-                )
-            self._words = words.load(path)
-            if self._words.sha256 != self._source["sha256"]:
-                raise DataError(f"{path}: not the word vectors that the run was trained with; put those back")
-        return self._words
-
-    def _near(self, name: str) -> str:
-        known = [*self._vectors, *self._source_words().names]
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
-        return f" (nearest known: {', '.join(dict.fromkeys(near))})" if near else ""
 
     def files(
         self, paths: Iterable[str | os.PathLike], *, damaged: str = reading.KEEP

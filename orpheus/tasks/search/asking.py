@@ -16,8 +16,7 @@ from orpheus.tasks.search.mixing import Mix
 from orpheus.tasks.search.store import Song, SongStore
 
 if TYPE_CHECKING:  # they load TensorFlow
-    from orpheus.tasks.retrieval.retriever import Retriever
-    from orpheus.tasks.search.tagger_space import TaggerSpace
+    from orpheus.tasks.search.tagger_space import Space
 
 _NEAR = 20_000  # ids that a wrong one is compared with
 _NAMED = 5  # unknown songs that an error names
@@ -49,7 +48,7 @@ class Asking:
         run: Gives the run, which is loaded then: for audio files that are not in the index.
     """
 
-    def __init__(self, store: SongStore, tags: KnownTags, run: "Callable[[], Retriever | TaggerSpace]"):
+    def __init__(self, store: SongStore, tags: KnownTags, run: "Callable[[], Space]"):
         self._store, self._tags, self._run = store, tags, run
         self.listeners = listeners.Listeners(store)
         self.folder = store.path.parent

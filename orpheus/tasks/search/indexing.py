@@ -20,8 +20,7 @@ from orpheus.errors import DataError
 from orpheus.tasks.search.store import Known, Song, SongStore
 
 if TYPE_CHECKING:
-    from orpheus.tasks.retrieval.retriever import Retriever
-    from orpheus.tasks.search.tagger_space import TaggerSpace
+    from orpheus.tasks.search.tagger_space import Space
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +93,7 @@ class Options:
     progress: Progress = lambda items, **_: items
 
 
-def add(
-    store: SongStore, retriever: "Retriever | TaggerSpace", given: Iterable[str | os.PathLike], options: Options
-) -> Report:
+def add(store: SongStore, retriever: "Space", given: Iterable[str | os.PathLike], options: Options) -> Report:
     """Bring a store up to date with songs; what is embedded is written down at once, also where this is interrupted.
 
     Args:
@@ -139,7 +136,7 @@ class _Adding:
     def __init__(
         self,
         store: SongStore,
-        retriever: "Retriever | TaggerSpace",
+        retriever: "Space",
         options: Options,
         report: Report,
         source: str,

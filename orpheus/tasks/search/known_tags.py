@@ -15,8 +15,7 @@ from orpheus.tasks.search import query
 from orpheus.tasks.search.store import SongStore
 
 if TYPE_CHECKING:  # they load TensorFlow
-    from orpheus.tasks.retrieval.retriever import Retriever
-    from orpheus.tasks.search.tagger_space import TaggerSpace
+    from orpheus.tasks.search.tagger_space import Space
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class KnownTags:
         run: Gives the run, which is loaded then: for tags whose vectors are not kept.
     """
 
-    def __init__(self, store: SongStore, run: "Callable[[], Retriever | TaggerSpace]"):
+    def __init__(self, store: SongStore, run: "Callable[[], Space]"):
         self._store, self._run = store, run
         self.training: tuple[str, ...] = tuple(json.loads(store.about()["training_tags"]))
 

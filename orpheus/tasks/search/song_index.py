@@ -24,10 +24,9 @@ from orpheus.tasks.search.store import Song, SongStore, is_store
 if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
     from orpheus.data.items.interactions import Interactions
     from orpheus.data.items.tables import Table
-    from orpheus.tasks.retrieval.retriever import Retriever
     from orpheus.tasks.search import indexing
     from orpheus.tasks.search.map_file import Map
-    from orpheus.tasks.search.tagger_space import TaggerSpace
+    from orpheus.tasks.search.tagger_space import Space
 
 STORE = "songs.db"
 
@@ -57,7 +56,7 @@ class SongIndex:
         if not self.folder.is_dir():
             raise DataError(f"{folder}: no such index; make one with python -m orpheus.retrieve index")
         self._moved_run = Path(run).expanduser() if run is not None else None
-        self._retriever: Retriever | TaggerSpace | None = None
+        self._retriever: Space | None = None
         self._vectors: SongVectors
         self._file: tuple[int, int] | None = None
         self.about: dict[str, str] = {}
@@ -88,7 +87,7 @@ class SongIndex:
         self._asking = Asking(self._store, self._tags, lambda: self.retriever)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Retriever | TaggerSpace") -> "SongIndex":
+    def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Space") -> "SongIndex":
         """Open an index to add to it, or make an empty one.
 
         Args:
@@ -101,7 +100,7 @@ class SongIndex:
         if isinstance(run, (str, os.PathLike)):
             from orpheus.tasks.search import tagger_space
 
-            retriever: Retriever | TaggerSpace = tagger_space.load(run)
+            retriever: Space = tagger_space.load(run)
             where = os.path.abspath(Path(run).expanduser())
         else:
             retriever = run
@@ -134,7 +133,7 @@ class SongIndex:
         return self._moved_run or Path(self.about["run"])
 
     @property
-    def retriever(self) -> "Retriever | TaggerSpace":
+    def retriever(self) -> "Space":
         """The run that the index was made with, loaded when it is needed.
 
         Raises:
@@ -382,7 +381,7 @@ class SongIndex:
         self._revision = self._store.revision
         self._forget()
 
-    def _check(self, retriever: "Retriever | TaggerSpace") -> None:
+    def _check(self, retriever: "Space") -> None:
         if retriever.identity != self.about["identity"]:
             raise DataError(
                 f"{self.folder}: was made with another run ({self.about['run']}, weights {self.about['identity'][:8]}) than "

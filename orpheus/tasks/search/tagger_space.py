@@ -17,6 +17,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.learning.engine import inference
 from orpheus.runs.folder import Run
 from orpheus.semantics.words import tokens
+from orpheus.tasks.joint.space import JointSpace
 from orpheus.tasks.retrieval.retriever import Retriever
 from orpheus.tasks.tagging.tagger import Tagger
 
@@ -28,14 +29,15 @@ _HEARD = (
 )  # the first that a network has; the first is standardised by its training
 
 
-def load(run: str | os.PathLike) -> "Retriever | TaggerSpace":
-    """What embeds songs by a run: of retrieval, or a tagger.
+def load(run: str | os.PathLike) -> "Space":
+    """What embeds songs by a run: of retrieval, a joint one, or a tagger.
 
     Raises:
         DataError: no run, a run of another task, or one that is not finished.
     """
     opened = Run.open(run)
-    return TaggerSpace(opened) if opened.read("run").get("task") == "tagging" else Retriever(opened)
+    kinds: dict[str, type[Space]] = {"tagging": TaggerSpace, "joint": JointSpace}
+    return kinds.get(opened.task, Retriever)(opened)
 
 
 class TaggerSpace:
@@ -152,3 +154,6 @@ class TaggerSpace:
         return np.concatenate([half / max(float(np.linalg.norm(half)), 1e-9) for half in halves]) / np.float32(
             np.sqrt(2)
         )
+
+
+Space = Retriever | JointSpace | TaggerSpace

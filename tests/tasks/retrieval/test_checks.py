@@ -19,6 +19,7 @@ from orpheus.data.tags.categories import read_categories
 from orpheus.errors import ConfigError, DataError
 from orpheus.models import towers
 from orpheus.tasks.retrieval import data as retrieval_data
+from orpheus.tasks.retrieval import joining
 from tests.tasks.retrieval.test_data import plant, the_run
 
 ROOT = Path(__file__).parents[3]
@@ -182,7 +183,7 @@ def test_tags_of_the_database_that_was_asked_for(tmp_path):
     path = tmp_path / "manifest.jsonl"
     path.write_text('{"id": "a", "tags_0": ["x"], "tags_1": ["y"]}\n')
     choices = retrieval_data.Choices("v", tags=[path], database=1)
-    assert retrieval_data._tags(choices, None)[0] == {"a": ["y"]} == sources.read([path], database=1)[0]
+    assert joining.tags_of_songs(choices, None)[0] == {"a": ["y"]} == sources.read([path], database=1)[0]
 
 
 def test_a_category_that_is_given_twice(tmp_path):
