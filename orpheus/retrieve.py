@@ -1,20 +1,24 @@
-"""Find music: index songs by a trained retrieval run, search them by tags and words, by a song, or ask for a song's tags."""
+"""Find music: index songs by a trained run, then search them by words, listeners, songs or all of it, or ask for tags."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orpheus.base import cli
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks import plan
+from orpheus.tasks.search import flags
+
+_ACTIONS = ("index", "search", "similar", "recommend", "path", "tags", "neighbours", "runs")
 
 
 def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.retrieve",
-        "Find music by a trained retrieval run: make an index of songs, then search it by any tags or words, by a song, "
-        "or ask for the tags of a song. By a tagger's run, too: its words are its classes.",
+        "Find music by a trained retrieval or joint run: make an index of songs, then search it by any tags or words, by what "
+        "a listener likes, by songs, or by a mixture; or ask for the tags of a song, or a way from one to another. By a "
+        "tagger's run, too: its words are its classes.",
         example="python -m orpheus.retrieve index runs/retrieval_260101-120000 ~/Music -o music.index\n"
         '  python -m orpheus.retrieve search music.index "sad piano" -vocals -k 10',
     )
@@ -46,6 +50,10 @@ def parser() -> cli.Parser:
         help="folder of the index, made or added to",
     )
     index.add_argument(
+        "--map", action="store_true", help="place the songs in a plane now, instead of when it is shown first"
+    )
+    said = index.add_argument_group("what is known of the songs")
+    said.add_argument(
         "--tags",
         metavar="SOURCE",
         nargs="+",
@@ -54,15 +62,29 @@ def parser() -> cli.Parser:
         help="tags of the songs by id, shown with hits: any source of tools.tag_stats; by default those of records, and "
         "the genre fields of audio files",
     )
-    index.add_argument(
+    said.add_argument(
         "--min-val", type=float, default=0, metavar="V", help="tags of SOURCE below this weight do not count"
     )
-    index.add_argument("--factors", metavar="FILE", help="of the songs of records, for runs of input_type hybrid")
-    index.add_argument("--keep", action="store_true", help="keep songs that are no longer where they were")
-    index.add_argument("--reread", action="store_true", help="read files whose size and date have not changed, too")
-    plan.RETRY.add_to(index)
-    plan.DAMAGED.add_to(index)
-    index.add_argument(
+    said.add_argument(
+        "--factors", metavar="FILE", help="of the songs of records, for runs of input_type hybrid, and joint ones"
+    )
+    said.add_argument(
+        "--texts",
+        metavar="FILE",
+        help="vectors of the songs' texts, for joint runs; with them or --factors SONGS may be left out",
+    )
+    said.add_argument(
+        "--listeners",
+        metavar="FILE",
+        type=Path,
+        help="listening counts (user, item, count; .csv or tabs) of the songs, so that --listener can be asked for",
+    )
+    again = index.add_argument_group("what is read again, kept and removed")
+    again.add_argument("--keep", action="store_true", help="keep songs that are no longer where they were")
+    again.add_argument("--reread", action="store_true", help="read files whose size and date have not changed, too")
+    plan.RETRY.add_to(again)
+    plan.DAMAGED.add_to(again)
+    again.add_argument(
         "--remove", metavar="SONG", nargs="+", default=[], help="ids, files, folders, csv or tables to take out"
     )
 
@@ -74,7 +96,13 @@ def parser() -> cli.Parser:
         example='python -m orpheus.retrieve search music.index sad piano -vocals "dream pop" -k 10',
     )
     _index(search)
-    search.add_argument("query", metavar="QUERY", nargs="+", help='tags or words; -WORD or -"A PHRASE" is not wanted')
+    search.add_argument(
+        "query",
+        metavar="QUERY",
+        nargs="+",
+        help='tags or words, before the options; -WORD or -"A PHRASE" is not wanted',
+    )
+    flags.mix(search)
     similar = of.add_parser(
         "similar",
         help="songs like a song",
@@ -83,6 +111,28 @@ def parser() -> cli.Parser:
     )
     _index(similar)
     similar.add_argument("song", metavar="FILE_OR_ID", help="audio file, or id of a song in the index")
+    recommend = of.add_parser(
+        "recommend",
+        help="songs for a listener",
+        description="Songs for a listener of the index, or for somebody who heard some songs of it; those are left out.",
+        example="python -m orpheus.retrieve recommend music.index --history heard.m3u8 --artists-once",
+    )
+    _index(recommend)
+    flags.mix(recommend)
+    path = of.add_parser(
+        "path",
+        help="a way of songs from one to another",
+        description="Songs on the way from one song to another, each near the straight way and near the one before.",
+        example="python -m orpheus.retrieve path music.index first.mp3 last.mp3 --steps 12 --playlist way.m3u8",
+    )
+    _index(path)
+    path.add_argument("start", metavar="START", help="audio file, or id of a song in the index")
+    path.add_argument("end", metavar="END", help="the same")
+    path.add_argument("--steps", type=int, default=8, metavar="N", help="songs between the two")
+    for one in (search, similar, recommend):
+        flags.filters(one)
+    for one in (search, similar, recommend, path):
+        flags.playlist(one)
     tags = of.add_parser(
         "tags",
         help="tags of a song",
@@ -112,9 +162,9 @@ def parser() -> cli.Parser:
         "--split", "--split", choices=("train", "valid", "test"), default="test", help="split to compare on"
     )
     runs.add_argument("--different-splits", action="store_true", help="show runs of different splits all the same")
-    for one in (search, similar, tags, near, runs):
+    for one in (search, similar, recommend, path, tags, near, runs):
         one.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how it is printed")
-    for one in (search, similar, tags, near):
+    for one in (search, similar, recommend, tags, near):
         one.add_argument("-k", type=int, default=20, metavar="K", help="length of the list")
     return result
 
@@ -136,6 +186,7 @@ def body(arguments: argparse.Namespace) -> int:
             run_table.side_by_side(runs, arguments.split, different_splits=arguments.different_splits), arguments.format
         )
         return cli.EXIT_OK
+    from orpheus.tasks.search import playlist
     from orpheus.tasks.search.near import neighbours
     from orpheus.tasks.search.song_index import SongIndex
 
@@ -151,43 +202,50 @@ def body(arguments: argparse.Namespace) -> int:
         ]
         _show(rows, arguments.format)
         return cli.EXIT_OK
+    if getattr(arguments, "playlist", None):
+        files.check_output(arguments.playlist, suffixes=playlist.SUFFIXES[:1])
     index = SongIndex(arguments.index, run=arguments.run)
     if arguments.action == "tags":
         tags = index.tags(arguments.song, arguments.k)
         _show([{"rank": rank, **near._asdict()} for rank, near in enumerate(tags, 1)], arguments.format)
         return cli.EXIT_OK
-    if arguments.action == "search":
-        hits = index.search(_query(arguments.query), arguments.k)
-    else:
-        hits = index.similar(arguments.song, arguments.k)
+    hits = flags.hits(index, arguments, _query(arguments.query) if arguments.action == "search" else "")
     if not hits:
-        raise ConfigError(f"{arguments.index}: no other song in it; add some with python -m orpheus.retrieve index")
+        why = "no song is left by the filters; leave some away" if len(index) else "no song in it; add some with index"
+        raise ConfigError(f"{arguments.index}: {why}")
+    if arguments.playlist:
+        playlist.write(hits, arguments.playlist, relative=arguments.relative)
     _show([{"rank": rank, **hit._asdict()} for rank, hit in enumerate(hits, 1)], arguments.format)
     return cli.EXIT_OK
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    if not arguments.songs and not arguments.remove:
-        raise ConfigError("SONGS is missing: give audio, records or factors to add, or --remove")
+    given = arguments.songs or arguments.factors or arguments.texts
+    if not given and not arguments.remove and not arguments.listeners and not arguments.map:
+        raise ConfigError("SONGS is missing: give audio, records or factors to add, or --remove, --listeners or --map")
     for song in arguments.songs:  # before a model is loaded and a folder made
         if not Path(song).expanduser().exists():
             raise DataError(f"{song}: no such file or folder")
-    from orpheus.data.items import tables
+    from orpheus.data.items import interactions, tables
     from orpheus.data.tags import sources
     from orpheus.tasks.search.song_index import SongIndex
 
     tags = sources.read(arguments.tags, min_val=arguments.min_val)[0] if arguments.tags else None
     factors = tables.read(arguments.factors) if arguments.factors else None
+    texts = tables.read(arguments.texts) if arguments.texts else None
+    plays = interactions.read(arguments.listeners) if arguments.listeners else None
     index = SongIndex.create(arguments.out, arguments.run)
     gone = index.remove(arguments.remove) if arguments.remove else []
     for song in gone:
         print(f"removed {song}")
     failures = {}
-    if arguments.songs:
+    if given or plays is not None:
         report = index.add(
             arguments.songs,
             tags=tags,
             factors=factors,
+            texts=texts,
+            listeners=plays,
             keep=arguments.keep,
             reread=arguments.reread,
             retry=arguments.retry,
@@ -199,7 +257,10 @@ def _add(arguments: argparse.Namespace) -> int:
                 print(f"{what} {song}")
         print(report)
         failures = report.failures
-    print(f"{arguments.out}: {len(index)} songs")
+    if arguments.map:
+        index.map()
+    heard = f", {index.listener_count} listeners" if index.listener_count else ""
+    print(f"{arguments.out}: {len(index)} songs{heard}")
     return cli.EXIT_PARTIAL if failures else cli.EXIT_OK
 
 
@@ -239,7 +300,7 @@ def _query(words: Sequence[str]) -> str:
 def unwanted(argv: Sequence[str]) -> list[str]:
     """The arguments with a blank before each -WORD of a search that is no option, so that argparse leaves it alone."""
     argv = list(argv)
-    actions = [word for word in argv if word in ("index", "search", "similar", "tags", "neighbours", "runs")]
+    actions = [word for word in argv if word in _ACTIONS]
     if actions[:1] != ["search"]:
         return argv
     start = argv.index("search") + 1

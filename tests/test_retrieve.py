@@ -227,3 +227,82 @@ def test_an_index_cannot_take_the_place_of_a_file(run, tmp_path, capsys):
         retrieve.main(["index", str(run), "songs", "-o", str(tmp_path / "taken")])
     assert ended.value.code == 2 and "taken is a file, and no folder" in capsys.readouterr().err
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.fixture
+def heard(index, run, capsys):
+    """The index with artists, titles and listeners."""
+    music = index.parent / "music"
+    (music / "tracks.csv").write_text(
+        "track_id,audio_path,artist,title\n1,1.wav,Ann,One\n2,2.wav,Ann,Two\n3,3.wav,,Three\n"
+    )
+    (music / "plays.csv").write_text("user,item,count\nu,1,3\nv,3,1\nw,9,1\n")
+    given = ["index", run, music / "tracks.csv", "-o", index, "--listeners", music / "plays.csv", "--map"]
+    assert asked(capsys, *given).splitlines()[-1] == f"{index}: 3 songs, 2 listeners"
+    assert (index / "map.npz").is_file()
+    return index
+
+
+def ids(text):
+    return [hit["id"] for hit in json.loads(text)]
+
+
+def test_listeners_histories_filters_and_mixtures(heard, capsys):
+    def found(*arguments):
+        return ids(asked(capsys, arguments[0], heard, *arguments[1:], "--format", "json"))
+
+    assert found("recommend", "--listener", "u") == ["2", "3"]
+    assert found("recommend", "--listener", "u", "--include-heard") == ["1", "2", "3"]
+    assert found("search", "rock", "--listener", "u", "--weight", "words=5", "listener=.1")[0] == "3"
+    assert found("search", "rock", "--listener", "u", "--weight", "words=.1", "listener=5")[0] == "2"
+    assert found("search", "sad", "--with-tags", "PIANO", "--without-tags", "vocals") == ["1"]
+    assert found("search", "sad", "--artists-once", "--exclude", "2") == ["1", "3"]
+    assert found("similar", "1", "--diversity", "1") == ["2", "3"]
+    assert found("path", "1", "3", "--steps", "5") == ["1", "2", "3"]
+    table = asked(capsys, "search", heard, "sad").splitlines()
+    assert table[0].split() == ["rank", "id", "score", "shared", "artist", "title"] and table[1].endswith("One")
+
+
+def test_playlists_are_written_and_are_histories(heard, capsys):
+    music, written = heard.parent / "music", heard.parent / "lists" / "sad.m3u8"
+    written.parent.mkdir()
+    asked(capsys, "search", heard, "sad", "-k", 2, "--playlist", written, "--relative")
+    assert written.read_text(encoding="utf-8").splitlines() == [
+        "#EXTM3U",
+        "#EXTINF:-1,Ann - One",
+        "../music/1.wav",
+        "#EXTINF:-1,Ann - Two",
+        "../music/2.wav",
+    ]
+    hits = asked(capsys, "recommend", heard, "--history", written, "--format", "json")
+    assert ids(hits) == ["3"] and json.loads(hits)[0]["title"] == "Three"
+    asked(capsys, "path", heard, "1", "3", "--playlist", written)
+    assert str(music / "1.wav") in written.read_text().splitlines()
+    (music / "heard.txt").write_text("1\n\n2\n")
+    assert ids(asked(capsys, "recommend", heard, "--history", music / "heard.txt", "--format", "json")) == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recommend", "{index}"], "nobody to recommend for: give --listener, --history or --like"),
+        (["recommend", "{index}", "--listener", "x"], "no listener 'x' among 2 (nearest: u, v)"),
+        (["recommend", "{index}", "--history", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["search", "{index}", " ", "--listener", "u"], "is empty: give tags or words"),
+        (["search", "{index}", "sad", "--weight", "words"], "--weight words: expected PART=NUMBER"),
+        (["search", "{index}", "sad", "--weight", "words=0"], "weight words=0: must be above 0"),
+        (
+            ["search", "{index}", "sad", "--with-tags", "Piano", "--without-tags", "piano"],
+            "no song is left by the filters",
+        ),
+        (
+            ["search", "{index}", "sad", "--playlist", "x.txt"],
+            "x.txt: ends in .txt; a name that ends in .m3u8 is needed",
+        ),
+        (["path", "{index}", "1", "1"], "a path from '1' to itself"),
+    ],
+)
+def test_mistakes_of_more_than_words_are_one_line(heard, capsys, arguments, message):
+    assert retrieve.main([word.format(index=heard) for word in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -12,7 +12,7 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search import listeners, mixing
 from orpheus.tasks.search.filters import Filters
 from orpheus.tasks.search.known_tags import KnownTags
-from orpheus.tasks.search.mixing import Mix
+from orpheus.tasks.search.mixing import Example, Mix
 from orpheus.tasks.search.store import Song, SongStore
 
 if TYPE_CHECKING:  # they load TensorFlow
@@ -121,12 +121,16 @@ class Asking:
         given = os.fspath(song)
         return self._store.find(given) or self._store.find(os.path.abspath(os.path.expanduser(given)))
 
-    def song(self, song: str | os.PathLike) -> Song:
-        """A song of the index by id or path, or any audio file, whose number is 0.
+    def song(self, song: Example) -> Song:
+        """A song of the index by id or path, or any audio file or place, whose number is 0.
 
         Raises:
-            DataError: no such id and no such file, or one that cannot be used.
+            DataError: no such id and no such file, or one that cannot be used; a place of other dimensions.
         """
+        if isinstance(song, np.ndarray):
+            if song.shape != (self._store.dimension,):
+                raise DataError(f"{self.folder}: a place of shape {song.shape}, expected ({self._store.dimension},)")
+            return Song("", mixing.unit(song, "the place"))
         found = self.find(song)
         if found is not None:
             return found

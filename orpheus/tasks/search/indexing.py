@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from orpheus.data.audio import decoders, finding, reading, unusable
 from orpheus.data.collection import probe
 from orpheus.data.items import tables
 from orpheus.data.records import format, tracks
-from orpheus.errors import DataError
+from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search.store import Known, Song, SongStore
 
 if TYPE_CHECKING:
@@ -100,14 +100,17 @@ def add(store: SongStore, retriever: "Space", given: Iterable[str | os.PathLike]
         store: Where they go.
         retriever: What embeds them.
         given: Audio files, folders of them, csv of tracks (track_id, audio_path), folders of records, tables of factors
-            (`tables.read`).
+            (`tables.read`). None of them where `options` has tables of a joint run's songs.
         options: See there.
 
     Raises:
         ConfigError: the run takes other songs than those.
         DataError: something given is not there or cannot be read as a whole; single songs only end up in `failures`.
     """
-    report = Report()
+    report, given = Report(), list(given)
+    beside = [table for table in (options.factors, options.texts) if table is not None]
+    if not given and beside:
+        _Adding(store, retriever, options, report, os.path.abspath(beside[0].name)).tables(beside)
     for path in [Path(one).expanduser() for one in given]:
         where = os.path.abspath(path)
         if path.is_dir() and any(path.glob(f"*{format.SUFFIX}")):
@@ -260,6 +263,29 @@ class _Adding:
             self._flush()
         self._finish(set(table.ids))
 
+    def tables(self, beside: Sequence[tables.Table]) -> None:
+        """Songs that tables have between them: of runs that place a song by whatever there is of it."""
+        place_of = getattr(self.retriever, "tables", None)
+        if place_of is None:
+            raise ConfigError(
+                f"{beside[0].name}: this run places no song by tables beside its sound; give SONGS (a table of factors may be)"
+            )
+        wanted: dict[str, Known] = {}
+        songs = list(dict.fromkeys(song for table in beside for song in table.ids))
+        for song in songs:
+            content = b"".join(table.dense([song]).tobytes() if song in table else b"\0" for table in beside)
+            place, before = Known("", hashlib.sha256(content).hexdigest(), ""), self.known.get(song)
+            (self.same if before and before.hash == place.hash else wanted)[song] = place
+        try:
+            if wanted:
+                given = {"factors": self.options.factors, "texts": self.options.texts}
+                parts = {name: _part(table, wanted) for name, table in given.items() if table is not None}
+                for song, vector in zip(*place_of(**parts), strict=True):
+                    self._put(song, wanted[song], vector, (self.options.tags or {}).get(song, ()))
+        finally:
+            self._flush()
+        self._finish(set(songs))
+
     def _rows(self, name: str, ids: Sequence[str], rows: np.ndarray) -> None:
         wanted: dict[str, Known] = {}
         for song, row in zip(ids, rows, strict=True):
@@ -322,6 +348,12 @@ class _Adding:
         (self.report.kept if self.options.keep else self.report.removed).extend(gone)
         self.report.removed += broken
         self.store.remove([*broken, *([] if self.options.keep else gone)])
+
+
+def _part(table: tables.Table, songs: Container[str]) -> tables.Table:
+    """The rows of some songs."""
+    ids = tuple(song for song in table.ids if song in songs)
+    return tables.Table(table.name, ids, table.rows(ids))
 
 
 def _names_of_records(folder: str) -> dict[str, tuple[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from orpheus.data.tags.spelling import one_spelling
 from orpheus.errors import DataError
 from orpheus.semantics.words import tokens
-from orpheus.tasks.search import query
+from orpheus.tasks.search import near, query
 from orpheus.tasks.search.store import SongStore
 
 if TYPE_CHECKING:  # they load TensorFlow
@@ -87,6 +87,13 @@ class KnownTags:
         if all(term in kept for term in terms):
             return np.stack([kept[term] for term in terms])
         return self._run().tags(terms)
+
+    def neighbours(self, tag: str, k: int) -> list[near.Near]:
+        """The tags nearest to a tag; errors as of `SongIndex.neighbours`."""
+        query = self.parse(f'"{tag.replace(chr(34), " ")}"')
+        names, rows = self.listed
+        others = [place for place, name in enumerate(names) if tokens(name) != tokens(query.positive[0])]
+        return near.nearest_tags(self.rows(query.positive)[0], [names[place] for place in others], rows[others], k)
 
     def explain(self, tags: Sequence[str], names: Sequence[str], wanted: np.ndarray) -> tuple[str, ...]:
         """Tags of a song that are what was asked for (`names`), then those nearest to any of it (rows of `wanted`)."""

@@ -4,11 +4,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from orpheus.errors import ConfigError
 
+Example: TypeAlias = "str | os.PathLike | np.ndarray"  # a song of an index, an audio file, or a (d,) unit vector
 PARTS = ("words", "listener", "history", "like")
 _POOL, _LEAST_POOL = 10, 200  # songs among which differing ones are chosen: so many times k, at least so many
 
@@ -20,13 +22,13 @@ class Mix:
     Attributes:
         listener: Id of a listener of the index.
         history: Ids or paths of songs of the index that somebody heard: the mean of their places.
-        like: Ids or paths of songs of the index, or any audio files: the mean of their places.
+        like: Ids or paths of songs of the index, any audio files, or places: the mean of their places.
         weights: Of the parts ``words``, ``listener``, ``history`` and ``like``, each above 0; 1 where not given.
     """
 
     listener: str | None = None
     history: Sequence[str | os.PathLike] = ()
-    like: Sequence[str | os.PathLike] = ()
+    like: Sequence[Example] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
 
 

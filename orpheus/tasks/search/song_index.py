@@ -1,7 +1,6 @@
 """An index of songs and what can be asked of it: songs for tags and words, songs like a song, tags of a song."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +11,15 @@ import numpy as np
 from orpheus.base import locks
 from orpheus.data.audio import reading
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.search import mixing, near, paths, query
+from orpheus.tasks.search import making, mixing, near, paths, query
 from orpheus.tasks.search.asking import Asking
 from orpheus.tasks.search.filters import NO_FILTERS, Filters
 from orpheus.tasks.search.hits import Hit, Ranking
 from orpheus.tasks.search.known_tags import KnownTags
-from orpheus.tasks.search.mixing import NOTHING, Mix
+from orpheus.tasks.search.making import STORE
+from orpheus.tasks.search.mixing import NOTHING, Example, Mix
 from orpheus.tasks.search.song_vectors import SongVectors
-from orpheus.tasks.search.store import Song, SongStore, is_store
+from orpheus.tasks.search.store import Song, SongStore
 
 if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does not need
     from orpheus.data.items.interactions import Interactions
@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # they load TensorFlow, which a search for known tags does no
     from orpheus.tasks.search import indexing
     from orpheus.tasks.search.map_file import Map
     from orpheus.tasks.search.tagger_space import Space
-
-STORE = "songs.db"
 
 
 class SongIndex:
@@ -106,20 +104,7 @@ class SongIndex:
             retriever = run
             where = os.path.abspath(retriever.run.folder)
         path = Path(folder).expanduser()
-        if not is_store(path / STORE):
-            if path.exists() and (not path.is_dir() or any(_is_foreign(inside) for inside in path.iterdir())):
-                raise DataError(f"{folder}: exists and is not an index; give another name")
-            about = {
-                "run": where,
-                "identity": retriever.identity,
-                "input_type": retriever.input_type,
-                "dimension": str(retriever.dimension),
-                "training_tags": json.dumps(list(retriever.training_tags), ensure_ascii=False),
-            }
-            if hasattr(retriever, "probabilities"):
-                about["probabilities"] = "of training tags"
-            with locks.lock(path):
-                SongStore(path / STORE, about=about).close()
+        making.make_where_missing(path, retriever, where)
         index = cls(path, run=where)
         index._check(retriever)
         index._retriever = retriever
@@ -253,9 +238,9 @@ class SongIndex:
         return self._tags.parse(text)
 
     def similar(
-        self, song: str | os.PathLike, k: int = 20, *, filters: Filters = NO_FILTERS, diversity: float = 0.0
+        self, song: Example, k: int = 20, *, filters: Filters = NO_FILTERS, diversity: float = 0.0
     ) -> list[Hit]:
-        """The songs nearest to a song of the index, by id or path, or to any audio file; it is not among them.
+        """The songs nearest to a song of the index, by id or path, to any audio file or place; it is not among them.
 
         Raises:
             DataError: no such id and no such file, or one that cannot be used; filters as in `search`.
@@ -289,7 +274,7 @@ class SongIndex:
             raise ConfigError("nobody to recommend for: give a listener or a history of songs")
         return self.search("", k, mix=Mix(listener=listener, history=history), filters=filters, diversity=diversity)
 
-    def path(self, start: str | os.PathLike, end: str | os.PathLike, steps: int = 8) -> list[Hit]:
+    def path(self, start: Example, end: Example, steps: int = 8) -> list[Hit]:
         """A way of songs from one to another: each near the straight way on the sphere and near the one before, none twice.
 
         Args:
@@ -311,7 +296,7 @@ class SongIndex:
             raise ConfigError(f"a path from {first.id!r} to itself; give two different songs")
         return self._ranking.path(first, last, steps)
 
-    def tags(self, song: str | os.PathLike, k: int = 20) -> list[near.Near]:
+    def tags(self, song: Example, k: int = 20) -> list[near.Near]:
         """The tags nearest to a song, of training and of songs in the index, in one spelling; `song` as in `similar`.
 
         A run that gives probabilities of its tags (the joint one) gives those, of the tags of training.
@@ -321,6 +306,15 @@ class SongIndex:
             scores = self.retriever.probabilities(vector[None])[0]  # type: ignore[union-attr]
             return near.highest(self.training_tags, scores, k)
         return near.nearest_tags(vector, *self._tags.listed, k)
+
+    def neighbours(self, tag: str, k: int = 10) -> list[near.Near]:
+        """The tags of the index nearest to a tag or word, which is not among them.
+
+        Raises:
+            ConfigError: an empty one.
+            DataError: nothing is known of it; names the nearest known words.
+        """
+        return self._tags.neighbours(tag, k)
 
     def song(self, number: int) -> Song:
         """A song by its number, which `Hit`s have; any thread may ask.
@@ -397,8 +391,3 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     return found.st_dev, found.st_ino
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether something in a folder without a store is not what a killed process left of making one."""
-    return not path.name.startswith((".", STORE))
