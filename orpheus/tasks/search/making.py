@@ -11,13 +11,12 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search.store import SongStore, is_store
 
 if TYPE_CHECKING:  # they load TensorFlow
-    from orpheus.tasks.retrieval.retriever import Retriever
-    from orpheus.tasks.search.tagger_space import TaggerSpace
+    from orpheus.tasks.search.tagger_space import Space
 
 STORE = "songs.db"
 
 
-def make_where_missing(folder: Path, run: "Retriever | TaggerSpace", where: str) -> None:
+def make_where_missing(folder: Path, run: "Space", where: str) -> None:
     """Make an empty index.
 
     Args:
@@ -45,7 +44,7 @@ def make_where_missing(folder: Path, run: "Retriever | TaggerSpace", where: str)
         SongStore(folder / STORE, about=about).close()
 
 
-def _gives_probabilities(run: "Retriever | TaggerSpace") -> bool:
+def _gives_probabilities(run: "Space") -> bool:
     """Whether a run says how probable tags are: a joint one that learned to."""
     try:
         return hasattr(run, "probabilities") and len(run.probabilities(np.eye(1, run.dimension, dtype=np.float32))) == 1
