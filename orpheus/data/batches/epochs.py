@@ -5,7 +5,8 @@ costs nothing beside the network; here it would halve the pipeline's speed (benc
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,23 +51,74 @@ def training(
         DataError: fewer tracks with a chosen tag than one batch.
     """
     steps = steps_in_epoch(part, batch_size, steps_per_epoch)
-    kept = part.kept()
     cut = Cutter(part, windows)
-    read = functools.partial(_records, folder=part.catalogue.folder)
+    return _epochs(
+        _shards(part, part.kept()),
+        functools.partial(_records, folder=part.catalogue.folder),
+        cut.training,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        first_epoch=first_epoch,
+        shuffle=shuffle,
+        shuffle_buffer=shuffle_buffer,
+        cycle=cycle,
+        block=block,
+    )
+
+
+def training_numbers(
+    part: SplitRecords, *, batch_size: int, steps_per_epoch: int | None = None, **order: Any
+) -> tf.data.Dataset:
+    """The batches of `training` as numbers of their tracks in `SplitRecords.rows`, for who has made something of them.
+
+    Args:
+        part: The training split; nothing of it is read.
+        batch_size, steps_per_epoch, order: As for `training`, of which all but the windows say the order.
+
+    Returns:
+        Batches of int64, (batch,).
+
+    Raises:
+        DataError: fewer tracks with a chosen tag than one batch.
+    """
+    steps = steps_in_epoch(part, batch_size, steps_per_epoch)
+    counts = np.array([sum(mask) for mask in part.kept()], np.int64)
+    shards = tf.data.Dataset.from_tensor_slices((np.cumsum(counts) - counts, counts))
+    numbers = tf.autograph.experimental.do_not_convert(lambda first, count: tf.data.Dataset.range(first, first + count))
+    return _epochs(shards, numbers, lambda batch, _: batch, steps=steps, batch_size=batch_size, **order)
+
+
+def _epochs(
+    shards: tf.data.Dataset,
+    read: Callable[..., tf.data.Dataset],
+    finish: Callable[[tf.Tensor, tf.Tensor], Any],
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    shuffle: bool = True,
+    shuffle_buffer: int = 1000,
+    cycle: int = 4,
+    block: int = 1,
+) -> tf.data.Dataset:
+    """What `read` gives of the shards in the order of training; `finish` gets each batch and its seed."""
+    count = len(shards)
 
     @tf.autograph.experimental.do_not_convert  # nothing in it branches on tensors
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         if not tf.executing_eagerly():  # the order depends on (seed, epoch) alone, and on no global seed
             tf.compat.v1.set_random_seed(1)
-        shards = _shards(part, kept)
+        ordered = shards
         if shuffle:
-            shards = shards.shuffle(len(kept), seed=_mixed_seed(seed, number, 0), reshuffle_each_iteration=False)
-        records = shards.interleave(read, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
+            ordered = shards.shuffle(count, seed=_mixed_seed(seed, number, 0), reshuffle_each_iteration=False)
+        records = ordered.interleave(read, cycle_length=cycle, block_length=block, num_parallel_calls=AUTOTUNE)
         if shuffle:
             records = records.shuffle(shuffle_buffer, seed=_mixed_seed(seed, number, 1), reshuffle_each_iteration=False)
         batches = records.batch(batch_size, drop_remainder=True).take(steps).enumerate()
         return batches.map(
-            lambda index, batch: cut.training(batch, tf.stack([_mixed_seed(seed, number, 2), index])),
+            lambda index, batch: finish(batch, tf.stack([_mixed_seed(seed, number, 2), index])),
             num_parallel_calls=AUTOTUNE,
         )
 

@@ -28,6 +28,11 @@ class Windows:
     augmentation: dict = field(default_factory=dict)
     whole: bool = False
 
+    @property
+    def augmented(self) -> bool:
+        """Whether any augmentation is on."""
+        return any(self.augmentation.get(key) for key in ("frequency_masks", "time_masks", "mixup_alpha", "gain_db"))
+
 
 class Cutter:
     """Serialised records to windows and targets, in the graph."""
@@ -37,6 +42,7 @@ class Cutter:
         self.window = self.spec.frames(windows.seconds)
         self.shape = self.spec.window_shape(windows.seconds)
         self.random, self.augmentation, self.whole = windows.random, windows.augmentation, windows.whole
+        self.augmented = windows.augmented
         self.tag_field = self.layout.tag_fields[part.database]
         self.n_classes = len(part.targets.classes)
         self.columns = _Columns(part)
@@ -45,7 +51,7 @@ class Cutter:
         """Random (or centred) windows of a batch, augmented."""
         place = tf.random.stateless_uniform([tf.shape(batch)[0]], seed) if self.random else None
         audio, targets = self._windows(batch, place)
-        if any(self.augmentation.get(k) for k in ("frequency_masks", "time_masks", "mixup_alpha", "gain_db")):
+        if self.augmented:
             from orpheus.data.batches import augment
 
             audio, targets = augment.apply(audio, targets, self.spec, self.augmentation, seed)

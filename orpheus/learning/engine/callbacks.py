@@ -13,6 +13,7 @@ import numpy as np
 
 from orpheus.base import files
 from orpheus.errors import DataError
+from orpheus.learning.engine.job import Job
 from orpheus.learning.engine.loop import not_finite
 from orpheus.runs.folder import STATE, Run, checkpoint_name
 from orpheus.runs.models import load_weights
@@ -21,14 +22,17 @@ WEIGHTS = "model.weights.h5"
 
 
 class EpochSeed(keras.callbacks.Callback):
-    """Seed every dropout by (seed, epoch): its state is in no checkpoint, and a resumed run must draw the same masks."""
+    """Seed every dropout by (seed, epoch): its state is in no checkpoint, and a resumed run must draw the same masks.
 
-    def __init__(self, seed: int):
+    `whole` is as of `Job`: where only the end of a network is trained, its masks are those of the whole network.
+    """
+
+    def __init__(self, seed: int, whole: Callable[[keras.Model], keras.Model] = lambda model: model):
         super().__init__()
-        self.seed = seed
+        self.seed, self.whole = seed, whole
 
     def on_epoch_begin(self, epoch, logs=None):
-        for index, layer in enumerate(layers(self.model)):
+        for index, layer in enumerate(layers(self.whole(self.model))):
             if isinstance(generator := getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
                 draw = np.random.default_rng([self.seed, epoch, index]).integers(0, 2**31, 2)
                 generator.state.assign(draw.astype(generator.state.dtype))
@@ -45,7 +49,7 @@ class Checkpoint(keras.callbacks.Callback):
     A checkpoint is a folder that gets its name when complete, and its state names the checkpoint of the best epoch, which
     is kept: so one rename moves the run on, and wherever it is killed the two fit.
     Put it last, so that what it saves and restores is what the others have made of the epoch.
-    Without `writes` it only restores: of several workers, one saves.
+    Without `writes` it only restores: of several workers, one saves. Its weights are those of `Job.whole`.
     """
 
     _ATTRIBUTES = ("wait", "best", "best_epoch", "cooldown_counter", "stopped_epoch")
@@ -54,14 +58,14 @@ class Checkpoint(keras.callbacks.Callback):
         self,
         run: Run | None,
         others: Sequence[keras.callbacks.Callback],
+        job: Job,
         *,
-        monitor: str,
-        mode: str,
         writes: bool = True,
     ):
         super().__init__()
-        self.run, self.others, self.monitor, self.writes = run, list(others), monitor, writes
-        self.sign = 1.0 if mode == "max" else -1.0
+        self.whole, self.monitor = job.whole, job.monitor
+        self.run, self.others, self.writes = run, list(others), writes
+        self.sign = 1.0 if job.mode == "max" else -1.0
         self.history: list[dict[str, float | None]] = []
         self.best, self.best_epoch = -math.inf, None
         self.best_checkpoint: str | None = None
@@ -73,7 +77,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.run is None or not checkpoints:
             return 0
         epochs, path = checkpoints[-1]
-        load_weights(self.model, path / WEIGHTS)
+        load_weights(self.whole(self.model), path / WEIGHTS)
         self.restored = self.run.state(path)
         if len(self.restored["callbacks"]) != len(self.others):
             raise DataError(
@@ -110,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.best, self.best_epoch = gain, epoch + 1
             self.best_checkpoint = checkpoint_name(epoch + 1)
         path = self.run.start_checkpoint()
-        save_weights(self.model, path / WEIGHTS)
+        save_weights(self.whole(self.model), path / WEIGHTS)
         files.write_json(path / STATE, self._state())
         self.run.finish_checkpoint(checkpoint_name(epoch + 1))
         self._follow(self.run)

@@ -212,6 +212,8 @@ def prepare(job: Job, on: tf.distribute.Strategy, options: Options) -> tuple[ker
         # With "auto" Keras would compile fit's step by XLA on its own account and the two loops would differ.
         model.compile(best, job.loss, metrics=metrics, jit_compile=options.jit)
         best.build(model.trainable_variables)
+        if (whole := job.whole(model)) is not model:  # checkpoints have its weights and the optimizer
+            whole.compile(best)
     return model, metrics
 
 
@@ -248,7 +250,7 @@ def _train(job: Job, run: Run | None, settings: Training, options: Options, on: 
     shown = multi_worker.local_copies(job, metrics, on)
     mine = run if multi_worker.member(on).index == 0 else None
     others = monitoring_callbacks(settings, job)
-    checkpoint = callbacks.Checkpoint(run, others, monitor=job.monitor, mode=job.mode, writes=mine is not None)
+    checkpoint = callbacks.Checkpoint(run, others, job, writes=mine is not None)
     checkpoint.set_model(model)
     first_epoch = checkpoint.load()
     if first_epoch:
@@ -263,7 +265,7 @@ def _train(job: Job, run: Run | None, settings: Training, options: Options, on: 
         },
     )
     steps = job.steps_per_epoch
-    hooks: list[keras.callbacks.Callback] = [callbacks.EpochSeed(job.seed)]
+    hooks: list[keras.callbacks.Callback] = [callbacks.EpochSeed(job.seed, job.whole)]
     if options.built_in:
         hooks.append(callbacks.FiniteLoss())
     if job.validate is not None:  # first: what it adds to the epoch's logs is watched and kept by the others
@@ -307,16 +309,16 @@ def _train(job: Job, run: Run | None, settings: Training, options: Options, on: 
                 )
         except KeyboardInterrupt:
             if mine is not None:
-                _save(model, mine)
+                _save(job.whole(model), mine)
             raise
         finally:
             for hook in hooks:
                 if isinstance(hook, callbacks.Progress):
                     hook.close()
     if mine is not None:
-        _save(model, mine)
+        _save(job.whole(model), mine)
     multi_worker.gather(on, [0])  # nobody leaves before the chief has written
-    return model
+    return job.whole(model)
 
 
 def _tensorboard(job: Job, run: Run, settings: Training, options: Options, auc: Any) -> list[keras.callbacks.Callback]:

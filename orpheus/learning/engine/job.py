@@ -33,6 +33,10 @@ class Job:
         vectors: model → (names, (names, d) array) for TensorBoard's projector; None: the output layer's rows, where
             classes.json names its units.
         failure: What reading raised inside the batches, where TensorFlow only says that they ended.
+        numbers: As `train`, the batches as numbers of their examples instead of the examples, for who has made
+            something of each; None where they have none.
+        whole: The trained model → the one whose weights checkpoints and model.keras have, with the same layers: for a
+            job that trains the end of a network on what the beginning has made of the examples.
     """
 
     build: Callable[[], keras.Model]
@@ -50,6 +54,8 @@ class Job:
     share: Share | None = None
     vectors: Callable[[keras.Model], tuple[Sequence[str], np.ndarray]] | None = None
     failure: Callable[[], Exception | None] = lambda: None
+    numbers: Callable[[int], tf.data.Dataset] | None = None
+    whole: Callable[[keras.Model], keras.Model] = lambda model: model
 
     @property
     def validated(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 
@@ -57,19 +58,23 @@ def job(
     config = network.settled(config, spec.format)
     network.check(config, spec)
 
+    def numbers(first_epoch: int):
+        return batch_epochs.training_numbers(records, **order(0, first_epoch))
+
+    def order(number: int, first_epoch: int) -> dict[str, Any]:
+        return {
+            "batch_size": settings.batch_size // readers,
+            "seed": seed + 1_000_003 * number,
+            "first_epoch": first_epoch,
+            "steps_per_epoch": steps if readers > 1 else steps_per_epoch,
+            "shuffle": settings.shuffle if shuffle is None else shuffle,
+            "shuffle_buffer": max(1, settings.shuffle_buffer_size // readers),
+            "cycle": settings.interleave_cycle_length,
+            "block": settings.interleave_block_length,
+        }
+
     def read(number: int, first_epoch: int):
-        return batch_epochs.training(
-            shares[number],
-            Windows(settings.window_length, settings.window_random, config.augmentation.model_dump()),
-            batch_size=settings.batch_size // readers,
-            seed=seed + 1_000_003 * number,
-            first_epoch=first_epoch,
-            steps_per_epoch=steps if readers > 1 else steps_per_epoch,
-            shuffle=settings.shuffle if shuffle is None else shuffle,
-            shuffle_buffer=max(1, settings.shuffle_buffer_size // readers),
-            cycle=settings.interleave_cycle_length,
-            block=settings.interleave_block_length,
-        )
+        return batch_epochs.training(shares[number], training_windows(config), **order(number, first_epoch))
 
     def train(first_epoch: int, numbers: Sequence[int] = range(readers)):
         return batch_epochs.side_by_side([read(number, first_epoch) for number in numbers])
@@ -108,7 +113,14 @@ def job(
         batch_size=settings.batch_size,
         monitor="val_PR-AUC" if valid is not None else "PR-AUC",
         seed=seed,
+        numbers=numbers if readers == 1 else None,
     )
+
+
+def training_windows(config: Config) -> Windows:
+    """The windows that a tagger learns from."""
+    settings = config.training
+    return Windows(settings.window_length, settings.window_random, config.augmentation.model_dump())
 
 
 def _shares(records: SplitRecords, readers: int, batch_size: int) -> list[SplitRecords]:

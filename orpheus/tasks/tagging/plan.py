@@ -76,7 +76,7 @@ def reopen(run, arguments: argparse.Namespace) -> Plan:
 
 def _plan(arguments: argparse.Namespace, opened, config, settings: dict[str, Any], loss, start) -> Plan:
     from orpheus.runs import remote
-    from orpheus.tasks.tagging import clusters, data, fine_tuning, job, similarity_loss
+    from orpheus.tasks.tagging import clusters, data, fine_tuning, frozen_features, job, similarity_loss
 
     def make(synchronized: bool):
         made = job.job(
@@ -92,7 +92,11 @@ def _plan(arguments: argparse.Namespace, opened, config, settings: dict[str, Any
             readers=settings.get("readers", 1),
         )
         made = start.job(made) if start is not None else made
-        return fine_tuning.frozen(made) if settings.get("freeze") else made
+        if not settings.get("freeze"):
+            return made
+        at_once = not (arguments.dry_run or arguments.data_service)
+        frozen = fine_tuning.frozen(made)
+        return frozen_features.kept(frozen, opened, config) if at_once else frozen
 
     def save(run) -> None:
         data.save(run, opened, config)
