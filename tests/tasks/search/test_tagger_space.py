@@ -66,6 +66,24 @@ def test_an_index_by_a_tagger(space, songs, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_word_that_is_no_class_stands_for_the_nearest_classes(space, tmp_path, caplog):
+    vectors = {"guitar": (1, 0, 0), "slow": (0, 1, 0), "drag": (0.6, 0.8, 0), "far": (0, 0, 1)}
+    lines = [f"{word} {' '.join(map(str, row))}" for word, row in vectors.items()]
+    (tmp_path / "glove.txt").write_text("\n".join(lines) + "\n")
+    caplog.set_level("INFO", "orpheus")
+    known = tagger_space.load(space.run.folder, tmp_path / "glove.txt")
+    assert [known.knows(word) for word in ("été", "drag", "far", "nothing")] == [True, True, False, False]
+    assert not space.knows("drag")
+    guitar, slow = space.tags(["guitar", "slow"])
+    own, word = known.tags(["guitar", "drag"])
+    np.testing.assert_array_equal(own, guitar)
+    np.testing.assert_allclose(word, 0.8 * slow + 0.6 * guitar, atol=1e-6)
+    assert "drag is no class; for it stand slow (0.80), guitar (0.60)" in caplog.text
+    np.testing.assert_allclose(known.word_vectors(["slow"]) @ vectors["drag"], [0.8], atol=1e-6)
+    with pytest.raises(DataError, match="no vector for 'far' that is near a class's; nor is it one; it has guitar"):
+        known.tags(["far"])
+
+
 def test_damaged_files_are_kept_or_skipped(space, songs, tmp_path, caplog):
     (tmp_path / "music").mkdir()
     soundfile.write(tmp_path / "half.flac", np.random.default_rng(7).normal(0, 0.1, 24000), 8000)
