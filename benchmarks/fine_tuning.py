@@ -187,22 +187,19 @@ def _trained(
         return files.read_json(out / "scores.json")
     import numpy as np
 
+    from benchmarks import philharmonia
     from orpheus import config as config_module
-    from orpheus.data.batches import windows
-    from orpheus.data.batches.epochs import all_windows
     from orpheus.data.tags.targets import TagTargets
-    from orpheus.learning.engine import devices, fit, inference
     from orpheus.learning.evaluation import areas
     from orpheus.runs.folder import Run
     from orpheus.tasks.tagging import data as tagging_data
-    from orpheus.tasks.tagging import fine_tuning
-    from orpheus.tasks.tagging import job as tagging_job
+    from orpheus.tasks.tagging import fine_tuning, network
 
     classes = [*(TAGS.get(name, name.replace("-", " ")) for name in instruments), *COMMON]
     values = json.loads(json.dumps(CONFIG))
     values["model-training"]["log_dir"] = str(out)
     values["tags"] = {"top": 1, "with": classes}
-    config = config_module.parse(values)
+    config = network.settled(config_module.parse(values), "log-mel-spectrogram")
     opened = tagging_data.open_data("log-mel-spectrogram", config, tagging_data.Choices(str(records)))
     targets = TagTargets(tuple(classes), {name: column for column, name in enumerate(classes)})
     shards = [str(name) for name in np.random.default_rng(seed).permutation(list(opened.catalogue.shards))]
@@ -214,22 +211,10 @@ def _trained(
         opened.catalogue, targets, 0, {side: tuple(sorted(names)) for side, names in split.items()}
     )
 
-    job = tagging_job.job(data, config, epochs=epochs, seed=seed)
     start = fine_tuning.start(origin, data, config, embeddings=vectors) if origin else None
-    if start is not None:
-        job = start.job(job)
     run = Run.create(out, "log-mel-spectrogram", command=sys.argv)
-    run.write("config", config.to_json())
-    run.write("classes", targets.to_json())
-    run.write("spec", data.catalogue.spec.to_json())
-    more = {"init_from": start.to_json()} if start is not None else {}
-    run.write("run", tagging_data.describe(data, config, "log-mel-spectrogram", seed=seed, epochs=epochs, **more))
-    model = fit.train(job, run, config.training, fit.Options(epochs=epochs), devices.strategy())
-
-    records = data.records_of("test")
-    truth = records.truth()
-    batches = all_windows(records, windows.Windows(config.training.window_length), batch_size=64)
-    scores, _, _ = inference.by_track(model, batches, len(truth))
+    scores = philharmonia.fitted(data, config, run, epochs=epochs, seed=seed, start=start)["test"]
+    truth = data.records_of("test").truth()
     new = len(instruments)
     found = {"run": str(run.folder.absolute()), "train": len(data.records_of("train").rows()), "test": len(truth)}
     for name, side in (("new instruments", slice(0, new)), ("common tags", slice(new, None))):

@@ -11,12 +11,12 @@ score of a true tag is the highest of those classes that hold one of its spellin
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.philharmonia import call
 from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
@@ -61,6 +61,9 @@ def parser() -> cli.Parser:
     how.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each model")
     how.add_argument("--epochs", type=int, default=20, metavar="N", help="epochs of each run")
     how.add_argument("--gamma", type=float, default=1.0, metavar="G", help="of Model 5")
+    how.add_argument(
+        "--vectors", metavar="FILE", help="of Model 5's loss; those of the training tracks' tags if not given"
+    )
     how.add_argument("--smoke", action="store_true", help="160 tracks, one seed, one epoch: does it run?")
     return result
 
@@ -71,7 +74,7 @@ def body(arguments: argparse.Namespace) -> None:
     if arguments.seeds < 1 or arguments.epochs < 1:
         raise ConfigError("--seeds and --epochs must be at least 1")
     out = Path(arguments.out)
-    kept = {name: getattr(arguments, name) for name in ("data", "epochs", "gamma", "smoke")}
+    kept = {name: getattr(arguments, name) for name in ("data", "epochs", "gamma", "smoke", "vectors")}
     if (out / "settings.json").exists() and (found := files.read_json(out / "settings.json")) != kept:
         raise ConfigError(f"{out}: holds results of {found}, this is {kept}; give another --out")
     files.write_json(out / "settings.json", kept)
@@ -123,7 +126,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
         out / "config.json", {**CONFIG, "model-training": {**CONFIG["model-training"], "log_dir": str(out / "runs")}}
     )
     folder = out / "records"
-    _call(
+    call(
         "tools.preprocess",
         "log-mel-spectrogram",
         folder,
@@ -142,9 +145,9 @@ def prepare(arguments: argparse.Namespace, out: Path) -> None:
         file.writelines(json.dumps({"id": row["id"], "tags": row["tags_0"]}) + "\n" for row in rows)
     threshold, clusters = (1, 30) if arguments.smoke else (THRESHOLD, N_CLUSTERS)
     if not (out / "vectors.txt").exists():
-        _call("tools.train_word_vectors", "--tags", lists, "--out", out / "vectors.txt", *VECTORS)
+        call("tools.train_word_vectors", "--tags", lists, "--out", out / "vectors.txt", *VECTORS)
     if not (out / "dictionary").exists():
-        _call(
+        call(
             "tools.cluster_tags",
             "kmeans",
             "--tags",
@@ -176,9 +179,10 @@ def run(model: str, seed: int, arguments: argparse.Namespace, out: Path) -> dict
     if model == "3":
         options += ["--dictionary-dir", out / "dictionary"]
     if model == "5":
-        options += ["--custom-loss-embeddings-path", out / "vectors.txt", "--gamma", arguments.gamma]
+        vectors = arguments.vectors or out / "vectors.txt"
+        options += ["--custom-loss-embeddings-path", vectors, "--gamma", arguments.gamma, "--min-coverage", 0]
     started = time.monotonic()
-    folder = _call(
+    folder = call(
         "orpheus.train",
         "log-mel-spectrogram",
         "--config",
@@ -377,17 +381,6 @@ def _spread(values: list[float]) -> str:
 def _short(row: dict) -> str:
     true, own = row["true"]["macro"], row["own"]["macro"]
     return f"true tags macro PR-AUC {true['pr_auc']:.3f}, own classes {own['pr_auc']:.3f}, {row['seconds']:.0f} s"
-
-
-def _call(module: str, *arguments: object) -> str:
-    """Run a command and return the last line it printed."""
-    words = [str(argument) for argument in arguments]
-    print(f"$ python -m {module} {' '.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise DataError(f"python -m {module} ended with exit code {done.returncode}; its message is above")
-    lines = done.stdout.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,8 +3,8 @@
 Each is measured in a process of its own, on windows of its config's length: parameters (50 classes), multiply-adds of a
 forward pass, windows per second of a training step (forward, binary cross-entropy, backward, Adam; float32) and of
 inference, and the process' peak memory while training. Windows differ in length, so seconds of audio per second stand
-beside them. `--accuracy MINUTES` trains each on the Philharmonia's clips for equally many minutes, as far as whole epochs
-go, and gives areas on the test pitches.
+beside them. `--accuracy SECONDS` trains each on windows of 3 s of the Philharmonia's clips for equally many seconds of
+processor time, which other work on the machine does not shorten, and gives areas on the test pitches; it measures nothing else.
 """
 
 import argparse
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common, philharmonia
-from orpheus.base import cli
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 CLASSES = 50
+WINDOW = 2.992  # seconds of --accuracy: 187 frames, which every network takes
 HEADING = (
     "| network | window | parameters | multiply-adds | training | inference | core-seconds a minute of audio, training / "
     "inference | memory |\n|---|---|---|---|---|---|---|---|"
@@ -63,27 +64,35 @@ def parser() -> cli.Parser:
         "--seconds", type=float, help="length of the windows; each config's if not given, so that papers compare"
     )
     result.add_argument(
-        "--accuracy", type=float, metavar="MINUTES", help="train each so long on the Philharmonia's clips"
+        "--accuracy",
+        type=float,
+        metavar="SECONDS",
+        help="of processor time: train each so long on the Philharmonia's clips",
     )
+    result.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each, for --accuracy")
     result.add_argument("--data", default=str(philharmonia.DATA), metavar="DIR", help="folder of those clips")
     result.add_argument("--out", default="out/networks", metavar="DIR", help="records and runs of --accuracy")
     return result
 
 
 def body(arguments: argparse.Namespace) -> int:
-    found = {}
-    print(HEADING, flush=True)
-    for name in chosen(arguments.networks):
-        found[name] = common.in_process(measured, name, arguments.batch_size, arguments.repeats, arguments.seconds)
-        print(line(name, found[name]), flush=True)
-    areas = {}
-    if arguments.accuracy:
+    names, found, areas = chosen(arguments.networks), {}, {}
+    if arguments.accuracy is not None:
         data = Path(arguments.data)
         if not (data / "tracks.csv").is_file():
             raise DataError(f"{data}: the Philharmonia's clips are not there; give their folder with --data")
-        for name in found:
-            areas[name] = accuracy(name, data, Path(arguments.out), minutes=arguments.accuracy)
-        print("\n" + philharmonia.table(areas))
+        if arguments.accuracy <= 0 or arguments.seeds < 1:
+            raise ConfigError("--accuracy and --seeds must be above 0")
+        for seed in range(arguments.seeds):
+            for name in names:
+                one = accuracy(name, data, Path(arguments.out), seconds=arguments.accuracy, seed=seed)
+                areas.setdefault(name, []).append(one)
+        print(accuracy_table(areas))
+    else:
+        print(HEADING, flush=True)
+        for name in names:
+            found[name] = common.in_process(measured, name, arguments.batch_size, arguments.repeats, arguments.seconds)
+            print(line(name, found[name]), flush=True)
     here = common.machine()
     print(f"\n{common.described(here)}")
     if arguments.json:
@@ -196,26 +205,87 @@ def multiply_adds(model) -> int:
     return total
 
 
-def accuracy(name: str, data: Path, out: Path, *, minutes: float) -> dict[str, Any]:
-    """Areas on the Philharmonia's test pitches after so many minutes of training, to whole epochs.
-
-    Two short trainings, of which the difference is an epoch and not the start, say how many epochs fit.
-    """
+def accuracy(name: str, data: Path, out: Path, *, seconds: float, seed: int) -> dict[str, Any]:
+    """Areas on the Philharmonia's test pitches after so many processor seconds of training; kept in `out`."""
+    from orpheus import config
     from orpheus.models import FRONTENDS
 
-    network = FRONTENDS[name]
-    folder = philharmonia.records(network.format, data, out)
-    config = f"configs/{philharmonia.FORMATS[network.format]}"
-    sizes = {"frontend": name, "n_filters": network.n_filters, "n_dense_units": network.n_dense_units}
+    note = out / f"{name}-{seconds:g}-{seed}.json"
+    if not note.exists():
+        format, more, folder = FRONTENDS[name].format, [], "waveform"
+        if format != "waveform":
+            spec = config.load(f"configs/{CONFIGS.get(name, name)}.json").tfrecords
+            sizes = {"--mels": spec.n_mels or 96, "--n-fft": spec.n_fft or 2048, "--hop-length": spec.hop_length or 512}
+            more = [word for size in sizes.items() for word in size]
+            folder = "-".join(["mel", *map(str, sizes.values())])
+        records = philharmonia.records(format, data, out, *more, name=folder)
+        files.write_json(note, common.in_process(_trained, name, str(records), seconds, seed))
+    return files.read_json(note)
 
-    def trained(epochs: int) -> dict[str, Any]:
-        overrides = [f"model.{key}={value}" for key, value in sizes.items()]
-        note = out / f"{name}-{epochs}.json"
-        return philharmonia.trained(network.format, config, folder, note, epochs=epochs, overrides=overrides)
 
-    first, second = (trained(epochs)["minutes"] for epochs in (1, 2))
-    epochs = 1 + max(1, round((minutes - first) / max(second - first, 1e-2)))
-    return {**trained(epochs), "epochs": epochs}
+def _trained(name: str, records: str, seconds: float, seed: int) -> dict[str, Any]:
+    """Train one network for so many processor seconds, in a process of its own: Adam at 0.001, no choice of an epoch."""
+    import keras
+    import tensorflow as tf
+
+    from orpheus import config
+    from orpheus.data.batches.epochs import all_windows
+    from orpheus.learning.engine import inference
+    from orpheus.learning.evaluation import areas
+    from orpheus.models import FRONTENDS
+    from orpheus.tasks.tagging import data as tagging_data
+    from orpheus.tasks.tagging import job as tagging_job
+    from orpheus.tasks.tagging import network
+
+    training = {"batch_size": 16, "window_length": WINDOW, "split": [70, 10, 20], "shuffle_buffer_size": 2000}
+    values = {"model": {"frontend": name}, "model-training": training, "tags": {"top": 40}}
+    format = FRONTENDS[name].format
+    settings = network.settled(config.parse(values), format)
+    data = tagging_data.open_data(format, settings, tagging_data.Choices(records))
+    job = tagging_job.job(data, settings, epochs=1, seed=seed)
+    keras.utils.set_random_seed(seed)
+    model, optimizer = job.build(), keras.optimizers.Adam(1e-3)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(audio, tags):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(job.loss.call(tags, model(audio, training=True)))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    steps, began = 0, time.process_time()
+    for batch in job.train(0):
+        float(step(*batch))
+        steps += 1
+        if steps == 1:  # has traced the graph
+            began = time.process_time()
+        if time.process_time() - began >= seconds:
+            break
+    part = data.records_of("test")
+    scores, _, _ = inference.by_track(
+        model, all_windows(part, tagging_data.windows(settings), batch_size=16), len(part.rows())
+    )
+    summary = areas.summarise(part.truth(), scores, data.targets.classes)
+    return {
+        "steps": steps,
+        "clips": len(data.records_of("train").rows()),
+        **{k: summary[k] for k in ("macro", "micro")},
+    }
+
+
+def accuracy_table(areas: dict[str, list[dict[str, Any]]]) -> str:
+    """A line per network: steps, and means ± deviations over seeds."""
+    lines = ["| network | steps of 16 windows | epochs | macro ROC-AUC | macro PR-AUC |", "|---|---|---|---|---|"]
+    for name, rows in areas.items():
+        steps = statistics.mean(row["steps"] for row in rows)
+        cells = [f"{steps:.0f}", f"{16 * steps / rows[0]['clips']:.2g}"]
+        for key in ("roc_auc", "pr_auc"):
+            values = [row["macro"][key] for row in rows]
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3f}{spread}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,10 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orpheus.base import cli
 from orpheus.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "philharmonia"
 SHARDS, SEED = 20, 0
@@ -76,9 +79,9 @@ def call(module: str, *arguments: object, codes: Sequence[int] = (0,)) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def records(frontend: str, data: Path, out: Path) -> Path:
-    """Records of the clips in a format, made if they are not there."""
-    folder = out / frontend
+def records(frontend: str, data: Path, out: Path, *more: object, name: str = "") -> Path:
+    """Records of the clips in a format, made if they are not there; by `more` options, in a folder `name`."""
+    folder = out / (name or frontend)
     call(
         "tools.preprocess",
         frontend,
@@ -93,6 +96,7 @@ def records(frontend: str, data: Path, out: Path) -> Path:
         SHARDS,
         "--seed",
         SEED,
+        *more,
     )
     return folder
 
@@ -144,6 +148,45 @@ def trained(
     row["per_class"] = summary["per_class"]
     note.write_text(json.dumps(row))
     return row
+
+
+def fitted(
+    data, config, run, *, epochs: int, seed: int, start=None, freeze: bool = False, macro: bool = False
+) -> "dict[str, np.ndarray]":
+    """Train a tagger in this process; mean scores over the windows of the clips of each side.
+
+    Args:
+        data: `orpheus.tasks.tagging.data.TaggingData`; its split may be any.
+        config: Settled, `orpheus.tasks.tagging.network.settled`.
+        run: New run folder, which gets everything that a run has.
+        epochs: To train.
+        seed: Of the training.
+        start: Of `fine_tuning.start`.
+        freeze: Train the tags' layer alone.
+        macro: Whether the mean of the classes' areas chooses the epoch, or the area over all labels.
+
+    Returns:
+        Side → (clips, classes), of validation and test.
+    """
+    from orpheus.data.batches.epochs import all_windows
+    from orpheus.learning.engine import devices, fit, inference
+    from orpheus.tasks.tagging import data as tagging_data
+    from orpheus.tasks.tagging import fine_tuning, frozen_features
+    from orpheus.tasks.tagging import job as tagging_job
+
+    job = tagging_job.job(data, config, epochs=epochs, seed=seed, macro=macro)
+    job = start.job(job) if start is not None else job
+    job = frozen_features.kept(fine_tuning.frozen(job), data, config) if freeze else job
+    more = {"init_from": start.to_json(), "freeze": freeze} if start is not None else {}
+    run.write("run", tagging_data.describe(data, config, data.catalogue.spec.format, seed=seed, epochs=epochs, **more))
+    tagging_data.save(run, data, config)
+    model = fit.train(job, run, config.training, fit.Options(epochs=epochs), devices.strategy())
+    found = {}
+    for side in ("valid", "test"):
+        part = data.records_of(side)
+        batches = all_windows(part, tagging_data.windows(config), batch_size=64)
+        found[side] = inference.by_track(model, batches, len(part.rows()))[0]
+    return found
 
 
 def band_statistics(data, side: str):

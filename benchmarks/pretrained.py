@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import philharmonia
+from benchmarks.pretrained_networks import CNN, FRONTEND, SIDES, Learner, Scores, learners
 from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
 MODELS = ("MTT_musicnn", "MSD_musicnn", "MTT_vgg", "MSD_vgg")
 MUSICNN = MODELS[:2]
-FRONTEND = "log-mel-spectrogram"
 REGULARISATIONS = (1.0, 0.1, 0.01)
 SHARES = (0.01, 0.05, 0.2, 1.0)
-SIDES = ("train", "valid", "test")
-Scores = dict[str, np.ndarray]  # side → (clips, tags)
+TREES = "gradient-boosted trees on log-mel bands"
 
 
 class Sides(NamedTuple):
@@ -32,9 +31,10 @@ class Sides(NamedTuple):
 def parser() -> cli.Parser:
     result = cli.parser(
         "benchmarks.pretrained",
-        "Features of the published taggers (tools.pretrained, orpheus.predict -l) under logistic regression, beside "
-        "gradient-boosted trees on log-mel bands and the log-mel CNN from scratch, on held-out pitches of the Philharmonia; "
-        "averages of scores; and 1, 5, 20 and 100 % of the training clips. Finished steps are kept; a second call goes on.",
+        "Features of the published taggers (tools.pretrained, orpheus.predict -l) under logistic regression, one of them "
+        "frozen under a new layer of tags (--init-from --freeze), gradient-boosted trees on log-mel bands, and the log-mel CNN "
+        "from scratch, on held-out pitches of the Philharmonia; averages of scores; and 1, 5, 20 and 100 % of the training "
+        "clips. Finished steps are kept; a second call goes on.",
         example="python -m benchmarks.pretrained --out out/pretrained",
     )
     result.add_argument(
@@ -65,11 +65,13 @@ def body(arguments: argparse.Namespace) -> int:
     features = {(model, layer): _features(model, layer, data, out, arguments.wheel) for model, layer in _layers()}
     runs = arguments.cnn or _trained(data, out, arguments.epochs, arguments.seeds)
     sides, bands = _sides(runs[0])
+    networks = {} if arguments.without_few else learners(runs[0], sides.ids, data, out)
     results = measure(
         sides,
         features,
         None if arguments.without_few else bands,
         [_scores_of(run, sides) for run in runs],
+        networks,
         seeds=arguments.seeds,
         only=arguments.only,
     )
@@ -142,6 +144,7 @@ def measure(
     features: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
     bands: Mapping[str, np.ndarray] | None,
     cnn: Sequence[Scores],
+    networks: Mapping[str, Learner],
     *,
     seeds: int,
     only: str = "",
@@ -153,6 +156,7 @@ def measure(
         features: (model, layer) → clip → vector.
         bands: Side → (clips, values) for the trees; None for neither trees nor few clips.
         cnn: Scores of CNNs from scratch, one per seed.
+        networks: Name → what trains it on some clips; `CNN` is not asked for all of them.
         seeds: Draws of few training clips.
         only: What the names of the features to probe have in common.
 
@@ -185,8 +189,12 @@ def measure(
     for name, values in cli.progress(inputs.items(), desc="probes", unit="probe"):
         whole[f"probe: {name}"] = [_probe(values, sides)]
     if bands is not None:
-        whole["gradient-boosted trees on log-mel bands"] = [_trees(bands, sides)]
-    whole["log-mel CNN from scratch"] = list(cnn)
+        whole[TREES] = [_trees(bands, sides)]
+    every = np.arange(len(sides.ids["train"]))
+    for name, learn in networks.items():
+        if name != CNN:
+            whole[name] = [learn(1.0, every, seed) for seed in range(seeds)]
+    whole[CNN] = list(cnn)
     best = max(
         (name for name in whole if name.startswith("probe")), key=lambda name: _macro(whole[name][0], sides, "valid")
     )
@@ -194,26 +202,33 @@ def measure(
     if len(cnn) > 1:
         whole["average of the CNNs of all seeds"] = [_average(*cnn)]
         whole[f"average of the CNNs of all seeds and {best}"] = [_average(_average(*cnn), whole[best][0])]
-    few = [] if bands is None else _few(sides, inputs[best.removeprefix("probe: ")], bands, seeds)
-    return {"best": best, "whole": _rows(whole, sides, "log-mel CNN from scratch"), "few": few}
+    few = [] if bands is None else _few(sides, inputs, bands, networks, best, seeds)
+    return {"best": best, "whole": _rows(whole, sides, CNN), "few": few}
 
 
 def _few(
-    sides: Sides, best: Mapping[str, np.ndarray], bands: Mapping[str, np.ndarray], seeds: int
+    sides: Sides,
+    inputs: Mapping[str, Mapping[str, np.ndarray]],
+    bands: Mapping[str, np.ndarray],
+    networks: Mapping[str, Learner],
+    best: str,
+    seeds: int,
 ) -> list[dict[str, Any]]:
     """A row per share of the training clips, draw and model."""
     rows = []
-    models: dict[str, Callable[[Sides, np.ndarray], Scores]] = {
-        "best probe": lambda sides, drawn: _probe(best, sides, drawn),
-        "gradient-boosted trees on log-mel bands": lambda sides, drawn: _trees(bands, sides, drawn),
-    }
     for share in SHARES[:-1]:
-        for seed in range(seeds):
+        for seed in cli.progress(range(seeds), desc=f"{share:.0%} of the clips", unit="draw"):
             count = max(2, round(share * len(sides.ids["train"])))
             drawn = np.sort(np.random.default_rng(seed).permutation(len(sides.ids["train"]))[:count])
-            for name, make in models.items():
-                areas_ = _areas(make(sides, drawn), sides, "test")
-                rows.append({"model": name, "share": share, "clips": count, "seed": seed, **areas_})
+            found = {f"probe: {name}": _probe(values, sides, drawn) for name, values in inputs.items()}
+            found[TREES] = _trees(bands, sides, drawn)
+            found |= {name: learn(share, drawn, seed) for name, learn in networks.items()}
+            if CNN in found:
+                found[f"average of the CNN and {best}"] = _average(found[CNN], found[best])
+            for name, scores in found.items():
+                rows.append(
+                    {"model": name, "share": share, "clips": count, "seed": seed, **_areas(scores, sides, "test")}
+                )
     return rows
 
 
@@ -302,12 +317,16 @@ def tables(results: Mapping[str, Any]) -> str:
         )
     if not results["few"]:
         return "\n".join(lines)
-    lines += ["", "| share of the training clips | model | macro ROC-AUC | macro PR-AUC |", "|---|---|---|---|"]
-    groups = {(row["share"], row["clips"], row["model"]): None for row in results["few"]}
-    for share, clips, model in groups:
-        rows = [row for row in results["few"] if (row["share"], row["model"]) == (share, model)]
-        roc, pr = (_spread([row[key] for row in rows]) for key in ("roc_auc", "pr_auc"))
-        lines.append(f"| {share:.0%}, {clips} clips | {model} | {roc} | {pr} |")
+    shares = {row["share"]: row["clips"] for row in results["few"]}
+    heads = [f"{share:.0%}, {clips} clips" for share, clips in shares.items()]
+    lines += ["", f"| macro PR-AUC with | {' | '.join(heads)} | all |", "|---" * (len(heads) + 2) + "|"]
+    all_ = {row["model"]: [one["pr_auc"] for one in row["seeds"]] for row in results["whole"]}
+    for model in dict.fromkeys(row["model"] for row in results["few"]):
+        values = [
+            [row["pr_auc"] for row in results["few"] if (row["share"], row["model"]) == (share, model)]
+            for share in shares
+        ]
+        lines.append(f"| {model} | {' | '.join(map(_spread, [*values, all_[model]]))} |")
     return "\n".join(lines)
 
 

@@ -36,6 +36,19 @@ def test_line_of_the_table():
     assert networks.HEADING.splitlines()[0].count("|") == expected.count("|")
 
 
+def test_table_of_accuracy():
+    rows = [{"steps": n, "clips": 160, "macro": {"roc_auc": 0.5 + n / 100, "pr_auc": 0.25}} for n in (10, 20)]
+    shown = networks.accuracy_table({"fcn": rows, "crnn": rows[:1]}).splitlines()
+    assert shown[2:] == ["| fcn | 15 | 1.5 | 0.650 ± 0.071 | 0.250 ± 0.000 |", "| crnn | 10 | 1 | 0.600 | 0.250 |"]
+
+
+@pytest.mark.slow
+def test_equal_time_of_processors(demo):
+    found = {seconds: networks._trained("fcn", str(demo / "mel"), seconds, 0) for seconds in (0.01, 1.5)}
+    assert found[0.01]["steps"] <= 2 < found[1.5]["steps"]
+    assert found[1.5]["clips"] > 0 and set(found[1.5]["macro"]) >= {"roc_auc", "pr_auc"}
+
+
 @pytest.mark.slow
 def test_a_tiny_run(tmp_path, capsys):
     options = ["--networks", "fcn", "--repeats", "1", "--batch-size", "2", "--seconds", "1"]

@@ -28,7 +28,9 @@ def results():
     cnn = [{s: truth[s] + rng.normal(size=truth[s].shape) for s in pretrained.SIDES[1:]} for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrained, "SHARES", (0.2, 1.0))
-        return pretrained.measure(sides, features, bands, cnn, seeds=2)
+        noise = lambda share, drawn, seed: cnn[seed]  # noqa: E731
+        networks = {pretrained.CNN: noise, "frozen": noise}
+        return pretrained.measure(sides, features, bands, cnn, networks, seeds=2)
 
 
 def test_the_features_that_know_are_the_best(results):
@@ -44,9 +46,13 @@ def test_the_features_that_know_are_the_best(results):
 
 
 def test_few_clips(results):
-    assert [(row["seed"], row["clips"]) for row in results["few"]] == [(0, 24), (0, 24), (1, 24), (1, 24)]
+    models = len({row["model"] for row in results["few"]})
+    assert models == 6 + 1 + 2 + 1  # probes, trees, networks, average
+    assert [(row["seed"], row["clips"]) for row in results["few"]] == [(0, 24)] * models + [(1, 24)] * models
 
 
 def test_tables(results):
     shown = pretrained.tables(results)
-    assert "| log-mel CNN from scratch | 2 |" in shown and "| 20%, 24 clips | " in shown
+    assert "| log-mel CNN from scratch | 2 |" in shown and "| macro PR-AUC with | 20%, 24 clips | all |" in shown
+    last = shown.splitlines()[-1]
+    assert last.startswith("| average of the CNN and probe: both musicnn") and last.count("±") == 2
