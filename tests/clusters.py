@@ -29,13 +29,14 @@ VECTORS = {  # three dimensions, so that cosines can be told by hand
 def make_folder(folder):
     """A config, a dictionary, word vectors and genres.txt; returns the folder."""
     values = {
-        "model": {"n_filters": 1, "n_dense_units": 8},
+        "model": {"frontend": "fcn", "n_filters": 1, "n_dense_units": 8},
         "model-training": {
             "batch_size": 4,
             "window_length": 1.5,
             "split": [60, 20, 20],
             "log_dir": str(folder / "runs"),
             "shuffle_buffer_size": 20,
+            "tensorboard": "none",
         },
         "tags": {"top": 12},
     }
@@ -54,7 +55,7 @@ def call(place, demo, *more, epochs=1):
     """orpheus.train in this process: (exit code, newest run)."""
     options = ["--config", place / "config.json", "--tfrecords-dir", demo / "mel", "--epochs", epochs, *more]
     code = train.main(["log-mel-spectrogram", *map(str, options)])
-    made = sorted((place / "runs").glob("log-mel-spectrogram_*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    made = sorted((place / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     return code, Run(made[-1].parent) if made else None
 
 

@@ -1,5 +1,6 @@
 """Fixtures that every room shares: the slow switch, the real data beside the checkout, and helpers to call commands."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,6 +12,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes on two cores: more threads would only wait for each other. Read when TensorFlow is imported.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# TensorFlow, Keras and the tests are a million objects that stay: looking for garbage among them is half of collecting.
+gc.disable()
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -29,19 +33,24 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
 
 
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data; a missing one fails in CI and skips loudly elsewhere."""
-    return _beside(SHARED, "REAL DATA MISSING", "tests on real data did not run")
+    return _real(SHARED, "REAL DATA MISSING", "tests on real data did not run")
 
 
 @pytest.fixture(scope="session")
 def oracle() -> Path:
     """The folder of values that the published taggers' original graphs gave; like `shared`."""
-    return _beside(ORACLE, "REFERENCE VALUES MISSING", "the published taggers were not compared")
+    return _real(ORACLE, "REFERENCE VALUES MISSING", "the published taggers were not compared")
 
 
-def _beside(folder: Path, what: str, consequence: str) -> Path:
+def _real(folder: Path, what: str, consequence: str) -> Path:
     if not folder.is_dir():
         message = f"{what}: {folder} is not there; {consequence}"
         if os.environ.get("CI"):

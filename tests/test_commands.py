@@ -27,12 +27,13 @@ def trained(demo, tmp_path_factory):
     config.write_text(
         json.dumps(
             {
-                "model": {"n_filters": 1, "n_dense_units": 8},
+                "model": {"frontend": "fcn", "n_filters": 4, "n_dense_units": 8},
                 "model-training": {
                     "batch_size": 4,
                     "window_length": 1.5,
                     "split": [60, 20, 20],
                     "log_dir": str(folder / "runs"),
+                    "tensorboard": "scalars",
                 },
                 "tags": {"top": 12},
             }
@@ -71,7 +72,7 @@ def trained(demo, tmp_path_factory):
 
 def test_run_folder_holds_what_it_promises(trained):
     run, _ = trained
-    assert run.name.startswith(MEL + "_")
+    assert run.name.startswith("fcn_")
     for name in (
         "config.json",
         "classes.json",

@@ -32,6 +32,7 @@ def toy(monkeypatch, tmp_path):
     return ["features", "--config", str(path), "--seed", "3"]
 
 
+@pytest.mark.slow
 def test_a_task_trains_resumes_and_is_evaluated(toy, tmp_path, capsys):
     assert train.main([*toy, "--dry-run", "--wheels", "3"]) == 0
     assert re.search(r"wheels +3\n", capsys.readouterr().out) and not (tmp_path / "runs").exists()

@@ -39,6 +39,7 @@ def test_a_call_is_timed_unless_it_times_itself():
     assert 0 < rates["ours"][0] < 5e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", pipeline.FORMATS)
 def test_pipeline_candidates_read_the_same_tracks(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "BATCH", 4)
@@ -60,6 +61,7 @@ def test_pipeline_candidates_read_the_same_tracks(kind, tmp_path, monkeypatch):
         assert set(np.unique(rows)) == {0, 1}
 
 
+@pytest.mark.slow
 def test_pipeline_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "BATCH", 4)
     options = "--formats log-mel-spectrogram --tracks 12 --shards 2 --batches 2 --repeats 1 --shuffle-buffer 4 --growth"

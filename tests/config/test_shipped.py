@@ -21,11 +21,8 @@ CONFIGS = sorted(
 )
 
 
-LARGE = [path for path in CONFIGS if path.stem != "small-log-mel"]
-PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path in LARGE else []) for path in CONFIGS]
-
-
-@pytest.mark.parametrize("path", PARAMETERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_builds_and_steps(path):
     loaded = config.load(path)
     assert json.loads(path.read_text())["_comment"][0].startswith("python -m "), "the header says the command"

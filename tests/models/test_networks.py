@@ -15,7 +15,7 @@ from orpheus.models import FRONTENDS, towers
 from tests.conftest import ROOT
 
 # The others take the battery with the slow tests, in CI.
-QUICK = ("log-mel-spectrogram", "fcn", "crnn", "short-chunk", "sample-level")
+QUICK = ("log-mel-spectrogram", "fcn", "crnn")
 NAMES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FRONTENDS]
 SMALL = {"waveform": (20_000,), "log-mel-spectrogram": (200, 24)}
 

@@ -1,8 +1,11 @@
 """python -m tools.make_demo_dataset: one tiny run, a second one that finds it, and what bad input gets."""
 
+import pytest
+
 from tools import make_demo_dataset
 
 
+@pytest.mark.slow
 def test_makes_a_set_once_and_then_finds_it(command, tmp_path):
     arguments = ("tools.make_demo_dataset", tmp_path / "set", "--tracks", 8, "--seconds", 1, "--seed", 4)
     first = command(*arguments)

@@ -19,6 +19,7 @@ def values(oracle, model, song):
     return np.load(oracle / f"{model}_{song.removeprefix('Kevin_MacLeod_-_')}.npz")
 
 
+@pytest.mark.slow
 def test_two_commands_to_the_tags_of_three_songs(tmp_path, wheel, shared, oracle):
     run, out = tmp_path / "msd-musicnn", tmp_path / "tags.json"
     assert pretrained.main(["MSD_musicnn", "-o", str(run), "--wheel", str(wheel)]) == 0
@@ -123,6 +124,7 @@ def records(shared, tmp_path_factory):
     return folder / "mel"
 
 
+@pytest.mark.slow
 def test_records_with_matching_tags_are_all_its_test_split(tmp_path, published_run, records, oracle, capsys):
     run = shutil.copytree(published_run, tmp_path / "run")
     assert evaluate.main([str(run)]) == 2

@@ -68,6 +68,7 @@ def test_cleaned_table_with_a_list_of_artists(source, capsys):
     assert ": 60 tracks, 2 tags" in capsys.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_impossible_is_refused_with_the_nearest(source, capsys):
     flags = [
         "--tags",

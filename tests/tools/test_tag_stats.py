@@ -67,6 +67,7 @@ def test_a_table_of_cleaned_tags_is_a_source(source, capsys):
     assert "2 tags, 2 tracks, 2 counts" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_real_tags_counted_by_a_loop(shared, capsys, tmp_path):
     files = sorted((shared / "mtg-jamendo").glob("autotagging_moodtheme-*.tsv"))
     assert run("--tags", *files, "--top", 5, "--out", tmp_path, "--shown", 1) == 0

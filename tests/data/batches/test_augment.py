@@ -147,6 +147,7 @@ def test_the_defaults_of_a_config_leave_the_stored_type(part):
     np.testing.assert_array_equal(plain, default)
 
 
+@pytest.mark.slow
 def test_augmentation_in_the_pipeline_resumes_and_changes_every_epoch(part):
     settings = {**Augmentation().model_dump(), "gain_db": 6.0, "time_masks": 1, "time_mask_seconds": 0.05}
     whole = batches(part, settings)

@@ -78,6 +78,7 @@ def made(request, tmp_path_factory):
     return Made(tmp_path_factory.mktemp("records") / "new", request.param)
 
 
+@pytest.mark.slow
 def test_object_storage_gives_the_same_batches(mel, monkeypatch):
     """fsspec's memory://, which TensorFlow's readers cannot open: every shard is copied here, once for all epochs."""
     memory = pytest.importorskip("fsspec").filesystem("memory")
@@ -256,7 +257,12 @@ HOT = ("unused", "jazz", "rap", "hip hop", "pop", "rock", "none")
 
 
 @pytest.mark.parametrize(
-    "spec, positions", [(MEL, ()), (MEL, HOT), (WAVE, HOT)], ids=["strings", "one-hot", "waveform"]
+    "spec, positions",
+    [
+        pytest.param(MEL, (), id="strings"),
+        pytest.param(MEL, HOT, id="one-hot", marks=pytest.mark.slow),
+        pytest.param(WAVE, HOT, id="waveform", marks=pytest.mark.slow),
+    ],
 )
 def test_older_layouts_give_the_same_windows(tmp_path, spec, positions):
     exact = AudioSpec(**{**spec.to_json(), "dtype": "float32"})

@@ -140,6 +140,7 @@ def test_what_is_wrong_with_the_archives_files_is_said(tmp_path, file, old, new,
         fma.read(annotations, audio)
 
 
+@pytest.mark.slow
 def test_the_real_lists_of_jamendo_have_the_published_hashes(shared):
     found = jamendo.read(shared / "mtg-jamendo", shared)
     assert set(found.splits) == {"genre-0", "instrument-0", "moodtheme-0", "top50tags-0"}

@@ -165,6 +165,7 @@ def test_ids_depend_on_content_and_paths_on_the_base_only(tmp_path, music):
     assert [row["reason"] for row in inside.failures] == [row["reason"] for row in before.failures]
 
 
+@pytest.mark.slow
 def test_files_do_not_depend_on_the_number_of_processes(tmp_path, music):
     for workers in (0, 1, 3):
         folder = tmp_path / "out"

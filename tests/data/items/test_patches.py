@@ -48,6 +48,7 @@ def test_the_references_settings():
     assert patch_files.PatchSpec("stft").width == 1025
 
 
+@pytest.mark.slow
 def test_spectrograms_are_librosas():
     samples = tone(440, 2, 22050)
     mel = patch_files.PatchSpec("mel", seconds=1)

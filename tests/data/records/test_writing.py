@@ -85,6 +85,7 @@ def test_records_hold_what_audio_load_gives(tracks, tmp_path, spec):
     assert writing.check(tmp_path) == {"missing": [], "corrupt": [], "foreign": []}
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tracks, whole, tmp_path):
     writing.make(tmp_path, plan(tracks), MEL, seed=0, workers=2)
     assert content(tmp_path) == content(whole)
@@ -345,6 +346,7 @@ def singles(tracks, tmp_path):
     return alone, tmp_path / "reference"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_no_half_shard(singles, tmp_path):
     """A limit on the size of a file, which the largest shard exceeds, stands for the disk."""
     tracks, reference = singles

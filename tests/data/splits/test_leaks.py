@@ -87,6 +87,7 @@ def test_lists_and_data_folders(tmp_path):
         leaks.open_split([tmp_path / "x.json"])
 
 
+@pytest.mark.slow
 def test_official_split_of_real_artists_is_clean(shared):
     lists = [shared / "mtg-jamendo" / f"autotagging_genre-{split}.tsv" for split in ("train", "validation", "test")]
     found = leaks.audit(leaks.open_split(lists).splits, leaks.read_facts(lists).kinds())

@@ -105,6 +105,7 @@ def jamendo(shared):
     return source.tags_of_all(), {track: row.artist for track, row in source.tracks.items()}
 
 
+@pytest.mark.slow
 def test_real_artists(jamendo):
     tracks, groups = jamendo
     found = search.find(tracks, groups, top=100, min_tracks=60, seed=0)

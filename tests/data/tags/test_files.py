@@ -95,6 +95,7 @@ def test_other_files_are_no_tag_source(tmp_path):
         open_tags(tmp_path / "missing.tsv")
 
 
+@pytest.mark.slow
 def test_real_files(shared):
     """Published counts of the dataset: 55,525 tracks with 87 genres, 40 instruments and 56 moods or themes."""
     folder = shared / "mtg-jamendo"

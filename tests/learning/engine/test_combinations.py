@@ -42,6 +42,7 @@ def close(history, other, tolerance) -> None:
         assert a == pytest.approx(b, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_micro_batches_equal_the_whole_batch(tmp_path):
     whole, history = trained(tmp_path / "whole", {"normalized": False})
     parts, other = trained(tmp_path / "parts", {"normalized": False}, micro_batches=3)
@@ -64,6 +65,7 @@ def test_batch_normalisation_sees_micro_batches_one_by_one(tmp_path):
     np.testing.assert_allclose(weights, engine.weights(model), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_steps_in_one_execution_change_nothing(tmp_path):
     """Dropout on; four steps do not divide the six of an epoch, and logs come every four and at the end."""
     single, history = trained(tmp_path / "single", {"dropout": 0.3})

@@ -32,6 +32,8 @@ def trained(folder, *, epochs=2, settings=None, job=None, **options) -> tuple[np
     return engine.weights(model), run
 
 
+@pytest.mark.slow
+@pytest.mark.pins
 def test_custom_loop_equals_fit(tmp_path):
     ours, run = trained(tmp_path / "loop")
     theirs, built_in = trained(tmp_path / "fit", built_in=True)
@@ -56,7 +58,7 @@ def test_learns_the_known_answer(tmp_path):
     assert run.read("history")[-1]["val_ROC-AUC"] > 0.95
 
 
-@pytest.mark.parametrize("built_in", [False, True])
+@pytest.mark.parametrize("built_in", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.pins])])
 def test_resumed_equals_uninterrupted(tmp_path, built_in):
     # Falling learning rate and early stopping are among what has to go on where it was.
     settings = ModelTraining(
@@ -129,6 +131,8 @@ def test_arrays_have_a_row_per_epoch(tmp_path):
     np.testing.assert_array_equal(roc, np.load(run.folder / "arrays/roc.npy"))
 
 
+@pytest.mark.slow
+@pytest.mark.pins
 def test_jit_agrees(tmp_path):
     # XLA draws other random numbers from the same seed, so dropout is off where results are compared.
     plain, _ = trained(tmp_path / "plain", epochs=1, job=engine.job(dropout=0.0))
@@ -258,6 +262,7 @@ def test_optimizers_by_name_and_schedules():
     assert math.isclose(max(_rates(one, 80)), 0.5, rel_tol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_training_and_not_the_process(tmp_path):
     settings, space = ModelTraining(tensorboard="none"), resource.getrlimit(resource.RLIMIT_FSIZE)
     trained(tmp_path, epochs=1, settings=settings)

@@ -130,6 +130,8 @@ def test_inside_graphs(jit):
     assert metric.confusion().sum() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.pins
 def test_fit_and_evaluate_name_both_results(tmp_path):
     targets, predictions = _data()
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6, activation="sigmoid")])

@@ -279,6 +279,7 @@ def test_tables_of_different_splits_stand_apart(trained, demo, tmp_path):
     assert "model_1" in together and "model_2" in together and "\n\n" not in together
 
 
+@pytest.mark.slow
 def test_resuming_equals_training_in_one_go(trained, demo, tmp_path):
     settings = ["music_recommender", "bio", "audio-emb", *[part for one in SMALL for part in ("--set", one)]]
     more = ["--only", "train", "--data-dir", str(demo.root)]
@@ -295,6 +296,7 @@ def _weights(run):
     return model.get_weights()
 
 
+@pytest.mark.slow
 def test_a_hidden_layer_becomes_features_of_the_next_experiment(trained, demo):
     for subset in layout.SETS:
         assert predict.main([str(trained.folder), "-l", "hidden_1", "-s", subset]) == 0

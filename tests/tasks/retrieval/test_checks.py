@@ -41,6 +41,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_data_only(tmp_path, trained, capsys, caplog):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     run_json = the_run(tmp_path).folder / "run.json"

@@ -73,7 +73,7 @@ def the_run(folder):
 
 SAMPLINGS = [
     pytest.param({}, "balanced, batch", id="batch"),
-    pytest.param({"is_weighted": True}, "balanced-weighted, batch", id="weighted"),
+    pytest.param({"is_weighted": True}, "balanced-weighted, batch", id="weighted", marks=pytest.mark.slow),
     pytest.param({"negatives": "all"}, "balanced, all", id="all", marks=pytest.mark.slow),
     pytest.param(
         {"negatives": "all", "is_weighted": True},

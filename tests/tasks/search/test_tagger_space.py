@@ -17,7 +17,7 @@ SPEC = AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32)
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
-    return tagger_space.load(make_run(tmp_path_factory.mktemp("run"), SPEC, seconds=1.0).folder)
+    return tagger_space.load(make_run(tmp_path_factory.mktemp("run"), SPEC, seconds=1.0, network="fcn").folder)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def songs(tmp_path_factory):
 def test_vectors_are_what_the_tagger_hears_and_says(space, songs):
     ((path, vector),) = space.files([songs / "tone1.wav"])
     tagger = space._tagger
-    heard, scores = (tagger.features(path, layer=layer).mean(axis=0) for layer in ("pooled", "tags"))
+    heard, scores = (tagger.features(path, layer=layer).mean(axis=0) for layer in ("embedding", "tags"))
     expected = np.concatenate([half / np.linalg.norm(half) for half in (heard, scores)]) / np.sqrt(2)
     np.testing.assert_allclose(vector, expected, atol=1e-5)
     np.testing.assert_allclose(scores, tagger.predict(path).mean, atol=1e-6)
@@ -96,7 +96,7 @@ def test_damaged_files_are_kept_or_skipped(space, songs, tmp_path, caplog):
     assert "half.flac: damaged: " in caplog.text
     predicted = [str(space.run.folder), str(tmp_path / "music"), "-t", "0"]
     assert predict.main(predicted) == 0 and predict.main([*predicted, "--damaged", "skip"]) == 1
-    features = [*predicted, "-l", "pooled", "-o", str(tmp_path / "x.npz")]
+    features = [*predicted, "-l", "embedding", "-o", str(tmp_path / "x.npz")]
     with pytest.raises(ConfigError, match="damaged='drop'"):
         space._tagger.predict(tmp_path / "music" / "half.flac", damaged="drop")
     assert predict.main(features) == 0 and predict.main([*features, "--damaged", "skip"]) == 2  # nothing is left

@@ -45,7 +45,7 @@ def test_folders_are_searched_by_one_rule_and_files_taken_as_named(music):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
 def test_a_name_in_latin_1_is_predicted_and_written_with_escapes(music, tmp_path, capfd):
-    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0)
+    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0, network="fcn")
     out = {name: str(tmp_path / f"out.{name}") for name in ("csv", "json", "png", "html")}
     arguments = ["--csv", out["csv"], "--json", out["json"], "--taggram", out["png"], "--timeline", out["html"]]
     assert predict.main([str(run.folder), str(music), "-t", "0", *arguments]) == 0
@@ -63,7 +63,7 @@ def test_a_name_in_latin_1_is_predicted_and_written_with_escapes(music, tmp_path
 
 
 def test_unusable_files_are_remembered_with_size_and_date(tmp_path, capsys, caplog, monkeypatch):
-    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0)
+    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0, network="fcn")
     folder, failures = tmp_path / "music", tmp_path / "failures.jsonl"
     folder.mkdir()
     (folder / "a.wav").write_bytes(b"no audio" * 300)
@@ -91,7 +91,7 @@ def test_unusable_files_are_remembered_with_size_and_date(tmp_path, capsys, capl
         "keep",
     )
     assert names_read() == ["b.wav"] and row["reason"] in caplog.text and "--retry" in caplog.text
-    features = ["-l", "pooled", "-o", str(tmp_path / "x.npz")]
+    features = ["-l", "embedding", "-o", str(tmp_path / "x.npz")]
     assert names_read(*features) == ["b.wav"] and names_read(*features, "--retry") == ["a.wav", "b.wav"]
     assert names_read("--damaged", "skip") == ["a.wav", "b.wav"]
     os.utime(folder / "a.wav", ns=(0, 0))

@@ -75,7 +75,7 @@ def test_the_three_files_by_hand(tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0)
+    run = make_run(tmp_path, AudioSpec(LOG_MEL, sample_rate=8000, n_mels=32), seconds=1.0, network="fcn")
     (tmp_path / "music").mkdir()
     for number in range(2):
         noise = np.random.default_rng(number).normal(0, 0.1, 20000)
