@@ -125,14 +125,15 @@ def section(
         note: Said behind what is said of all.
     """
     first = shared.scores[0]
+    tracks, classes, kind = ("tracks", "classes", "class") if reported[0].tagging else ("songs", "tags", "tag")
     means = [evaluation_areas.summarise(first.truth, one.scores, first.classes) for one in shared.scores]
     plots = [
-        _scatter((reported[0].name, one.name), means[0], means[index], index, key, areas[key])
+        _scatter((reported[0].name, one.name), means[0], means[index], index, key, f"{areas[key]} of each {kind}")
         for index, one in enumerate(reported[1:], 1)
         for key in AREAS
     ]
     said = (
-        f"On the {len(first.ids)} {'tracks' if reported[0].tagging else 'songs'} and {len(first.classes)} classes that the "
+        f"On the {len(first.ids)} {tracks} and {len(first.classes)} {classes} that the "
         f"runs share. Each draw of {first.unit}s serves both runs, so the interval is of the difference itself: green or red "
         f"where it leaves zero out. {note}"
     )
@@ -144,9 +145,7 @@ def section(
 def _scatter(
     names: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any], index: int, key: str, title: str
 ) -> str:
-    plot = svg.Plot(
-        x=(0, 1), y=(0, 1), title=f"{title} of each class", x_label=names[0], y_label=names[1], width=530, height=470
-    )
+    plot = svg.Plot(x=(0, 1), y=(0, 1), title=title, x_label=names[0], y_label=names[1], width=530, height=470)
     plot.line([0, 1], [0, 1], "var(--soft)", thin=True, dashed=True)
     moved = []
     for name, row in first["per_class"].items():

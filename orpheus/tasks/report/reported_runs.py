@@ -121,8 +121,13 @@ def _per_user(run: Run, split: str) -> tuple[dict[str, np.ndarray], tuple[str, .
     if not path.is_file():
         return {}, ()
     stored = arrays.load_npz(path)
-    users = stored.pop("ids", np.array([], str))
-    return {name: values.astype(np.float64) for name, values in stored.items()}, tuple(map(str, users))
+    users = tuple(map(str, stored.pop("ids", np.array([], str)).ravel()))
+    sizes = {len(users)} if users else set()
+    if any(one.ndim != 1 or one.dtype.kind not in "fiub" for one in stored.values()) or (
+        len(sizes | {one.size for one in stored.values()}) > 1
+    ):
+        raise DataError(f"{path}: expected a number per user for each metric; evaluate again")
+    return {name: values.astype(np.float64) for name, values in stored.items()}, users
 
 
 def learning_rates(run: Run) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 from orpheus.base.text_table import bounded
 from orpheus.learning.evaluation import bootstrap
 from orpheus.tasks.report import paired, svg
-from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table
+from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table, warning
 from orpheus.tasks.report.paired import Common
 from orpheus.tasks.report.reported_runs import ReportedRun
 from orpheus.tasks.report.sections import signed
@@ -100,8 +100,16 @@ def tags(reported: Sequence[ReportedRun]) -> Section:
 
 def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Section:
     """Every further run's ranking of songs for tags against the first's, on the same songs and tags, draws paired."""
-    if len(reported) < 2 or shared is None:
+    if len(reported) < 2:
         return Section("Differences", "")
+    if shared is None:
+        lacking = [one.name for one in reported if one.scores is None]
+        why = (
+            f"{', '.join(lacking)}: evaluated by an older orpheus; evaluate again"
+            if lacking
+            else "no song and tag in common"
+        )
+        return Section("Differences between runs", warning(f"not compared song by song: {why}"))
     hidden = {tag for one in reported for tag in one.config.get("retrieval", {}).get("zero_shot", ())}
     rows: list[list[Any]] = []
     for title, wanted in (("", False), ("zero-shot", True)):
