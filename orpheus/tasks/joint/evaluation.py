@@ -1,7 +1,7 @@
 """A joint run evaluated on one split: its three answers with intervals and baselines, and tables of them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.joint import baselines, embedding, metrics
 from orpheus.tasks.joint.baselines import Learned
-from orpheus.tasks.joint.data import load_config
+from orpheus.tasks.joint.data import JointData, Progress, load_config
 from orpheus.tasks.joint.metrics import Truth
 from orpheus.tasks.retrieval.evaluation import scores_of
 from orpheus.tasks.scores import Scores
@@ -25,7 +25,7 @@ TITLES = {"tag_songs": "songs for a tag", "song_tags": "tags of a song", "listen
 _SHOWN = ("MAP", "P@", "ROC-AUC", "PR-AUC", "nDCG")
 
 
-def check_comparable(run: Run, data: Any, *, different_splits: bool = False, resumed: bool = False) -> None:
+def check_comparable(run: Run, data: JointData, *, different_splits: bool = False, resumed: bool = False) -> None:
     """See that the data of a run is what it was: the same songs in the same splits, and the same numbers of them.
 
     Args:
@@ -62,11 +62,11 @@ def check_comparable(run: Run, data: Any, *, different_splits: bool = False, res
 
 def evaluate(
     run: Run,
-    data: Any,
+    data: JointData,
     split: str,
     *,
     replicates: int | None = None,
-    progress: Callable[[Iterable], Iterable] = lambda items: items,
+    progress: Progress = lambda items: items,
 ) -> tuple[dict[str, Any], Scores | None, dict[str, np.ndarray]]:
     """Metrics of a run on one split, as metrics.json holds them (see `metrics.evaluate`), and what they are made from.
 
@@ -94,7 +94,7 @@ def evaluate(
     return {"hashes": hashes(data), **result}, scores, per_user
 
 
-def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Truth:
+def truth_of(data: JointData, split: str, *, placed: np.ndarray | None = None) -> Truth:
     """What is known of the songs of a split.
 
     Args:
@@ -118,7 +118,7 @@ def truth_of(data: Any, split: str, *, placed: np.ndarray | None = None) -> Trut
     )
 
 
-def learned_of(data: Any, split: str) -> Learned:
+def learned_of(data: JointData, split: str) -> Learned:
     """What the baselines may know: tags, listeners and texts of the training songs, and the texts of the split's."""
     train, texts = data.songs_of("train"), data.tables.get("text")
     return Learned(
@@ -129,7 +129,7 @@ def learned_of(data: Any, split: str) -> Learned:
     )
 
 
-def hashes(data: Any) -> dict[str, str]:
+def hashes(data: JointData) -> dict[str, str]:
     """Those of the data, and ``"tagged"``: the split of the songs that have a tag, by which retrieval runs compare."""
     tagged = np.diff(data.labels.indptr) > 0
     parts = {name: [data.ids[row] for row in rows if tagged[row]] for name, rows in data.splits.items()}
