@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.sparse
 import tensorflow as tf
 
 from orpheus.config.joint import JointConfig
@@ -200,12 +201,21 @@ def listeners_of(
 
 
 def truth(data: JointData, rows: np.ndarray) -> Truth:
-    """What is known of songs, for the metrics."""
+    """What is known of songs, for the metrics; of listeners those who have a place: the others are asked nothing.
+
+    Args:
+        data: Of the run.
+        rows: Numbers of the songs.
+    """
+    heard = None
+    if data.listeners:
+        placed = data.has_factors | (np.diff(data.history().indptr) > 0)
+        heard = scipy.sparse.csr_matrix(scipy.sparse.diags(placed.astype(np.float32)) @ data.heard[:, rows])
+        heard.eliminate_zeros()
     return Truth(
-        data.targets.classes,
-        data.given(rows),
-        [data.groups[row] for row in rows],
-        data.heard[:, rows] if data.listeners else None,
-        None,
-        data.categories,
+        tags=data.targets.classes,
+        labels=data.given(rows),
+        groups=[data.groups[row] for row in rows],
+        heard=heard,
+        categories=data.categories,
     )

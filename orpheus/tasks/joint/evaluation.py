@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from orpheus.base import files
 from orpheus.base.text_table import alone, bounded, number
@@ -16,7 +15,6 @@ from orpheus.runs.models import load_model
 from orpheus.tasks.joint import baselines, embedding, metrics
 from orpheus.tasks.joint.baselines import Learned
 from orpheus.tasks.joint.data import JointData, Progress, load_config
-from orpheus.tasks.joint.metrics import Truth
 from orpheus.tasks.retrieval.evaluation import scores_of
 from orpheus.tasks.scores import Scores
 
@@ -82,7 +80,7 @@ def evaluate(
     """
     rows = data.songs_of(split)
     found = embedding.outputs(load_model(run), data, rows, load_config(run), progress=progress)
-    truth = truth_of(data, split, placed=(np.diff(data.history().indptr) > 0) | data.has_factors)
+    truth = embedding.truth(data, rows)
     others = baselines.outputs(truth, learned_of(data, split))
     result = metrics.evaluate(found, truth, baselines=others, replicates=200 if replicates is None else replicates)
     per_user = result.get("listener_songs", {}).pop("per_user", {})
@@ -92,30 +90,6 @@ def evaluate(
         probable = None if found.probabilities is None else found.probabilities[kept]
         scores = scores_of(data, rows[kept], truth.labels[kept], found.tag_scores[kept], probable)
     return {"hashes": hashes(data), **result}, scores, per_user
-
-
-def truth_of(data: JointData, split: str, *, placed: np.ndarray | None = None) -> Truth:
-    """What is known of the songs of a split.
-
-    Args:
-        data: `joint.data.JointData`.
-        split: ``"train"``, ``"valid"`` or ``"test"``.
-        placed: (listeners,) bool, those who have a place: the others are asked nothing. None for those who have heard a
-            training song.
-    """
-    rows = data.songs_of(split)
-    heard = None
-    if len(data.listeners):
-        there = np.diff(data.history().indptr) > 0 if placed is None else placed
-        heard = sparse.diags(there.astype(np.float32)) @ data.heard[:, rows]
-        heard.eliminate_zeros()
-    return Truth(
-        tags=data.targets.classes,
-        labels=data.given(rows),
-        groups=[data.groups[row] for row in rows],
-        heard=heard,
-        categories=data.categories,
-    )
 
 
 def learned_of(data: JointData, split: str) -> Learned:

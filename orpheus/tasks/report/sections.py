@@ -93,7 +93,10 @@ def configuration(reported: Sequence[ReportedRun]) -> Section:
     return Section("Configuration and its differences", body + command + whole)
 
 
-_SHOWN = ("frontend", "experiment", "seed", "epochs", "steps_per_epoch", "shuffle", "multi_tag", "built_in", "loss")
+_SHOWN = (
+    *("frontend", "experiment", "input_type", "factors", "texts", "counts", "listener_factors"),
+    *("seed", "epochs", "steps_per_epoch", "shuffle", "multi_tag", "built_in", "loss"),
+)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
