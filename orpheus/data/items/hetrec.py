@@ -26,15 +26,26 @@ def read(source: Path) -> Hetrec:
     """
     source = Path(source)
     names = {row[0]: row[1] for _, row in _rows(source / "artists.dat", 2)}
+    tags: dict[str, collections.Counter] = {}
+    for _, artist, tag in assignments(source):
+        tags.setdefault(artist, collections.Counter())[tag] += 1
+    return Hetrec(Interactions.from_triples(_counts(source / "user_artists.dat")), names, tags)
+
+
+def assignments(source: Path) -> Iterator[tuple[str, str, str]]:
+    """Who gave which artist which tag, in the order of user_taggedartists.dat: (user, artist, tag's name).
+
+    Raises:
+        DataError: as `read`.
+    """
+    source = Path(source)
     tag_names = {row[0]: row[1].strip() for _, row in _rows(source / "tags.dat", 2)}
     path = source / "user_taggedartists.dat"
-    tags: dict[str, collections.Counter] = {}
-    for number, (_, artist, tag, *_) in _rows(path, 3):
+    for number, (user, artist, tag, *_) in _rows(path, 3):
         if tag not in tag_names:
             raise DataError(f"{path}:{number}: tag {tag!r} is not in tags.dat")
         if tag_names[tag]:
-            tags.setdefault(artist, collections.Counter())[tag_names[tag]] += 1
-    return Hetrec(Interactions.from_triples(_counts(source / "user_artists.dat")), names, tags)
+            yield user, artist, tag_names[tag]
 
 
 def document(tags: collections.Counter) -> str:
