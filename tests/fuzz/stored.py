@@ -88,6 +88,7 @@ def make_database(folder: Path) -> None:
 
 
 def make_songs(folder: Path) -> None:
+    from orpheus.tasks.search.listeners import Listener, Listeners
     from orpheus.tasks.search.store import Song, SongStore
 
     about = {"run": "/r", "identity": "abc", "input_type": "audio", "dimension": "4", "training_tags": '["rock"]'}
@@ -96,10 +97,14 @@ def make_songs(folder: Path) -> None:
         [Song(f"s{n}", np.full(4, n, np.float32), ("rock", "é"), path=f"/m/{n}.mp3", hash=str(n)) for n in range(3)]
     )
     store.put_tags(["rock"], np.ones((1, 4), np.float32))
+    store.rename({"s1": ("artist", "title")})
+    Listeners(store).put([Listener("u", ("s0", "s1")), Listener("v", (), np.ones(4, np.float32))])
     store.close()
 
 
 def read_songs(path: Path) -> None:
+    from orpheus.tasks.search.filters import Facets
+    from orpheus.tasks.search.listeners import Listeners
     from orpheus.tasks.search.store import SongStore
 
     store = SongStore(path)
@@ -107,6 +112,10 @@ def read_songs(path: Path) -> None:
         numbers = store.numbers()
         assert store.vectors(numbers, 4).shape == (len(numbers), 4)
         store.songs(numbers), store.tag_counts(), store.tag_vectors(), store.known(""), store.find("s1")
+        facets, listeners = Facets(store), Listeners(store)
+        assert facets.counts().sum() >= 0 and len(facets.numbers) == len(numbers) == len(facets.artists)
+        for name in listeners.beginning("", 3):
+            assert set(store.places(listeners.get(name).heard)) <= {"s0", "s1"}
         assert store.revision >= 0 and len(store) >= 0
     finally:
         store.close()
@@ -170,6 +179,24 @@ def read_nearest(path: Path) -> None:
     from orpheus.learning.vectors.nearest import Nearest
 
     Nearest.load(path, 4).search(np.ones((1, 4), np.float32), 2)
+
+
+def make_map(folder: Path) -> None:
+    from orpheus.tasks.search import map_file
+
+    places = np.linspace(-1, 1, 6).reshape(3, 2).astype(np.float32)
+    found = map_file.Map(np.array([1, 4, 9], np.uint32), places, [(0.5, -0.5, "rock"), (0.0, 0.0, "é")])
+    map_file.save(folder, found, 7)
+
+
+def read_map(path: Path) -> None:
+    from orpheus.tasks.search import map_file
+
+    found = map_file.read(path)
+    if found is not None:  # what is damaged is made again
+        numbers, points, labels = found[1]
+        assert points.shape == (len(numbers), 2) and np.abs(points).max(initial=0) <= 1
+        assert all(abs(x) <= 1 and abs(y) <= 1 and isinstance(name, str) for x, y, name in labels)
 
 
 def make_pickle(folder: Path) -> None:

@@ -49,6 +49,8 @@ TARGETS = [
     Target(
         "interactions tsv", "i.tsv", texts.text("u\ta\t3\nv\tb\t1.5\nu\tb\t2\n", "i.tsv"), texts.read_interactions, TEXT
     ),
+    Target("playlist", "l.m3u8", texts.text("#EXTM3U\n#EXTINF:-1,x\nm/é.mp3\n", "l.m3u8"), texts.read_history, TEXT),
+    Target("history", "h.txt", texts.text("s1\n\n/m/é.mp3\n", "h.txt"), texts.read_history, TEXT),
     Target("index of items", "i.tsv", texts.text("a\t1.mp3\nb\té.mp3\n", "i.tsv"), texts.read_index, TEXT),
     Target(
         "table of annotations",
@@ -144,6 +146,7 @@ TARGETS = [
     Target("tag database", "tags.db", stored.make_database, texts.read_tags, stored.mutate_database),
     Target("songs of an index", "songs.db", stored.make_songs, stored.read_songs, stored.mutate_database),
     Target("vectors of an index", "v.faiss", stored.make_nearest, stored.read_nearest),
+    Target("map of an index", "map.npz", stored.make_map, stored.read_map, ARCHIVE),
     Target("pickle", "d.pkl", stored.make_pickle, stored.read_pickle),
     Target("spec.json", "spec.json", stored.make_records, stored.read_records, JSON),
     Target("manifest.jsonl", "manifest.jsonl", stored.make_records, stored.read_records, JSON),

@@ -52,6 +52,12 @@ def read_interactions(path: Path) -> None:
     assert np.isfinite(found.counts.data).all() and (found.counts.data > 0).all()
 
 
+def read_history(path: Path) -> None:
+    from orpheus.tasks.search import listeners
+
+    assert all(song.strip() for song in listeners.read_history(path))
+
+
 def read_index(path: Path) -> None:
     from orpheus.data.items import layout
 

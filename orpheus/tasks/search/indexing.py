@@ -190,6 +190,9 @@ class _Adding:
     def _look(self, song: str, path: str) -> Known | None:
         """Where a song is and what its content is, where that is new; None where it has not changed or cannot be read."""
         before = self.known.get(song)
+        if (shown := finding.printable(path)) != path:
+            self._fail(finding.printable(song), f"{shown}: its name is not UTF-8; rename it")
+            return None
         try:
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"

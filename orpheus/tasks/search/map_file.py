@@ -43,7 +43,7 @@ def current(store: SongStore, facets: Facets, *, anew: bool = False, locked: boo
         locked: Whether the caller holds the lock of the folder. Otherwise a new map is kept where this process may write.
     """
     revision, folder = store.revision, store.path.parent
-    old = _read(folder / NAME)
+    old = read(folder / NAME)
     if old is not None and old[0] == revision and not anew:
         return old[1]
     numbers = store.numbers()
@@ -54,7 +54,7 @@ def current(store: SongStore, facets: Facets, *, anew: bool = False, locked: boo
     found = Map(numbers.astype(np.uint32), points, regions.labels(numbers, points, facets))
     try:
         with contextlib.nullcontext() if locked else locks.lock(folder):
-            _save(folder, found, revision)
+            save(folder, found, revision)
     except (DataError, OSError) as error:
         if locked:
             raise
@@ -62,7 +62,7 @@ def current(store: SongStore, facets: Facets, *, anew: bool = False, locked: boo
     return found
 
 
-def _save(folder: Path, found: Map, revision: int) -> None:
+def save(folder: Path, found: Map, revision: int) -> None:
     """Write a map, whole or not at all."""
     places = np.array([label[:2] for label in found.labels], np.float32).reshape(-1, 2)
     names = np.array([label[2] for label in found.labels], np.str_)
@@ -72,8 +72,8 @@ def _save(folder: Path, found: Map, revision: int) -> None:
         )
 
 
-def _read(path: Path) -> tuple[int, Map] | None:
-    """Revision and map of a file; None where there is none, or a damaged one, which is made again."""
+def read(path: Path) -> tuple[int, Map] | None:
+    """Revision and map of a file; None where there is none or a damaged one, which is made again."""
     if not path.is_file():
         return None
     try:

@@ -277,7 +277,7 @@ class SongStore:
             yield found
 
     def ask(self, statement: str, values: Sequence = ()) -> Iterator[tuple]:
-        """Rows of a SELECT.
+        """Rows of a SELECT; none where a value is text that is no Unicode, as a name of a file may be.
 
         Raises:
             DataError: the file is damaged.
@@ -286,6 +286,8 @@ class SongStore:
             # `yield from` would close the cursor in the end, whose file may be closed by then.
             for row in self._db.execute(statement, values):  # noqa: UP028
                 yield row
+        except UnicodeEncodeError:
+            return  # under what is no Unicode nothing can be stored
         except sqlite.ERRORS as error:
             raise DataError(f"{self.path}: not an index of songs, or damaged ({error}); {CURE}") from None
 

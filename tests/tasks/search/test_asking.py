@@ -1,5 +1,7 @@
 """Mixtures, filters, listeners, histories and paths, against brute force over all songs."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -170,6 +172,22 @@ def test_a_path_is_near_the_straight_way_and_repeats_nothing(made):
         index.path("s11", "s11")
     with pytest.raises(ConfigError, match="steps=0"):
         index.path("s11", "s12", 0)
+
+
+def test_names_that_are_no_unicode(made, tmp_path):
+    index = made[0]
+    for asked in (lambda: index.similar("\udcff"), lambda: index.recommend("\ud800"), lambda: index.search("\ud800")):
+        with pytest.raises(DataError):
+            asked()
+    assert index.listeners("\ud800") == [] == index.words("\ud800")
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / os.fsdecode(b"\xff.wav")).write_text("sad")
+    (music / "a.wav").write_text("sad")
+    report = SongIndex.create(tmp_path / "index", FakeRetriever(tmp_path / "run")).add([music])
+    assert report.new == [str(music / "a.wav")]
+    ((name, why),) = report.failures.items()
+    assert "udcff.wav: its name is not UTF-8; rename it" in why and name in why
 
 
 def test_another_process_changes_the_index(made, tmp_path):

@@ -1,0 +1,84 @@
+"""An index of a run that places songs by tables, has listeners of its own and says how probable tags are."""
+
+import numpy as np
+import pytest
+
+from orpheus.data.items.interactions import Interactions
+from orpheus.data.items.tables import Table
+from orpheus.errors import ConfigError
+from orpheus.tasks.search.song_index import SongIndex
+from tests.retriever import FakeRetriever, vector
+
+
+class FakeJointSpace(FakeRetriever):
+    """Besides: the agreed methods of `orpheus.tasks.joint.space.JointSpace`."""
+
+    input_type = "joint"
+
+    @property
+    def listeners(self):
+        return {"tess": vector("jazz"), "tom": vector("rock")}
+
+    def probabilities(self, vectors):
+        return 1 / (1 + np.exp(-4 * vectors @ self.tags(self.training_tags).T))
+
+    def tables(self, factors=None, texts=None):
+        given = [table for table in (factors, texts) if table is not None]
+        ids = list(dict.fromkeys(song for table in given for song in table.ids))
+        rows = np.stack([sum(table.dense([song])[0] for table in given if song in table) for song in ids])
+        self.embedded += ids
+        return ids, rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def table(name, **songs):
+    return Table(name, tuple(songs), np.stack([vector(text) for text in songs.values()]))
+
+
+@pytest.fixture
+def index(tmp_path):
+    found = SongIndex.create(tmp_path / "index", FakeJointSpace(tmp_path / "run"))
+    found.add([], factors=table("f", a="jazz", b="rock"), texts=table("t", b="rock", c="sad"), tags={"a": ["cool"]})
+    return found
+
+
+def test_songs_of_tables_are_embedded_once(index):
+    run = index.retriever
+    assert run.embedded == ["a", "b", "c"] and index.search("jazz", 1)[0].tags == ("cool",)
+    run.embedded.clear()
+    report = index.add([], factors=table("f", a="jazz", b="happy"), texts=table("t", b="rock", d="sad"))
+    assert (report.new, report.changed, report.unchanged, report.removed) == (["d"], ["b"], 1, ["c"])
+    assert sorted(run.embedded) == ["b", "d"]
+
+
+def test_a_run_without_tables_needs_songs(tmp_path):
+    index = SongIndex.create(tmp_path / "index", FakeRetriever(tmp_path / "run"))
+    with pytest.raises(ConfigError, match="f: this run places no song by tables"):
+        index.add([], factors=table("f", a="jazz"))
+
+
+def test_its_listeners_lie_where_its_tower_says(index):
+    assert index.listeners() == ["tess", "tom"]
+    assert index.recommend("tess", k=1)[0].id == "a" and index.recommend("tom", k=1)[0].id == "b"
+    index.add([], listeners=Interactions.from_triples([("tess", "a", 2.0), ("new", "c", 1.0), ("new", "z", 1.0)]))
+    assert index.listeners() == ["new", "tess", "tom"]
+    again = SongIndex(index.folder)  # whose run is not there
+    assert [hit.id for hit in again.recommend("tess", k=9)] == ["b", "c"]  # a was heard
+    assert again.recommend("tess")[0].score == pytest.approx(vector("jazz") @ vector("rock"), abs=1e-6)
+    assert again.recommend("new", k=1)[0].id in ("a", "b") and again._asking.listeners.get("new").heard == ("c",)
+
+
+def test_tags_are_probabilities(index):
+    found = index.tags("a", 2)
+    expected = 1 / (1 + np.exp(-4 * vector("jazz") @ index.retriever.tags(index.training_tags).T))
+    assert found[0].score == pytest.approx(expected.max()) and len(found) == 2
+    near = SongIndex.create(index.folder.parent / "other", FakeRetriever(index.folder.parent / "run"))
+    assert "probabilities" not in near.about
+
+
+def test_places_are_asked_like_songs_and_tags_have_neighbours(index):
+    assert index.similar(3 * vector("rock"), 2)[0].id == "b"
+    assert index.tags(vector("rock"), 1)[0].tag == "rock"
+    assert [near.tag for near in index.neighbours("sad piano", 2)] == ["sad", "Piano"]
+    assert "sad" not in [near.tag for near in index.neighbours("Sad", 9)]
+    with pytest.raises(ConfigError, match="is empty"):
+        index.neighbours(" ")
