@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError
@@ -19,29 +20,74 @@ def parser() -> cli.Parser:
     question.add_argument("--user", metavar="U", help="items for this user")
     question.add_argument("--item", metavar="I", nargs="+", default=[], help="items for someone who likes these")
     question.add_argument(
+        "--plays", metavar="FILE", help="items for a listener who was not in training: an item a line, or item, count"
+    )
+    question.add_argument(
         "--new", metavar="FILE", nargs="+", default=[], help="users for new items: audio, text or .npy, one per input"
     )
     result.add_argument("-k", type=int, default=10, metavar="K", help="length of the list")
+    result.add_argument(
+        "--why", type=int, default=0, metavar="N", help="with each place N heard items and shared words that explain it"
+    )
     result.add_argument("--among", choices=("test", "val", "train"), default="test", help="set of the items")
     result.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
+    fit = result.add_argument_group("training first (MusicRecommender.fit)")
+    fit.add_argument(
+        "--fit",
+        metavar="SETTING",
+        nargs="*",
+        help="train on the data folder RUN, by these features in the order of the inputs; without names by those there are",
+    )
+    fit.add_argument("--experiment", metavar="NAME", help="rec_sparse for one setting, music_recommender for two")
+    fit.add_argument(
+        "--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="change one value; repeatable"
+    )
+    fit.add_argument("--epochs", type=int, metavar="N", help="at most; the config's if not given")
+    fit.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and what is held out")
     return result
 
 
 def body(arguments: argparse.Namespace) -> int:
-    asked = [bool(arguments.user), bool(arguments.item), bool(arguments.new)]
-    if arguments.run and sum(asked) != 1:
-        raise ConfigError("give one of --user, --item and --new")
-    if not arguments.run and any(asked):
-        raise ConfigError("RUN is missing; it goes before --user, --item and --new")
-    from orpheus.tasks.recommendation.recommender import MusicRecommender
+    asked = [bool(arguments.user), bool(arguments.item), bool(arguments.plays), bool(arguments.new)]
+    if sum(asked) > 1 or (arguments.run and arguments.fit is None and sum(asked) != 1):
+        raise ConfigError("give one of --user, --item, --plays and --new")
+    if not arguments.run and (any(asked) or arguments.fit is not None):
+        raise ConfigError("RUN is missing; it goes before --user, --item, --plays, --new and --fit")
+    if arguments.k < 1 or arguments.why < 0:
+        raise ConfigError(f"-k {arguments.k}, --why {arguments.why}: must be at least 1 and 0")
+    if arguments.fit is None and (arguments.experiment or arguments.set or arguments.epochs):
+        raise ConfigError("--experiment, --set and --epochs are of --fit; give it, or leave them out")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise ConfigError(f"--epochs {arguments.epochs}: must be at least 1")
+    from orpheus.tasks.recommendation import recommender
 
-    recommender = MusicRecommender(arguments.run, data_dir=arguments.data_dir, among=arguments.among)
     if not arguments.run:
-        recommender.recommend(k=arguments.k)
+        recommender.MusicRecommender().recommend(k=arguments.k)
         return cli.EXIT_OK
-    found = recommender.recommend(user=arguments.user, items=arguments.item, new=arguments.new, k=arguments.k)
-    for place, one in enumerate(found, 1):
-        print(f"{place:>3}  {one.score:.4f}  {one.id}" + (f"  {one.name}" if one.name != one.id else ""))
+    plays = recommender.read_plays(Path(arguments.plays)) if arguments.plays else {}
+    if arguments.fit is None:
+        one = recommender.MusicRecommender(arguments.run, data_dir=arguments.data_dir, among=arguments.among)
+    else:
+        one = recommender.MusicRecommender(among=arguments.among).fit(
+            arguments.run,
+            *arguments.fit,
+            experiment=arguments.experiment,
+            overrides=arguments.set,
+            epochs=arguments.epochs,
+            seed=arguments.seed,
+        )
+        if not any(asked):
+            return cli.EXIT_OK
+    found = one.recommend(
+        user=arguments.user,
+        items=arguments.item,
+        plays=plays,
+        new=arguments.new,
+        k=arguments.k,
+        reasons=arguments.why,
+    )
+    for place, best in enumerate(found, 1):
+        print(f"{place:>3}  {recommender.line(best)}")
     return cli.EXIT_OK
 
 

@@ -153,7 +153,7 @@ def test_mistakes_are_named(recommender, demo):
     ):
         with pytest.raises(DataError, match=message):
             recommender.recommend(**question)
-    with pytest.raises(ConfigError, match="give one of user, items and new"):
+    with pytest.raises(ConfigError, match="give one of user, items, plays and new"):
         recommender.recommend(user="a", items=["b"])
     with pytest.raises(DataError, match="no trained recommendation run; make one with"):
         (demo.root / "empty" / "models").mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_the_command(demo, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].split()[0] == "1" and "artist" in lines[0]
     assert recommend.main(["model_1", "--data-dir", str(demo.root)]) == 2
-    assert "give one of --user, --item and --new" in capsys.readouterr().err
+    assert "give one of --user, --item, --plays and --new" in capsys.readouterr().err
     assert recommend.main(["--user", user]) == 2
 
 

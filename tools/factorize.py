@@ -82,6 +82,7 @@ def factorize_counts(
     """
     import scipy.sparse
 
+    from orpheus.base import files
     from orpheus.data.items import layout, tables
     from orpheus.learning.vectors import factorisation
 
@@ -112,6 +113,10 @@ def factorize_counts(
     ids = [item for subset in seen for item in by_set[subset].ids]
     layout.check_disjoint(ids, folder.items("test"), where=f"{folder.items_index('test')}: leak into the factorisation")
     written = _write_items(folder, "als", dim, result.items, ids, {subset: by_set[subset].ids for subset in seen})
+    files.write_json(
+        folder.factors_settings("als", dim), {"weighting": weighting, "alpha": alpha, "regularization": regularization}
+    )
+    written.append(folder.factors_settings("als", dim))
     unheard = factorisation.fold_in(result.others, weights["test"], regularization=regularization)
     written += _save({folder.targets("test", "als", dim): unheard, folder.user_factors("als", dim): result.others})
     if upper_bound:

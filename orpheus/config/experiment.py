@@ -103,6 +103,9 @@ class ExperimentData(Section):
     dim: Positive | None = Field(None, description="columns of the targets; null: the number of classes")
     normalize: bool = Field(False, description="targets of length 1")
     val_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="of train, where there is no val set")
+    test_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="of train, held out besides: R² of items that have factors of their own"
+    )
 
 
 class ExperimentTraining(Training):

@@ -5,6 +5,7 @@ The names are those of the tartarus system (Oramas et al. 2017, arXiv 1706.09739
 ``X_SET_SETTING_DATASET.npy`` or ``.npz``, and so on.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -156,6 +157,10 @@ class DataFolder:
         """Ids of the items that a factorisation has seen, in the order of its `item_factors`."""
         return self._factors(f"index_factors_{fact}_{dim}_{self.dataset}.tsv")
 
+    def factors_settings(self, fact: str, dim: int) -> Path:
+        """How the factors were made (weighting, alpha, regularization): what folding in a new listener needs."""
+        return self._factors(f"settings_factors_{fact}_{dim}_{self.dataset}.json")
+
     def matrix(self, subset: str = "test") -> Path:
         """Listening counts of a set's items, CSR (items of the set, users)."""
         return self.splits / f"matrix_{subset}_{self.dataset}.npz"
@@ -228,16 +233,28 @@ class DataFolder:
         return "train" if subset == "val" and not self.items_index("val").is_file() else subset
 
     def sets(self, *, val_share: float = 0.1, seed: int = 0) -> Splits:
-        """Read the three sets and check that they share nothing.
+        """The three sets of `sets_and_rest`, nothing held out besides."""
+        return self.sets_and_rest(val_share=val_share, seed=seed)[0]
+
+    def sets_and_rest(
+        self, *, val_share: float = 0.1, test_share: float = 0.0, seed: int = 0
+    ) -> tuple[Splits, tuple[str, ...]]:
+        """Read the three sets, check that they share nothing, and hold out a part of train besides.
 
         Args:
-            val_share: SplitRecords of the training items that becomes the val set where the folder has none; between 0 and 1.
-            seed: Draws that part.
+            val_share: Share of the training items that becomes the val set where the folder has none; between 0 and 1.
+            test_share: Share of the training items that is taken out of train, rounded up: with .1 and .1 of 264,344
+                items 211,475 remain, 26,434 are val and 26,435 held out, as in tartarus.
+            seed: Draws both parts.
+
+        Returns:
+            The sets, and what was held out.
 
         Raises:
             DataError: an index is missing or wrong, or an item is in two sets (it is named).
         """
         train, test = self.items("train"), self.items("test")
+        count = 0
         if self.source("val") == "val":
             val = self.items("val")
         else:
@@ -246,19 +263,34 @@ class DataFolder:
             if len(train) < 2:
                 raise DataError(f"{self.items_index('train')}: a single item leaves none for a val set")
             count = min(max(1, round(val_share * len(train))), len(train) - 1)
-            drawn = set(np.random.default_rng(seed).permutation(len(train))[:count].tolist())
-            train, val = (
-                tuple(item for row, item in enumerate(train) if row not in drawn),
-                tuple(item for row, item in enumerate(train) if row in drawn),
+        held = math.ceil(round(test_share * len(train), 6))
+        if count + held >= len(train):
+            raise DataError(
+                f"{self.items_index('train')}: {len(train)} items leave none to train on, with val_share={val_share} and "
+                f"test_share={test_share}"
             )
+        order = np.random.default_rng(seed).permutation(len(train)).tolist()
+        drawn, out = set(order[:count]), set(order[count : count + held])
+        if count:
+            val = tuple(item for row, item in enumerate(train) if row in drawn)
+        held_out = tuple(item for row, item in enumerate(train) if row in out)
+        train = tuple(item for row, item in enumerate(train) if row not in drawn and row not in out)
         splits = Splits(train, val, test)
-        for one, other in (("train", "test"), ("val", "test"), ("train", "val")):
+        named = {**splits._asdict(), "held out": held_out}
+        for one, other in (
+            ("train", "test"),
+            ("val", "test"),
+            ("train", "val"),
+            ("held out", "test"),
+            ("held out", "val"),
+        ):
+            source = "train" if one == "held out" else self.source(one)
             check_disjoint(
-                getattr(splits, one),
-                getattr(splits, other),
-                where=f"{self.items_index(other)}: leak into {self.items_index(self.source(one)).name}",
+                named[one],
+                named[other],
+                where=f"{self.items_index(other)}: leak into {self.items_index(source).name}",
             )
-        return splits
+        return splits, held_out
 
     def check_unseen(self, fact: str, dim: int) -> None:
         """Refuse factors that have seen a test item; older folders, which do not list the items, are taken as they are.

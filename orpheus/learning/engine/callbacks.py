@@ -216,7 +216,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 class Progress(keras.callbacks.Callback):
     """A bar per epoch with loss, ROC, PR, rate and time left, and one line per epoch for those who read logs."""
 
-    def __init__(self, bar: Callable[..., Any], *, epochs: int, steps_per_epoch: int, say: Callable[[str], None]):
+    def __init__(self, bar: Callable[..., Any], *, epochs: int, steps_per_epoch: int, say: Callable[[str], object]):
         super().__init__()
         self.make_bar, self.epochs, self.steps, self.say = bar, epochs, steps_per_epoch, say
         self.bar: Any = None

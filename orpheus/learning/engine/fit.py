@@ -40,6 +40,7 @@ class Options:
         data_service: ``grpc://host:port`` of a tf.data service that makes the training batches, or None.
         array_paths: Files for per-class arrays: ``roc``, ``pr``, ``confusion``.
         bar: Makes a progress bar (tqdm's arguments); None for none.
+        say: Takes a line per epoch, where there is a bar; None: the log.
     """
 
     epochs: int
@@ -52,6 +53,7 @@ class Options:
     data_service: str | None = None
     array_paths: dict[str, Path] = field(default_factory=dict)
     bar: Callable[..., Any] | None = None
+    say: Callable[[str], object] | None = None
 
 
 def optimizer(settings: Training, *, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
@@ -277,7 +279,8 @@ def _train(job: Job, run: Run | None, settings: Training, options: Options, on: 
     if mine is not None and auc is not None:
         hooks.append(callbacks.Arrays(auc, options.array_paths, mine))
     if mine is not None and options.bar is not None:
-        hooks.append(callbacks.Progress(options.bar, epochs=options.epochs, steps_per_epoch=steps, say=log.info))
+        say = options.say or log.info
+        hooks.append(callbacks.Progress(options.bar, epochs=options.epochs, steps_per_epoch=steps, say=say))
     hooks.append(checkpoint)
     if first_epoch < options.epochs and not _had_stopped(others, checkpoint):
         try:

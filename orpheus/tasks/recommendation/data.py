@@ -34,6 +34,8 @@ class RecommendationData:
         shapes: Of one example of each input.
         embeddings: Word vectors of each text input.
         errors: What reading raised inside input pipelines.
+        held_out: Items of the train files that are in none of the sets (`data.test_share`): they have factors, and the
+            model has not learned from them.
     """
 
     folder: DataFolder
@@ -44,6 +46,7 @@ class RecommendationData:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     errors: list[DataError] = field(default_factory=list)
+    held_out: tuple[str, ...] = ()
     _open: dict[Path, Patches] = field(default_factory=dict)
 
     def examples(self, subset: str, *, ids: tuple[str, ...] | None = None, targets: bool = False) -> Examples:
@@ -51,7 +54,7 @@ class RecommendationData:
 
         Args:
             subset: ``"train"``, ``"val"`` or ``"test"``.
-            ids: Items of it; all in the order of the splits if None.
+            ids: Items of its files, `held_out` ones too; those of the splits, in their order, if None.
             targets: Read them too.
 
         Raises:
@@ -123,7 +126,9 @@ def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: in
         DataError: a file is missing, sizes differ, ids are missing, or a test item was learned from; names the file.
     """
     folder = DataFolder(Path(data_dir).expanduser(), config.data.dataset)
-    splits = folder.sets(val_share=config.data.val_share, seed=seed)
+    splits, held_out = folder.sets_and_rest(
+        val_share=config.data.val_share, test_share=config.data.test_share, seed=seed
+    )
     classes = layout.read_ids(folder.labels()) if folder.labels().is_file() else ()
     dim = config.data.dim
     if dim is None:
@@ -132,7 +137,7 @@ def open_data(data_dir: str | os.PathLike, config: ExperimentConfig, *, seed: in
         dim = len(classes)
     if config.data.fact != "class":
         folder.check_unseen(config.data.fact, dim)
-    data = RecommendationData(folder, config, splits, dim, classes)
+    data = RecommendationData(folder, config, splits, dim, classes, held_out=held_out)
     for name, settings in config.inputs.items():
         if settings.kind == "patches":
             opened = data.patches(name, "train")

@@ -12,6 +12,8 @@ from orpheus.data.items.interactions import Interactions
 from orpheus.learning.vectors import factorisation
 
 DATASET, DIM = "DEMO", 16
+EXPERIMENT, SETTINGS = "music_recommender", ("bio", "audio-emb")
+OVERRIDES: tuple[str, ...] = ()
 STYLES = ("rock", "jazz", "folk", "house", "metal", "soul", "choral", "dub")
 
 

@@ -11,6 +11,7 @@ import scipy.sparse
 
 from orpheus.base import files
 from orpheus.data.items import tables, texts
+from orpheus.data.items.examples import Examples
 from orpheus.errors import ConfigError, DataError
 from orpheus.learning.evaluation import areas, baselines, bootstrap, classification
 from orpheus.learning.evaluation import as_reference as reference
@@ -121,10 +122,10 @@ def user_factors(data: RecommendationData) -> np.ndarray:
     return np.asarray(matrix, np.float32)
 
 
-def counts(data: RecommendationData, subset: str) -> scipy.sparse.csr_matrix:
-    """Listening counts of a set's items, (users, items of the splits' set)."""
+def counts(data: RecommendationData, subset: str, ids: Sequence[str] | None = None) -> scipy.sparse.csr_matrix:
+    """Listening counts of a set's items, (users, items), of `ids` of its files; None: of the splits' set."""
     table = tables.counts(data.folder, subset)
-    return scipy.sparse.csr_matrix(table.rows(getattr(data.splits, subset))).T.tocsr()
+    return scipy.sparse.csr_matrix(table.rows(getattr(data.splits, subset) if ids is None else ids)).T.tocsr()
 
 
 def lists(
@@ -193,11 +194,14 @@ def compare(
     rankings = {
         "random": lambda start, stop: np.random.default_rng([seed, start]).random((stop - start, items), np.float32)
     }
-    learned = [one for one in ("train", "val") if one != subset]
-    features = raw_features(data, [*learned, subset])
+    # What the factors have seen, held-out items of train too: baselines know no less than the model's users do.
+    learned = {one: getattr(data.splits, one) for one in ("train", "val") if one != subset}
+    if "train" in learned:
+        learned["train"] += data.held_out
+    features = raw_features(data, [*learned.items(), (subset, getattr(data.splits, subset))])
     if features:
-        split = sum(len(getattr(data.splits, one)) for one in learned)
-        heard = scipy.sparse.hstack([counts(data, one) for one in learned]).T.tocsr()  # (items, users)
+        split = sum(map(len, learned.values()))
+        heard = scipy.sparse.hstack([counts(data, *one) for one in learned.items()]).T.tocsr()  # (items, users)
         binary = heard.copy()
         binary.data = (binary.data > 0).astype(np.float32)
         near = baselines.neighbours(features[0][:split], features[0][split:], split, NEIGHBOURS)
@@ -222,8 +226,11 @@ def compare(
     }
 
 
-def raw_features(data: RecommendationData, subsets: Sequence[str]):
+def raw_features(data: RecommendationData, subsets: Sequence[tuple[str, Sequence[str]]]):
     """Feature vectors of all inputs that have one, each of length 1, side by side; an empty list where none has.
+
+    Args:
+        subsets: Sets, and items of their files.
 
     Returns:
         ``[matrix]``, dense or sparse, the sets' items below each other.
@@ -233,8 +240,8 @@ def raw_features(data: RecommendationData, subsets: Sequence[str]):
         if settings.kind == "patches":
             continue
         parts = []
-        for subset in subsets:
-            rows = data.table(name, subset).rows(getattr(data.splits, subset))
+        for subset, ids in subsets:
+            rows = data.table(name, subset).rows(ids)
             parts.append(
                 texts.mean_vectors(np.asarray(rows), data.embeddings[name]) if settings.kind == "text" else rows
             )
@@ -335,7 +342,11 @@ def _means(per_unit: dict[str, np.ndarray], replicates: int) -> dict[str, list[f
 
 def _targets(data: RecommendationData, subset: str) -> np.ndarray:
     """(items, dim) float64 targets of a set."""
-    examples = data.examples(subset, targets=True)
+    return targets_of(data.examples(subset, targets=True))
+
+
+def targets_of(examples: Examples) -> np.ndarray:
+    """(items, dim) float64 targets of examples that were opened with them."""
     assert examples.targets is not None
     return examples.targets(np.arange(len(examples.ids)), 0).astype(np.float64)
 

@@ -1,46 +1,48 @@
-"""Recommendations from a trained run: to a user, to who likes certain items, and listeners of new items."""
+"""Recommendations from a trained run: to a user, a new listener, or who likes certain items; listeners of new items."""
 
 import os
-import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from orpheus.config.experiment import TextInput
-from orpheus.data.audio import reading
-from orpheus.data.audio.spec import WAVEFORM, AudioSpec
-from orpheus.data.items import layout, patches, tables, texts
+from orpheus.data.items import layout
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning.evaluation import lists
+from orpheus.learning.evaluation import baselines, lists
 from orpheus.runs import finding
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.recommendation import data as recommendation_data
-from orpheus.tasks.recommendation import job, metrics, registry, run_table
-from orpheus.tasks.recommendation.data import RecommendationData
+from orpheus.tasks.recommendation import fitting, job, listeners, metrics, new_items, run_table
 
-RIVALS = ("popularity", "nearest neighbours")
-TEXT_SUFFIXES, FEATURE_SUFFIXES = (".txt", ".text", ".md"), (".npy",)
-_LAYER = re.compile(r"(.+)-pred_(.+)")  # a setting that is a hidden layer of a run
+DEMO = Path("demo") / "recommender"
+
+
+class Reason(NamedTuple):
+    """An item that was heard, and its share of the score; the shares of all that was heard sum to 1."""
+
+    id: str
+    name: str
+    share: float
 
 
 class Recommendation(NamedTuple):
-    """One place of a list: an item, or a user for whom a new item is."""
+    """One place of a list: an item, or a user for whom a new item is; and why, where reasons were asked for."""
 
     id: str
     name: str
     score: float
+    reasons: tuple[Reason, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 class MusicRecommender:
     """Recommends items that nobody has heard yet, by what a run has learned of their features.
 
     Args:
-        run: A recommendation run of `orpheus.experiment`, or a data folder, whose newest one is taken. None: the demo,
-            made-up data that `recommend()` trains on first.
+        run: A recommendation run of `orpheus.experiment`, or a data folder, whose newest one is taken. None: `fit` makes
+            one, or `recommend()` does on the demo, made-up data.
         data_dir: Where the run's data folder is now; where it was if None.
         among: The set whose items are recommended.
 
@@ -50,6 +52,7 @@ class MusicRecommender:
     Example:
         >>> from orpheus import MusicRecommender  # doctest: +SKIP
         >>> MusicRecommender("data/models/model_1").recommend(user="2", k=3)  # doctest: +SKIP
+        >>> MusicRecommender().fit("data", "bio", "audio-emb").recommend(plays={"51": 12, "89": 3})  # doctest: +SKIP
     """
 
     def __init__(
@@ -60,18 +63,73 @@ class MusicRecommender:
         if run is not None:
             self._load(_find(Path(run).expanduser(), data_dir), data_dir)
 
+    def fit(
+        self,
+        folder: str | os.PathLike,
+        *settings: str,
+        experiment: str | None = None,
+        overrides: Sequence[str] = (),
+        epochs: int | None = None,
+        seed: int = 0,
+        say: Callable[[str], object] = print,
+    ) -> "MusicRecommender":
+        """Train on a data folder, predict and evaluate, each step said; the run is then this recommender's.
+
+        Args:
+            folder: With splits, features and factors (docs/RECOMMENDATION.md).
+            settings: Features of the network's inputs, in their order: ``"bio", "audio-emb"``. None: the only ones that
+                the folder has, or its texts and its other ones.
+            experiment: One of `orpheus.experiment`; None: ``rec_sparse`` for one setting, ``music_recommender`` for two.
+            overrides: ``section.key=value`` strings for its config.
+            epochs: At most; the config's if None.
+            seed: Of weights, order, dropout and what is held out.
+            say: Takes each line.
+
+        Raises:
+            ConfigError: which features or factors are meant is not clear; names what there is.
+            DataError: a file is missing.
+        """
+        root = Path(folder).expanduser()
+        command = f"MusicRecommender().fit({', '.join(map(repr, [str(root), *settings]))})"
+        self._load(
+            fitting.train(
+                root,
+                settings,
+                experiment=experiment,
+                overrides=overrides,
+                epochs=epochs,
+                seed=seed,
+                command=command,
+                say=say,
+            )
+        )
+        return self
+
     def recommend(
-        self, *, user: str | None = None, items: Sequence[str] = (), new: Sequence[str | os.PathLike] = (), k: int = 10
+        self,
+        *,
+        user: str | None = None,
+        items: Sequence[str] = (),
+        plays: Mapping[str, float] | Sequence[str] = (),
+        new: Sequence[str | os.PathLike] = (),
+        k: int = 10,
+        reasons: int = 0,
     ) -> list[Recommendation]:
-        """The best `k`, best first, by one of three questions.
+        """The best `k`, best first, by one of four questions.
 
         Args:
             user: Which items for this user? Those already heard are left out.
             items: Which items for someone who likes these?
+            plays: Which items for a listener who was not in training, by what he or she has played: items, each once, or
+                item → how often. The listener is folded in by the factorisation's own equations; items without factors
+                say nothing of the taste.
             new: Who would listen to these new items? Files of audio, text or features (.npy, one row), one for each
                 input of the run; of n items n files of each kind, in the same order. With several items the score is
                 their mean.
             k: Length of the list.
+            reasons: So many heard items that explain each place, and words that its text shares with theirs. The share
+                of an item is its part of the score, which is a sum over all that was heard (Hu, Koren, Volinsky 2008,
+                section 5); of a user of the training by the vector that folding in the same plays gives.
 
         Without any of them: train on the demo, show the steps, and recommend to its first user.
 
@@ -79,28 +137,74 @@ class MusicRecommender:
             ConfigError: more than one question, or files that do not fit the run's inputs.
             DataError: no such user or item (named), or a file that cannot be read.
         """
-        questions = [bool(user), bool(items), bool(new)]
-        if sum(questions) > 1 or k < 1:
-            raise ConfigError(f"recommend: give one of user, items and new, and k={k} of at least 1")
+        questions = [bool(user), bool(items), bool(plays), bool(new)]
+        if sum(questions) > 1 or k < 1 or reasons < 0:
+            raise ConfigError(
+                f"recommend: give one of user, items, plays and new, k={k} of at least 1, reasons={reasons} of at least 0"
+            )
         if self.run is None or not any(questions):
             if any(questions):
                 raise ConfigError(
-                    "recommend: there is no run yet; give one to MusicRecommender, or call recommend() first"
+                    "recommend: there is no run yet; give one to MusicRecommender, or call fit() or recommend() first"
                 )
             return self._demo(k)
         if new:
-            vectors = _unit(_outputs(self.run, self.data, [Path(path) for path in new]))
-            return self._best((metrics.user_factors(self.data) @ vectors.T).mean(axis=1), self._users, {}, k)
+            return self._for_new([Path(path) for path in new], k, reasons)
         if user:
             position = self._position(user)
             liked = metrics.user_factors(self.data)[position]
             row = metrics.counts(self.data, self.among)[position]
             heard = {self.candidates[column] for column in row.indices} if self.among != "test" else set()
+            listener = self.factorised.of_training(position) if reasons else None
+        elif plays:
+            counted = dict(plays) if isinstance(plays, Mapping) else dict.fromkeys(plays, 1.0)
+            self._check_known(counted)
+            listener, heard = self.factorised.fold_in(counted), set(counted)
+            liked = listener.vector
         else:
-            liked, heard = self._liking(items), set(items)
+            listener, heard = self._liking(items), set(items)
+            liked = listener.vector
         values = self.vectors @ liked
         values[[number for number, item in enumerate(self.candidates) if item in heard]] = -np.inf
-        return self._best(values, self.candidates, self.names, k)
+        found = self._best(values, self.candidates, self.names, k)
+        if not reasons or listener is None:
+            return found
+        position_of = {item: number for number, item in enumerate(self.candidates)}
+        return [
+            self._explained(one, listener, self.vectors[position_of[one.id]], self.words.row(one.id), reasons)
+            for one in found
+        ]
+
+    def _for_new(self, paths: list[Path], k: int, reasons: int) -> list[Recommendation]:
+        """Users for new items, by the mean over the items."""
+        assert self.run is not None
+        vectors = baselines.unit(new_items.outputs(self.run, self.data, paths))
+        found = self._best((metrics.user_factors(self.data) @ vectors.T).mean(axis=1), self._users, {}, k)
+        if not reasons:
+            return found
+        text = new_items.text_row(self.data, self.words.name, paths) if self.words.name else None
+        return [
+            self._explained(
+                one, self.factorised.of_training(self._position(one.id)), vectors.mean(axis=0), text, reasons
+            )
+            for one in found
+        ]
+
+    def _explained(
+        self, place: Recommendation, listener: listeners.Listener, vector: np.ndarray, text: np.ndarray | None, n: int
+    ) -> Recommendation:
+        """A place with the items that bring most of its score, and the words its text shares with all that was heard."""
+        parts = listener.parts @ np.asarray(vector, np.float64)
+        total = parts.sum()
+        shares = parts / total if total > 0 else np.zeros_like(parts)
+        best = np.argsort(-shares, kind="stable")[:n]
+        chosen = tuple(
+            Reason(listener.heard[i], self.names.get(listener.heard[i], listener.heard[i]), float(shares[i]))
+            for i in best
+            if shares[i] > 0
+        )
+        heard = list(zip(listener.heard, shares.tolist(), strict=True))
+        return place._replace(reasons=chosen, words=self.words.shared(text, heard, n))
 
     def _load(self, run: Run, data_dir: str | os.PathLike | None = None) -> None:
         self.data = recommendation_data.reopen_data(run, data_dir=data_dir)
@@ -115,6 +219,7 @@ class MusicRecommender:
         self._users = (
             layout.read_ids(path) if path.is_file() else tuple(map(str, range(len(metrics.user_factors(self.data)))))
         )
+        self.factorised, self.words = listeners.Factorised(self.data), listeners.Words(self.data)
         self.run = run
 
     def _position(self, user: str) -> int:
@@ -124,24 +229,24 @@ class MusicRecommender:
             )
         return self._users.index(user)
 
-    def _liking(self, items: Sequence[str]) -> np.ndarray:
-        """The mean direction of items: factors of those that were factorised, predicted ones of the others."""
-        config, folder = self.data.config.data, self.data.folder
-        index = folder.factors_index(config.fact, self.data.dim)
-        known = None
-        if index.is_file():
-            known = tables.load(folder.item_factors(config.fact, self.data.dim), layout.read_ids(index))
-        found = []
+    def _check_known(self, items: Sequence[str] | Mapping[str, float]) -> None:
+        for item in items:
+            if item not in self.factorised.table and item not in self.candidates:
+                raise DataError(
+                    f"{self.data.folder.root}: no item {item!r}, neither among the {self.among} items nor in "
+                    f"{Path(self.factorised.table.name).name}"
+                )
+
+    def _liking(self, items: Sequence[str]) -> listeners.Listener:
+        """Who likes items: by factors of those that were factorised, by predicted ones of the others."""
+        self._check_known(items)
+        found = {}
         for item in items:
             if item in self.candidates:
-                found.append(self.vectors[self.candidates.index(item)])
-            elif known is not None and item in known:
-                found.append(known.dense([item])[0])
+                found[item] = self.vectors[self.candidates.index(item)]
             else:
-                raise DataError(
-                    f"{folder.root}: no item {item!r}, neither among the {self.among} items nor in {index.name}"
-                )
-        return _unit(np.stack(found)).mean(axis=0)
+                found[item] = self.factorised.table.dense([item])[0]
+        return listeners.liking(found)
 
     @staticmethod
     def _best(values: np.ndarray, ids: Sequence[str], names: dict[str, str], k: int) -> list[Recommendation]:
@@ -151,65 +256,52 @@ class MusicRecommender:
     def _demo(self, k: int, say: Callable[[str], object] = print) -> list[Recommendation]:
         """The whole way on made-up data, each step shown."""
         if self.run is None:
-            from orpheus.learning.engine import devices, fit
             from orpheus.tasks.recommendation import demo
 
-            root, began = Path("demo") / "recommender", time.monotonic()
-            say(f"Preprocessing: listeners, biographies and audio embeddings to {root}")
-            folder = demo.write(root)
-            config = registry.load(
-                "music_recommender",
-                ["bio", "audio-emb"],
-                overrides=[f"data.dataset={demo.DATASET}", f"data.dim={demo.DIM}", "model-training.epochs=15"],
-            )
-            say("Loading data")
-            data = recommendation_data.open_data(root, config)
-            for subset, ids in data.splits._asdict().items():
-                say(f"  {subset}: {len(ids)} artists")
-            say("Building network")
-            job.build(data).summary(print_fn=say)
-            run = Run.create_numbered(folder.models, "model", command=["MusicRecommender().recommend()"])
-            run.write("config", config.to_json())
-            run.write("run", recommendation_data.describe(data, config, "music_recommender", seed=0, built_in=False))
-            say("Training")
-            fit.train(
-                job.job(data, config, epochs=15), run, config.training, fit.Options(epochs=15), devices.strategy()
-            )
-            losses = [epoch["val_loss"] for epoch in run.history()]
-            say(f"  {len(losses)} epochs, validation loss {losses[0]:.4f} to {min(losses):.4f}")
-            say(f"Saving {run.folder} in {run_table.write_table(folder.models)}")
-            self._load(run)
-            say("Evaluating")
-            result = metrics.evaluate(self.data, self.vectors, "test")
-            run.write_metrics("test", result)
-            run_table.write_table(folder.models)
-            say(f"  R2 avg: {result['R2']:.4f}")
-            say(f"  MAP@500: {result['mean']['MAP@500']:.5f}")
-            others = {name: one["mean"]["MAP@500"] for name, one in metrics.compare(self.data).items()}
-            for name, value in others.items():
-                say(f"  {name}: {value:.5f}")
-            say(f"  {_standing(result['mean']['MAP@500'], others)}")
-            say(f"  {time.monotonic() - began:.0f} s in all")
+            say(f"Preprocessing: listeners, biographies and audio embeddings to {DEMO}")
+            demo.write(DEMO)
+            say("Preprocessing is completed")
+            self.fit(DEMO, *demo.SETTINGS, experiment=demo.EXPERIMENT, overrides=demo.OVERRIDES, say=say)
         user = self._users[0]
-        found = self.recommend(user=user, k=k)
+        found = self.recommend(user=user, k=k, reasons=2)
         say(f"Artists that nobody has heard yet, for {user}:")
         for place, best in enumerate(found, 1):
-            say(f"  {place:>2}  {best.score:.3f}  {best.name}")
+            say(f"  {place:>2}  {line(best)}")
         return found
 
 
-def _standing(value: float, others: dict[str, float]) -> str:
-    """Whether the model beats what needs no training; the oracle and the upper bound know the answer and do not count.
+def line(place: Recommendation) -> str:
+    """A place of a list as text.
 
-    >>> _standing(0.3, {"popularity": 0.2, "nearest neighbours": 0.4, "upper bound": 0.9})
-    'the model loses to nearest neighbours (0.40000) and beats popularity: take the simpler one here'
+    >>> line(Recommendation("a1", "Ana", 0.51, (Reason("b2", "Bo", 0.4),), ("rock",)))
+    '0.5100  a1  Ana  (for Bo 40 %; words rock)'
     """
-    ahead = [f"{name} ({one:.5f})" for name, one in others.items() if name in RIVALS and one >= value]
-    behind = [name for name, one in others.items() if name in RIVALS and one < value]
-    if not ahead:
-        return f"the model beats {' and '.join(behind)}" if behind else ""
-    beaten = f" and beats {' and '.join(behind)}" if behind else ""
-    return f"the model loses to {' and '.join(ahead)}{beaten}: take the simpler one here"
+    name = f"  {place.name}" if place.name != place.id else ""
+    parts = [f"for {', '.join(f'{one.name} {one.share:.0%}'.replace('%', ' %') for one in place.reasons)}"]
+    parts = parts if place.reasons else []
+    parts += [f"words {', '.join(place.words)}"] if place.words else []
+    return f"{place.score:.4f}  {place.id}{name}" + (f"  ({'; '.join(parts)})" if parts else "")
+
+
+def read_plays(path: Path) -> dict[str, float]:
+    """What a listener has played, from a file: an item a line, or an item and a count, separated by tab or comma.
+
+    Raises:
+        DataError: the file is missing or empty, a count is no number above 0, or an item comes twice (line named).
+    """
+    found: dict[str, float] = {}
+    for number, text in enumerate(layout.read_ids(path), 1):
+        item, _, count = text.partition("\t" if "\t" in text else ",")
+        try:
+            value = float(count) if count.strip() else 1.0
+        except ValueError:
+            value = 0.0
+        if not 0 < value < np.inf:
+            raise DataError(f"{path}:{number}: count {count.strip()!r} of {item!r}; expected a number above 0")
+        if item.strip() in found:
+            raise DataError(f"{path}:{number}: item {item.strip()!r} comes twice; add its counts up")
+        found[item.strip()] = value
+    return found
 
 
 def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
@@ -223,102 +315,3 @@ def _find(path: Path, data_dir: str | os.PathLike | None) -> Run:
     raise DataError(
         f"{path}: no trained recommendation run; make one with python -m orpheus.experiment rec_sparse SETTING --data-dir {path}"
     )
-
-
-def _outputs(run: Run, data: RecommendationData, paths: list[Path], layer: str | None = None) -> np.ndarray:
-    """What a run, or a layer of it, says of new items, from their files."""
-    given: dict[str, list[Path]] = {"text": [], "features": [], "audio": []}
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-        suffix = path.suffix.lower()
-        kind = "text" if suffix in TEXT_SUFFIXES else "features" if suffix in FEATURE_SUFFIXES else "audio"
-        given[kind].append(path)
-    inputs, parts, taken = {}, 1, 0
-    plain = [name for name in data.config.inputs if _source(data, name) == "features"]
-    for name in data.config.inputs:
-        kind = _source(data, name)
-        if kind == "run":
-            inputs[name] = _of_other_run(data, data.setting(name), paths)
-        elif kind == "features":
-            inputs[name] = _feature_rows(given[kind][taken :: len(plain)], data, name)
-            taken += 1
-        elif not given[kind]:
-            raise ConfigError(
-                f"{run.folder}: its input {name} needs a file of {kind} for each item, and none was given"
-            )
-        elif kind == "text":
-            inputs[name] = _text_rows(given[kind], data, name)
-        else:
-            inputs[name] = _patch_rows(given[kind], data, name)
-            parts = len(inputs[name]) // len(given[kind])
-    counts = {name: len(rows) // (parts if _source(data, name) == "audio" else 1) for name, rows in inputs.items()}
-    if len(set(counts.values())) > 1:
-        raise ConfigError(
-            f"files of {', '.join(f'{n} items for {name}' for name, n in counts.items())}: the numbers must be the same"
-        )
-    model = load_model(run)
-    model = job.hidden(model, layer) if layer is not None else model
-    rows = {
-        name: value if _source(data, name) == "audio" else np.repeat(value, parts, axis=0)
-        for name, value in inputs.items()
-    }
-    values = np.asarray(model(rows, training=False), np.float32)
-    return values.reshape(len(values) // parts, parts, -1).mean(axis=1)
-
-
-def _source(data: RecommendationData, name: str) -> str:
-    """What a new item's input is made from."""
-    settings = data.config.inputs[name]
-    if settings.kind == "patches":
-        return "audio"
-    if isinstance(settings, TextInput) or data.folder.text_model(data.setting(name)).is_file():
-        return "text"
-    match = _LAYER.fullmatch(data.setting(name))
-    return "run" if match and (data.folder.models / match[1] / "model.keras").is_file() else "features"
-
-
-def _of_other_run(data: RecommendationData, setting: str, paths: list[Path]) -> np.ndarray:
-    """Features that are a hidden layer of another run."""
-    name, layer = _LAYER.sub(r"\1", setting), _LAYER.sub(r"\2", setting)
-    run = Run.open(data.folder.models / name)
-    return _outputs(run, recommendation_data.reopen_data(run, data_dir=data.folder.root), paths, layer)
-
-
-def _feature_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
-    if not paths:
-        raise ConfigError(
-            f"inputs.{name}: needs a .npy of {data.shapes[name][0]} numbers for each item; none was given"
-        )
-    rows = []
-    for path in paths:
-        row = np.asarray(tables.load_matrix(path), np.float32).reshape(-1)
-        if row.shape != data.shapes[name] or not np.isfinite(row).all():
-            raise DataError(f"{path}: {row.shape[0]} numbers, expected {data.shapes[name][0]} finite ones for {name}")
-        rows.append(row)
-    return np.stack(rows)
-
-
-def _text_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
-    model = texts.load_model(data.folder.text_model(data.setting(name)))
-    read = []
-    for path in paths:
-        try:
-            read.append(path.read_text(encoding="utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error})") from None
-    rows = model.transform(read)
-    return np.asarray(rows, np.int32) if isinstance(model, texts.Sequences) else tables.densify(rows)
-
-
-def _patch_rows(paths: list[Path], data: RecommendationData, name: str) -> np.ndarray:
-    """Patches as tools.patches makes them, standardised as the training set was: (files × count, frames, bands)."""
-    spec, mean, deviation = data.patches(name, "train").made_with()
-    wanted = AudioSpec(WAVEFORM, sample_rate=spec.sample_rate, dtype="float32")
-    cut = [patches.cut(patches.spectrogram(reading.load(path, wanted), spec), spec, path.name) for path in paths]
-    return ((np.concatenate(cut) - mean) / deviation).astype(np.float32)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)

@@ -93,7 +93,7 @@ def test_baselines_stand_in_the_order_they_must(data):
     assert list(found) == ["random", "popularity", "nearest neighbours", "popularity, oracle", "upper bound"]
     assert found["random"] < found["nearest neighbours"] < found["upper bound"]
     assert found["random"] < found["popularity, oracle"] < found["upper bound"]
-    features = recommendation_metrics.raw_features(data, ["train", "val", "test"])[0]
+    features = recommendation_metrics.raw_features(data, list(data.splits._asdict().items()))[0]
     assert features.shape == (sum(map(len, data.splits)), sum(shape[0] for shape in data.shapes.values()))
     norms = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
     np.testing.assert_allclose(norms, np.sqrt(2), atol=1e-5)
