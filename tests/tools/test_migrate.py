@@ -15,6 +15,7 @@ from orpheus.data.records.shards import split_shards
 from orpheus.data.tags.database import TagDatabase
 from orpheus.data.tags.targets import TagTargets
 from orpheus.errors import DataError
+from orpheus.runs import comparability
 from tests.folders import write_as_reference
 from tools import migrate
 
@@ -76,6 +77,23 @@ def test_the_three_files_of_the_reference(tmp_path, database, kind, one_hot, cap
         expected = librosa.power_to_db(librosa.feature.melspectrogram(y=made["c"][0], sr=16000, n_mels=96)).T + 100
         row = np.asarray(audio)[0].reshape(-1, 96)
         assert np.abs(expected[:, None] - row[None, len(row) // 2]).max(axis=2).min() < 1e-2
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("kind", [LOG_MEL, WAVEFORM])
+def test_a_folder_is_the_same_records_before_and_after(tmp_path, database, kind, one_hot):
+    path, rows = database
+    folder = tmp_path / "old"
+    write_as_reference(folder, SPLIT, recordings(), kind=kind, table=rows if one_hot else ())
+    settings = {"format": kind, "wanted": {"n_mels": 96, "sample_rate": 16000}, "tag_names": rows if one_hot else ()}
+    before = comparability.of_records(format.open_folder(folder, **settings))
+    assert migrate.main([str(folder), *(["--lastfm", str(path)] if one_hot else [])]) == 0
+    catalogue = format.open_folder(folder, **settings)
+    assert all(row.bytes for row in catalogue.rows(catalogue.shards))
+    assert comparability.of_records(catalogue) == before
+    if one_hot:  # positions that no database names are other tags
+        (folder / "spec.json").unlink()
+        assert comparability.of_records(format.open_folder(folder, format=kind, wanted={"n_mels": 96})) != before
 
 
 def test_what_is_not_clipped_is_said_so(tmp_path, monkeypatch):
