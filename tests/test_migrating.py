@@ -1,5 +1,6 @@
-"""docs/MIGRATING.md names every option of the reference systems, and the counterparts it gives exist."""
+"""docs/migrating names every option of the reference systems, and the counterparts it gives exist."""
 
+import json
 import re
 
 import pytest
@@ -8,23 +9,20 @@ from orpheus import config
 from orpheus.config import retrieval
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs/MIGRATING.md").read_text(encoding="utf-8")
-TAGGING = """frontend --tfrecords-dir --config --lastfm --multi-db --filter --filter-path --save-PR --save-ROC
-    --save-confusion-matrix --save-tags-path --multi-tag --multi-db-default --epochs --steps-per-epoch --no-shuffle
-    --update-freq --cuda --built-in -v --verbose --dictionary-dir --save-coocurrence-matrix-path --genre-path --gamma
-    --custom-loss-embeddings-path"""
-RETRIEVAL = """--num_workers --mode --batch_size --num_chunk --input_length --margin --input_type --w2v_type --is_balanced
-    --is_weighted --n_epochs --gpu_id --lr --model_save_path --model_load_path --data_path --neptune_project
-    --neptune_api_key"""
-COMMANDS = """preprocessing_all_tags.py train.py lastfm.py custom_metric.py compute_dictionaries_k_means.py
-    k_means_normalized.py embeddings_projector.py skip-gram.py orpheus_model.py data_input.py run_experiments.py predict.py
-    eval.py create_spectrograms.py create_patches.py load_vsm.py load_w2v.py MusicRecommender main.py run.sh eval.sh
-    step1_data_split.py step2_word_embedding.py step3_taste_profile.py"""
+FOLDER = ROOT / "docs/migrating"
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
+THEIRS = json.loads((ROOT / "tests/migrating_options.json").read_text(encoding="utf-8"))
+COMMANDS = [(system, command) for system in ("tagging", "tartarus", "retrieval") for command in THEIRS[system]]
 
 
-def rows(heading: str) -> list[tuple[str, str, str]]:
+def pages(system: str) -> str:
+    """The text on a system; inspections are of tagging."""
+    return PAGES[system] + (PAGES["inspections"] if system == "tagging" else "")
+
+
+def rows(system: str, heading: str) -> list[tuple[str, str, str]]:
     """The table below a heading, as (there, here, remark)."""
-    section = re.split(r"(?m)^#+ ", PAGE.split(f"{heading}\n", 1)[1], maxsplit=1)[0]
+    section = re.split(r"(?m)^#+ ", pages(system).split(f"{heading}\n", 1)[1], maxsplit=1)[0]
     found = [
         tuple(cell.strip() for cell in line.strip("|").split("|")) for line in section.splitlines() if line[:1] == "|"
     ]
@@ -32,23 +30,36 @@ def rows(heading: str) -> list[tuple[str, str, str]]:
     return found[2:]
 
 
-@pytest.mark.parametrize(
-    ("heading", "theirs"), [("### Options of train.py", TAGGING.split()), ("### Options of main.py", RETRIEVAL.split())]
-)
-def test_every_option_of_theirs_is_named_once(heading, theirs):
-    named = [option for there, _, _ in rows(heading) for option in re.findall(r"`([^`]+)`", there)]
-    assert sorted(named) == sorted(theirs)
+@pytest.mark.parametrize(("system", "command"), COMMANDS)
+def test_every_option_of_theirs_is_named_once(system, command):
+    """Options are those of their parsers; the names of one option stand in one row."""
+    table = rows(system, f"### Options of {command}")
+    named = [option for there, _, _ in table for option in re.findall(r"`([^`]+)`", there)]
+    assert sorted(named) == sorted(name for names in THEIRS[system][command] for name in names)
+    for names in THEIRS[system][command]:
+        assert any(all(f"`{name}`" in there for name in names) for there, _, _ in table), names
 
 
-def test_every_command_of_theirs_is_named():
-    there = " ".join(row.split("|")[1] for row in PAGE.splitlines() if row.startswith("|"))
-    assert not [name for name in COMMANDS.split() if name not in there]
-    for option in ("-l", "-s", "-p"):
-        assert f"`{option}` of predict.py" in there
+@pytest.mark.parametrize("system", ["tagging", "tartarus", "retrieval"])
+def test_every_command_of_theirs_is_named(system):
+    there = " ".join(row.split("|")[1] for row in pages(system).splitlines() if row.startswith("|"))
+    headings = " ".join(line for line in pages(system).splitlines() if line.startswith("### Options of"))
+    wanted = [*THEIRS[system], *THEIRS["without options"][system]]
+    assert len(wanted) >= 10 and not [name for name in wanted if name not in there + headings]
+
+
+def test_the_data_are_those_of_the_references_text():
+    """What their READMEs show of options is in the data."""
+    known = {
+        name for system, _ in COMMANDS for command in THEIRS[system].values() for names in command for name in names
+    }
+    shown = """--tfrecords-dir --gamma --custom-loss-embeddings-path --save-coocurrence-matrix-path --genre-path --built-in
+        --num_chunk --is_weighted --neptune_api_key -l -s -p --is_subset"""
+    assert set(shown.split()) <= known and len(known) > 90
 
 
 def test_what_has_no_counterpart_says_why():
-    tables = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    tables = [line for page in PAGES.values() for line in page.splitlines() if line.startswith("| `")]
     without = [line for line in tables if line.split("|")[2].strip() == "–"]
     assert without and all(len(line.split("|")[3].strip()) > 5 for line in without)
     assert all(line.split("|")[2].strip() for line in tables)
@@ -60,7 +71,7 @@ def test_keys_of_configs_exist():
     for model in (config.Config, retrieval.RetrievalConfig):
         for name, field in model.model_fields.items():
             known.setdefault(field.alias or name, set()).update(field.annotation.model_fields)
-    for section, key in re.findall(r"`([a-z-]+)\.([a-z_]+)(?:\.[a-z_]+)?`", PAGE):
+    for section, key in re.findall(r"`([a-z-]+)\.([a-z_]+)(?:\.[a-z_]+)?`", PAGES["retrieval"]):
         if section in known:
             assert key in known[section], f"{section}.{key}"
             checked += 1

@@ -26,12 +26,13 @@ def parser() -> cli.Parser:
     tfidf.add_argument("--vocabulary", type=int, default=10_000, metavar="N", help="terms kept, most frequent first")
     tfidf.add_argument("--max-df", type=float, default=0.5, metavar="SHARE", help="drop terms of more texts than this")
     tfidf.add_argument("--ngrams", type=int, default=1, metavar="N", help="longest run of words that is a term")
-    word2vec = result.add_argument_group("word2vec")
-    word2vec.add_argument(
+    result.add_argument(
         "--as-reference",
         action="store_true",
-        help="as load_w2v.py of tartarus: CBOW, 5 epochs, texts cut at 300 words, unknown words zero",
+        help="as load_vsm.py and load_w2v.py of tartarus: texts cut at 300 words; word2vec by CBOW, 5 epochs, unknown words "
+        "zero",
     )
+    word2vec = result.add_argument_group("word2vec")
     word2vec.add_argument("--length", type=int, metavar="N", help="word ids per text; 500 if not given")
     word2vec.add_argument("--vectors", metavar="FILE", help="word vectors (GloVe, word2vec); trained if not given")
     word2vec.add_argument("--dim", type=int, default=300, metavar="N", help="length of trained vectors")
@@ -64,6 +65,10 @@ def body(arguments: argparse.Namespace) -> None:
     read = texts.read_texts(folder, ids, texts=arguments.texts, index=arguments.index)
     by_set = {subset: [read[item] for item in items] for subset, items in present.items()}
 
+    if arguments.kind == "tfidf" and arguments.as_reference:  # words are what stands between blanks and line ends there
+        by_set = {
+            s: [" ".join(one.split()[: arguments.length]) for one in documents] for s, documents in by_set.items()
+        }
     if arguments.kind == "tfidf":
         model = texts.Tfidf.fit(
             by_set["train"], vocabulary=arguments.vocabulary, max_df=arguments.max_df, ngrams=arguments.ngrams

@@ -109,6 +109,46 @@ def test_the_benchmarks_reference_network_has_the_references_size(frontend, para
     assert training_step.reference_model(frontend).count_params() == parameters
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("frontend", ["log-mel-spectrogram", "waveform"])
+def test_same_weights_same_outputs_as_the_references_network(frontend):
+    """Every weight of the network as the reference states it has its place in ours, and the outputs are equal."""
+    theirs = training_step.reference_model(frontend)
+    shape, rng = theirs.input_shape[1:], np.random.default_rng(0)
+    for weight in theirs.weights:
+        scale = np.sqrt(2 / max(np.prod(weight.shape[:-1]), 1)) if weight.ndim > 1 else 0.1
+        draw = scale * rng.normal(size=weight.shape) + (
+            weight.ndim == 1 and weight.path.endswith(("gamma", "variance"))
+        )
+        weight.assign(draw.astype(np.float32))
+    ours = models.build(frontend, shape, theirs.output_shape[1], n_filters=16, n_dense_units=500)
+    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization)
+    named = [layer for layer in theirs.layers if isinstance(layer, kinds)]
+    mine = [layer for layer in ours.layers if isinstance(layer, kinds)]
+    # A sum names its branches in another order in the two models: convolutions and norms are paired by kind.
+    for wanted in (kinds[:3], kinds[3:]):
+        one = [layer for layer in named if isinstance(layer, wanted)]
+        other = [layer for layer in mine if isinstance(layer, wanted)]
+        assert len(one) == len(other)
+        for source, target in zip(one, other, strict=True):
+            values = source.get_weights()
+            shapes = [value.shape for value in target.get_weights()]
+            if isinstance(source, kinds[3]):  # one scale for all 512 channels is 512 equal ones here
+                values = [np.broadcast_to(value, to) for value, to in zip(values, shapes, strict=True)]
+            else:
+                values = [value.reshape(to) for value, to in zip(values, shapes, strict=True)]
+            target.set_weights(values)
+    assert ours.count_params() - theirs.count_params() == 4_088
+    audio = stored(frontend)[:1]
+    audio = np.resize(audio, (1, *shape)).astype(audio.dtype)
+    standardised = keras.Model(ours.input, ours.get_layer("standardise").output)(audio)
+    expected = theirs(standardised, training=False)
+    np.testing.assert_allclose(ours(audio, training=False), expected, atol=2e-4)
+    assert np.ptp(expected) > 0.05
+    mine[0].set_weights([0 * value for value in mine[0].get_weights()])
+    assert np.abs(ours(audio, training=False) - expected).max() > 1e-3
+
+
 def test_layer_order_is_convolution_relu_norm_pool():
     model = small("waveform")
     assert model.get_layer("wave_2").activation is keras.activations.relu and model.get_layer("wave_2").use_bias

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orpheus.data.items import layout, tables
+from orpheus.data.items import layout, tables, texts
 from orpheus.learning.vectors import factorisation
 from tools import factorize, import_hetrec, patches, text
 
@@ -193,3 +193,23 @@ def test_last_fm_from_import_to_factors(shared, tmp_path, capsys):
     for subset in layout.SETS:
         joined = tables.join([tables.features(folder, subset, "tags"), tables.targets(folder, subset, "als", 8)])
         assert len(joined[0]) == len(folder.items(subset))
+
+
+def test_tfidf_of_the_first_words_as_the_reference(tmp_path):
+    """load_vsm.py takes a text's first 300 words; the whole text has others."""
+    folder = layout.DataFolder(tmp_path, "D")
+    early, late = " ".join(f"early{n % 7}" for n in range(300)), "late0 late1"
+    for subset, item in zip(layout.SETS, "abc", strict=True):
+        layout.write_ids(folder.items_index(subset), [item, f"{item}2"])
+    layout.write_pairs(
+        folder.texts_index(),
+        {item + more: f"{early} {late}" if not more else "other" for item in "abc" for more in ("", "2")},
+    )
+    words = {}
+    for name, options in (("whole", []), ("cut", ["--as-reference"])):
+        assert call(text, folder, "tfidf", "--setting", name, *options) == 0
+        words[name] = set(texts.load_model(folder.text_model(name)).words)
+    assert words["cut"] == {*(f"early{n}" for n in range(7)), "other"} and words["whole"] - words["cut"] == {
+        "late0",
+        "late1",
+    }

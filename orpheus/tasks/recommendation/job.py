@@ -107,15 +107,17 @@ def hidden(model: keras.Model, layer: str | int) -> keras.Model:
 
     Args:
         model: Whole.
-        layer: Name, or index in ``model.layers`` (negative ones count from the end); a string of digits is an index.
+        layer: Name, or index in ``model.layers`` (negative ones count from the end); a string of digits is an index. The
+            axis of channels, which inputs of the reference have, is no layer there and not counted.
 
     Raises:
         ConfigError: no such layer; names those there are.
     """
-    names = [one.name for one in model.layers]
+    counted = [one for one in model.layers if not one.name.endswith("channel")]
+    names = [one.name for one in counted]
     text = str(layer)
     if text.lstrip("-").isdecimal() and -len(names) <= int(text) < len(names):
-        chosen = model.layers[int(text)]
+        chosen = counted[int(text)]
     elif text in names:
         chosen = model.get_layer(text)
     else:

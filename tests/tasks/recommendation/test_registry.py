@@ -7,7 +7,7 @@ import pytest
 
 from orpheus import models
 from orpheus.errors import ConfigError
-from orpheus.tasks.recommendation import registry
+from orpheus.tasks.recommendation import job, registry
 
 NAMES = [
     "dummy_audio",
@@ -188,3 +188,14 @@ def test_files_of_ones_own_extend_each_other(tmp_path):
     (tmp_path / "base.json").write_text("{")
     with pytest.raises(ConfigError, match=r"base\.json:1:2: not JSON"):
         registry.load(str(tmp_path / "child.json"))
+
+
+def test_layers_are_counted_as_in_the_reference():
+    """Layer 9 of its audio model is the three-unit output, layer 5 of its text model the second dropout's 128."""
+    for name, shape, layer, width in (("dummy_audio", (322, 96), 9, 3), ("dummy_text_vsm", (50,), 5, 128)):
+        config = registry.load(name)
+        shapes = dict.fromkeys(config.inputs, shape)
+        model = models.build_modalities(config.inputs, shapes, 3, network=config.network, output=config.output)
+        assert job.hidden(model, layer).output_shape == (None, width)
+        assert job.hidden(model, str(layer - 1)).output_shape != (None, 3)
+        assert job.hidden(model, -1).output_shape == (None, 3)
