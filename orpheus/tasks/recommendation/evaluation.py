@@ -16,6 +16,7 @@ from orpheus.tasks.recommendation.data import RecommendationData
 
 log = logging.getLogger(__name__)
 REPLICATES = 1000
+RIVALS = ("popularity", "nearest neighbours")  # baselines that know no more than a model does
 
 
 def check_comparable(run: Run, data: RecommendationData, *, different_splits: bool = False) -> None:
@@ -143,7 +144,24 @@ def _lists_table(result: dict, name: str) -> list[str]:
     lines.append(
         "  ".join(f"{key} {value:.3f}" for key, value in result["coverage"].items()) + "  (share of items on any list)"
     )
+    others = {label: one["mean"][columns[0]] for label, one in result.get("baselines", {}).items()}
+    if line := standing(result["mean"][columns[0]], others):
+        lines.append(f"by {columns[0]}, {line}")
     return lines
+
+
+def standing(value: float, others: dict[str, float]) -> str:
+    """Whether the model beats what needs no training; the oracle and the upper bound know the answer and do not count.
+
+    >>> standing(0.3, {"popularity": 0.2, "nearest neighbours": 0.4, "upper bound": 0.9})
+    'the model loses to nearest neighbours (0.40000) and beats popularity: take the simpler one here'
+    """
+    ahead = [f"{name} ({one:.5f})" for name, one in others.items() if name in RIVALS and one >= value]
+    behind = [name for name, one in others.items() if name in RIVALS and one < value]
+    if not ahead:
+        return f"the model beats {' and '.join(behind)}" if behind else ""
+    beaten = f" and beats {' and '.join(behind)}" if behind else ""
+    return f"the model loses to {' and '.join(ahead)}{beaten}: take the simpler one here"
 
 
 def _shown(result: dict[str, Any], key: str) -> str:

@@ -15,10 +15,9 @@ from orpheus.learning.evaluation import as_reference as reference
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.recommendation import data as recommendation_data
-from orpheus.tasks.recommendation import job, metrics, registry, run_table
+from orpheus.tasks.recommendation import evaluation, job, metrics, registry, run_table
 from orpheus.tasks.recommendation.data import RecommendationData
 
-RIVALS = ("popularity", "nearest neighbours")
 Say = Callable[[str], object]
 
 
@@ -117,22 +116,8 @@ def _evaluate(run: Run, data: RecommendationData, say: Say) -> None:
     others = {one: scores["mean"][name] for one, scores in metrics.compare(data).items()}
     for one, value in others.items():
         say(f"  {one}: {value:.5f}")
-    if line := standing(result["mean"][name], others):
+    if line := evaluation.standing(result["mean"][name], others):
         say(f"  {line}")
-
-
-def standing(value: float, others: dict[str, float]) -> str:
-    """Whether the model beats what needs no training; the oracle and the upper bound know the answer and do not count.
-
-    >>> standing(0.3, {"popularity": 0.2, "nearest neighbours": 0.4, "upper bound": 0.9})
-    'the model loses to nearest neighbours (0.40000) and beats popularity: take the simpler one here'
-    """
-    ahead = [f"{name} ({one:.5f})" for name, one in others.items() if name in RIVALS and one >= value]
-    behind = [name for name, one in others.items() if name in RIVALS and one < value]
-    if not ahead:
-        return f"the model beats {' and '.join(behind)}" if behind else ""
-    beaten = f" and beats {' and '.join(behind)}" if behind else ""
-    return f"the model loses to {' and '.join(ahead)}{beaten}: take the simpler one here"
 
 
 def _dataset(root: Path) -> str:

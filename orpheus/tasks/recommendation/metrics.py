@@ -99,8 +99,10 @@ def as_reference(
     k, kind = k or settings.k, data.config.evaluation
     cutoffs = [cut for cut in settings.cutoffs if cut <= k]
     if kind == "recommendation":
-        users = user_factors(data)
-        rows, truth = (lambda start, stop: users[start:stop] @ outputs.T), counts(data, subset)
+        # Scores of items at length 1, as eval.py has them; of PMI factors their cosine.
+        users, items = user_factors(data), baselines.unit(outputs)
+        users = baselines.unit(users) if data.config.data.fact == "pmi" else users
+        rows, truth = (lambda start, stop: users[start:stop] @ items.T), counts(data, subset)
         found |= reference.lists(rows, truth, k=k, cutoffs=cutoffs)
     elif kind == "multilabel":
         scores, labels = class_scores(data, outputs), scipy.sparse.csr_matrix(class_truth(data, subset))

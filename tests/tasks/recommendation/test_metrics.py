@@ -66,7 +66,10 @@ def test_the_references_figures_are_beside_ours(data):
     theirs = recommendation_metrics.as_reference(data, vectors, "test")
     ours = recommendation_metrics.evaluate(data, vectors, "test")
     users = len(recommendation_metrics.user_factors(data))
-    assert theirs["MAP@7"] == pytest.approx(ours["mean"]["MAP@7"] * ours["users"] / users)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    at_length_1 = recommendation_metrics.evaluate(data, units, "test")
+    assert theirs["MAP@7"] == pytest.approx(at_length_1["mean"]["MAP@7"] * ours["users"] / users)
+    assert at_length_1["mean"]["MAP@7"] != pytest.approx(ours["mean"]["MAP@7"], abs=1e-4), "lengths count in ours"
     truth = data.examples("test", targets=True).targets(np.arange(len(vectors)), 0)
     expected = np.mean([metrics.r2_score(t, v) for t, v in zip(truth, vectors, strict=True)])
     assert theirs["R2"] == pytest.approx(expected, abs=1e-5) and theirs["R2"] != pytest.approx(ours["R2"], abs=1e-3)
@@ -244,3 +247,18 @@ def test_the_evaluation_is_written_before_baselines_that_cannot_be_made(tmp_path
     monkeypatch.setattr(recommendation_metrics, "compare", lambda *_, **__: {"random": {**result, "per_user": 0}})
     assert "random" in plan.evaluate(run, asked)
     assert run.read("metrics")["test"]["baselines"] == {"random": result}
+
+
+def test_the_table_says_whether_the_model_beats_what_needs_no_training():
+    def scored(value):
+        return {"mean": {"MAP@7": value}, "coverage": {}}
+
+    known = {"nearest neighbours": scored(0.4), "popularity": scored(0.1), "upper bound": scored(0.9)}
+    last = {}
+    for value in (0.3, 0.5):
+        result = {"items": 2, "users": 3, **scored(value), "baselines": known}
+        last[value] = evaluation.table(result, "test", name="model_1").splitlines()[-1]
+    assert last[0.3].startswith("by MAP@7, the model loses to nearest neighbours (0.40000) and beats popularity")
+    assert last[0.5] == "by MAP@7, the model beats nearest neighbours and popularity"
+    alone = evaluation.table({"items": 2, "users": 3, **scored(0.3)}, "test", name="model_1")
+    assert "the model" not in alone
