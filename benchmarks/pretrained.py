@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import philharmonia
-from benchmarks.pretrained_networks import CNN, FRONTEND, SIDES, Learner, Scores, learners
+from benchmarks.pretrained_networks import CNN, FRONTEND, SIDES, Learner, Scores, kept, learners
 from orpheus.base import cli, files
 from orpheus.errors import ConfigError, DataError
 
@@ -74,6 +74,7 @@ def body(arguments: argparse.Namespace) -> int:
         networks,
         seeds=arguments.seeds,
         only=arguments.only,
+        folder=out / "scores",
     )
     files.write_json(out / "results.json", results)
     print(tables(results))
@@ -148,6 +149,7 @@ def measure(
     *,
     seeds: int,
     only: str = "",
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """All figures.
 
@@ -159,6 +161,7 @@ def measure(
         networks: Name → what trains it on some clips; `CNN` is not asked for all of them.
         seeds: Draws of few training clips.
         only: What the names of the features to probe have in common.
+        folder: Where scores are kept, and found by a second call; None: nowhere.
 
     Raises:
         ConfigError: no features have such a name.
@@ -185,15 +188,28 @@ def measure(
     inputs = {name: values for name, values in inputs.items() if only in name}
     if not inputs:
         raise ConfigError(f"--only {only}: no features have it in their name")
-    whole: dict[str, list[Scores]] = {}
-    for name, values in cli.progress(inputs.items(), desc="probes", unit="probe"):
-        whole[f"probe: {name}"] = [_probe(values, sides)]
+
+    def ask(name: str, learn: Learner, share: float, drawn: np.ndarray, seed: int) -> Scores:
+        note = (
+            folder / f"{name.replace(': ', '-').replace(', ', '-').replace(' ', '-')}-{share:g}-{seed}.npz"
+            if folder
+            else None
+        )
+        return kept(note, lambda: learn(share, drawn, seed))
+
+    fixed: dict[str, Learner] = {  # the seed draws the clips alone
+        f"probe: {name}": lambda share, drawn, seed, values=values: _probe(values, sides, drawn)
+        for name, values in inputs.items()
+    }
     if bands is not None:
-        whole[TREES] = [_trees(bands, sides)]
+        fixed[TREES] = lambda share, drawn, seed: _trees(bands, sides, drawn)
     every = np.arange(len(sides.ids["train"]))
+    whole: dict[str, list[Scores]] = {}
+    for name, learn in cli.progress(fixed.items(), desc="all clips", unit="model"):
+        whole[name] = [ask(name, learn, 1.0, every, 0)]
     for name, learn in networks.items():
         if name != CNN:
-            whole[name] = [learn(1.0, every, seed) for seed in range(seeds)]
+            whole[name] = [ask(name, learn, 1.0, every, seed) for seed in range(seeds)]
     whole[CNN] = list(cnn)
     best = max(
         (name for name in whole if name.startswith("probe")), key=lambda name: _macro(whole[name][0], sides, "valid")
@@ -202,17 +218,16 @@ def measure(
     if len(cnn) > 1:
         whole["average of the CNNs of all seeds"] = [_average(*cnn)]
         whole[f"average of the CNNs of all seeds and {best}"] = [_average(_average(*cnn), whole[best][0])]
-    few = [] if bands is None else _few(sides, inputs, bands, networks, best, seeds)
+    few = [] if bands is None else _few(sides, {**fixed, **networks}, best, seeds, ask)
     return {"best": best, "whole": _rows(whole, sides, CNN), "few": few}
 
 
 def _few(
     sides: Sides,
-    inputs: Mapping[str, Mapping[str, np.ndarray]],
-    bands: Mapping[str, np.ndarray],
-    networks: Mapping[str, Learner],
+    models: Mapping[str, Learner],
     best: str,
     seeds: int,
+    ask: Callable[..., Scores],
 ) -> list[dict[str, Any]]:
     """A row per share of the training clips, draw and model."""
     rows = []
@@ -220,9 +235,7 @@ def _few(
         for seed in cli.progress(range(seeds), desc=f"{share:.0%} of the clips", unit="draw"):
             count = max(2, round(share * len(sides.ids["train"])))
             drawn = np.sort(np.random.default_rng(seed).permutation(len(sides.ids["train"]))[:count])
-            found = {f"probe: {name}": _probe(values, sides, drawn) for name, values in inputs.items()}
-            found[TREES] = _trees(bands, sides, drawn)
-            found |= {name: learn(share, drawn, seed) for name, learn in networks.items()}
+            found = {name: ask(name, learn, share, drawn, seed) for name, learn in models.items()}
             if CNN in found:
                 found[f"average of the CNN and {best}"] = _average(found[CNN], found[best])
             for name, scores in found.items():
@@ -256,23 +269,21 @@ def _replicates(scores: Scores, truth: np.ndarray, clips: Sequence[str]) -> np.n
     return bootstrap.replicate_areas(truth, scores["test"], clips, n=1000).macro
 
 
-def _probe(values: Mapping[str, np.ndarray], sides: Sides, drawn: np.ndarray | None = None) -> Scores:
+def _probe(values: Mapping[str, np.ndarray], sides: Sides, rows: np.ndarray) -> Scores:
     """Logistic regression per tag on standardised features, its regularisation the best on the validation pitches."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    rows = slice(None) if drawn is None else drawn
     scaler = StandardScaler().fit(values["train"][rows])
     scaled = {side: scaler.transform(values[side]).astype(np.float32) for side in SIDES}
     found = [_per_tag(scaled, sides, rows, lambda c=c: LogisticRegression(C=c, max_iter=300)) for c in REGULARISATIONS]
     return max(found, key=lambda scores: _macro(scores, sides, "valid"))
 
 
-def _trees(values: Mapping[str, np.ndarray], sides: Sides, drawn: np.ndarray | None = None) -> Scores:
+def _trees(values: Mapping[str, np.ndarray], sides: Sides, rows: np.ndarray) -> Scores:
     """Gradient-boosted trees per tag."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    rows = slice(None) if drawn is None else drawn
     return _per_tag(values, sides, rows, lambda: HistGradientBoostingClassifier(random_state=0))
 
 

@@ -22,6 +22,17 @@ Scores = dict[str, np.ndarray]  # side → (clips, tags)
 Learner = Callable[[float, np.ndarray, int], Scores]  # share and numbers of the training clips, seed
 
 
+def kept(note: Path | None, make: Callable[[], Scores]) -> Scores:
+    """Scores of a file, which is made where it is not there; None: made anew."""
+    if note is None:
+        return make()
+    if not note.is_file():
+        with files.atomic(note, "wb") as file:
+            np.savez(file, **make())
+    with np.load(note) as stored:
+        return {side: stored[side].astype(np.float64) for side in SIDES[1:]}
+
+
 def learners(run: str, ids: dict[str, list[str]], data: Path, out: Path) -> dict[str, Learner]:
     """What trains networks on some of the clips of a run's split: from scratch as the run, and a published one's tags.
 
@@ -73,30 +84,24 @@ def learners(run: str, ids: dict[str, list[str]], data: Path, out: Path) -> dict
 
 
 def _learner(folder: Path, name: str, data: Any, config: Any, epochs: Mapping[float, int], start: Any) -> Learner:
-    """What trains on some clips, and keeps the scores in a folder."""
+    """What trains on some clips; the runs are in a folder."""
 
     def learn(share: float, drawn: np.ndarray, seed: int) -> Scores:
         from orpheus.runs.folder import Run
         from orpheus.tasks.tagging import network
 
-        note = folder / f"{name}-{share:g}-{seed}.npz"
-        if not note.is_file():
-            batch = min(config.training.batch_size, len(drawn))
-            training = config.training.model_copy(update={"batch_size": batch, "tensorboard": "none"})
-            scores = philharmonia.fitted(
-                _few_clips(data, drawn),
-                network.settled(config.model_copy(update={"training": training}), FRONTEND),
-                Run.create(folder / "runs", name, command=sys.argv),
-                epochs=epochs.get(share, HEAD_EPOCHS),
-                seed=seed,
-                start=start,
-                freeze=start is not None,
-                macro=True,
-            )
-            with files.atomic(note, "wb") as file:
-                np.savez(file, **scores)
-        with np.load(note) as stored:
-            return {side: stored[side].astype(np.float64) for side in SIDES[1:]}
+        batch = min(config.training.batch_size, len(drawn))
+        training = config.training.model_copy(update={"batch_size": batch, "tensorboard": "none"})
+        return philharmonia.fitted(
+            _few_clips(data, drawn),
+            network.settled(config.model_copy(update={"training": training}), FRONTEND),
+            Run.create(folder / "runs", name, command=sys.argv),
+            epochs=epochs.get(share, HEAD_EPOCHS),
+            seed=seed,
+            start=start,
+            freeze=start is not None,
+            macro=True,
+        )
 
     return learn
 
