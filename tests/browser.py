@@ -17,6 +17,23 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
+# Keys by name: the code that Windows has for them, and the text that they give.
+_KEYS = {
+    "Backspace": (8, ""),
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+    "Escape": (27, ""),
+    " ": (32, " "),
+    "PageUp": (33, ""),
+    "PageDown": (34, ""),
+    "End": (35, ""),
+    "Home": (36, ""),
+    "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+}
+
 
 class Browser:
     """One page of a running browser; requests to other hosts than this one fail."""
@@ -116,6 +133,41 @@ class Browser:
         """A turn of the wheel."""
         self.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=right, deltaY=down)
 
+    def upload(self, selector: str, *paths: Path) -> None:
+        """Choose files in the file field of a selector."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        field = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=field, files=[str(path) for path in paths])
+
+    def drop(self, x: float, y: float, *paths: Path) -> None:
+        """Drag files into the window and let them fall, in CSS pixels."""
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def write(self, text: str) -> None:
+        """Type a text into what has the focus, letter by letter."""
+        for letter in text:
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=letter, text=letter)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=letter)
+
+    def press(self, *keys: str) -> None:
+        """Press keys by their names: Enter, Tab, ArrowDown, Home …"""
+        for key in keys:
+            code, text = _KEYS.get(key, (0, ""))
+            about = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **about, **({"text": text} if text else {}))
+            self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def size(self, width: int, height: int) -> None:
+        """Another size of the window, in CSS pixels."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def prefer(self, **features: str) -> None:
+        """What the reader's system prefers: color_scheme="dark", reduced_motion="reduce"."""
+        named = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=named)
+
     def picture(self, path: Path) -> Path:
         """A PNG of the window."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
@@ -171,9 +223,7 @@ def running(profile: Path, *, width: int = 1280, height: int = 900) -> Iterator[
         browser.session = browser.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             browser.call(f"{domain}.enable")
-        browser.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        browser.size(width, height)
         yield browser
     finally:
         process.terminate()

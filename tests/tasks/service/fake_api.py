@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import re
+import sys
 import threading
 import wave
 from collections.abc import Iterator
@@ -28,7 +29,17 @@ TAGS = (
     "ambient, acoustic, rock, jazz, piano, dream pop, electronic, folk, hip hop, vocals, female vocals, sad, happy, "
     "guitar, indie, classical, metal, soul, dance, chillout, instrumental, blues, punk, singer-songwriter"
 ).split(", ")
-TITLES = ("Nocturne", "Slow Rain", "Paper Boats", "Northern Line", "Amber", "Low Tide", "Seventh Street", "Halo", "Embers")
+TITLES = (
+    "Nocturne",
+    "Slow Rain",
+    "Paper Boats",
+    "Northern Line",
+    "Amber",
+    "Low Tide",
+    "Seventh Street",
+    "Halo",
+    "Embers",
+)
 ARTISTS = ("Ana Lindqvist", "The Quiet Hours", "Moro", "Delta & Sons", "Kestrel")
 HOSTILE_NAME = "<img src=x onerror=\"document.title='owned'\">"
 HOSTILE = (
@@ -94,7 +105,13 @@ def heard(seconds: float, *, timeline: bool, hostile: bool = False) -> dict[str,
     scores[:, 1] = np.linspace(0.05, 0.8, len(times))
     mean = scores.mean(axis=0)
     order = np.argsort(-mean)
-    over = {"hop_seconds": 1.0, "window_seconds": 1.0, "times": times.tolist(), "tags": names, "scores": scores.tolist()}
+    over = {
+        "hop_seconds": 1.0,
+        "window_seconds": 1.0,
+        "times": times.tolist(),
+        "tags": names,
+        "scores": scores.tolist(),
+    }
     return {
         "seconds": seconds,
         "tags": [{"tag": names[at], "score": float(mean[at])} for at in order],
@@ -135,10 +152,22 @@ class Api(ThreadingHTTPServer):
         self.fails.clear()
         self.token = self.only = None
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a page that has gone elsewhere; what else went wrong is said."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def models(self) -> list[dict[str, Any]]:
         able = ["search", "similar", "tags", "timeline", "recommend", "features", "map", "path", "words", "upload"]
         index = {"kind": "index", "task": "joint", "songs": self.songs, "tags": TAGS, "listeners": 300, "can": able}
-        words = {"kind": "index", "task": "retrieval", "songs": 900, "tags": TAGS[:4], "listeners": 0, "can": ["search"]}
+        words = {
+            "kind": "index",
+            "task": "retrieval",
+            "songs": 900,
+            "tags": TAGS[:4],
+            "listeners": 0,
+            "can": ["search"],
+        }
         run = {"kind": "run", "task": "tagging", "songs": 0, "tags": TAGS, "listeners": 0, "can": ["tags", "timeline"]}
         found = [{"name": "library", **index}, {"name": "words-only", **words}, {"name": "tagger", **run}]
         return [one for one in found if self.only is None or one["name"] in self.only]
@@ -168,7 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, url.path, query | ({"body": [json.dumps(body)]} if body else {})))
         try:
             with_cookie = url.path.endswith("/audio") and "orpheus_audio" in self.headers.get("cookie", "")
-            if self.server.token and not with_cookie and self.headers.get("authorization") != f"Bearer {self.server.token}":
+            if (
+                self.server.token
+                and not with_cookie
+                and self.headers.get("authorization") != f"Bearer {self.server.token}"
+            ):
                 raise Refused(401, "no_token", "this service needs its token")
             parts = [unquote(part) for part in url.path.split("/")[2:]]
             if parts[0] == "models":
@@ -192,7 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
             case ["words"]:
                 return {"words": [tag for tag in (*TAGS, HOSTILE_NAME) if tag.startswith(query["prefix"].lower())][:k]}
             case ["listeners"]:
-                return {"listeners": [f"listener {n}" for n in range(300) if f"listener {n}".startswith(query["prefix"])][:k]}
+                return {
+                    "listeners": [f"listener {n}" for n in range(300) if f"listener {n}".startswith(query["prefix"])][
+                        :k
+                    ]
+                }
             case ["songs", number]:
                 return song(int(number))
             case ["map", "labels"]:
@@ -212,7 +249,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if q == "nothing":
                     return {"hits": []}
                 if q == "-":
-                    raise Refused(400, "refused", "the query '-' has a minus by itself: put it directly before what is not wanted")
+                    raise Refused(
+                        400, "refused", "the query '-' has a minus by itself: put it directly before what is not wanted"
+                    )
                 first = {"search": 899 if q == "hostile" else 3 * len(q), "similar": 200, "recommend": 300}[what]
                 because = tuple(tag for tag in TAGS if tag in q)[:2]
                 return {"hits": [song(first + at, round(0.93 * 0.97**at, 3), because) for at in range(k)]}
@@ -237,7 +276,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not asked:
             return self._send(200, content, "audio/wav")
         first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-        self._send(206, content[first : last + 1], "audio/wav", {"content-range": f"bytes {first}-{last}/{len(content)}"})
+        self._send(
+            206, content[first : last + 1], "audio/wav", {"content-range": f"bytes {first}-{last}/{len(content)}"}
+        )
 
     def _send(self, status: int, content: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -106,7 +106,10 @@ class App {
     }
     $("views").hidden = views.length < 2;
     $("brand").href = address({ view: views[0], model: state.model });
-    $("map-search-link").href = address({ ...state, view: "search" });
+    for (const view of ["file", "map"]) {
+      $(`way-${view}`).href = address({ ...state, view });
+      $(`way-${view}`).hidden = !views.includes(view);
+    }
   }
 
   view(name) {

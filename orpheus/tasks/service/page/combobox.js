@@ -86,11 +86,12 @@ export function combobox(input, { label, part, suggest, accept }) {
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
     const last = list.children.length - 1;
+    if (event.key === "Enter" && (list.hidden || active < 0)) return close(); // the form is sent
     if (event.key === "ArrowDown" && list.hidden) ask();
     else if (list.hidden) return;
     else if (event.key === "ArrowDown") activate(active < last ? active + 1 : 0);
     else if (event.key === "ArrowUp") activate(active > 0 ? active - 1 : last);
-    else if (event.key === "Enter" && active >= 0) choose(active);
+    else if (event.key === "Enter") choose(active);
     else if (event.key === "Escape") close();
     else return;
     event.preventDefault();

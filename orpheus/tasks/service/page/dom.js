@@ -45,7 +45,10 @@ export function icon(name) {
 }
 
 /** Other people's text: isolated, so that signs of its own direction do not turn what stands beside it. */
-export const theirs = (text, attributes = {}) => el("bdi", attributes, text);
+export const theirs = (text, attributes = {}) => el("bdi", attributes, undirected(text));
+
+/** Without signs that turn the direction of what follows: a name could look like another one. */
+export const undirected = (text) => text.replace(/[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]/g, "");
 
 /** Show a text, or hide the element where there is none. */
 export function say(element, text) {
@@ -73,8 +76,8 @@ export const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? 
 
 /** A start of a text, for labels: names can be pages long. */
 export function short(text, most = 120) {
-  const letters = Array.from(text);
-  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : text;
+  const letters = Array.from(undirected(text.slice(0, 8 * most)));
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("");
 }
 
 /** The value of a CSS variable of the theme. */

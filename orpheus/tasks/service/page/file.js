@@ -16,7 +16,7 @@ export class File {
     this.url = null;
     this.heard = null;
     this.asking = null;
-    this.spokenAt = 0;
+    this.spokenAt = -Infinity;
     this.alike = new Rows($("alike-rows"), app);
     this.timeline = new Timeline($("timeline"), (seconds) => this.seek(seconds));
     $("file").addEventListener("change", (event) => this.take(event.target.files[0]));
@@ -69,7 +69,7 @@ export class File {
     this.asking?.abort();
     this.asking = new AbortController();
     const { signal } = this.asking;
-    Object.assign(this, { model, heard: null });
+    Object.assign(this, { model, heard: null, spokenAt: -Infinity });
     $("heard").hidden = true;
     say($("file-problem"), "");
     say($("file-status"), `Listening to ${short(file.name, 80)} …`);
@@ -104,7 +104,7 @@ export class File {
     this.timeline.show(heard);
     $("now-word").textContent = heard.timeline ? "Now" : "Strongest";
     $("timeline-help").textContent = heard.timeline
-      ? `A row for each of the strongest tags, the brighter the surer; one window is ${Number(heard.timeline.window_seconds.toFixed(1))} s. Click, or use the arrow keys, to listen there.`
+      ? `A row for each of the strongest tags, the higher the surer; one window is ${Number(heard.timeline.window_seconds.toFixed(1))} s. Click, or use the arrow keys, to listen there.`
       : "This model says what the whole file is, not how it changes. Click, or use the arrow keys, to listen there.";
     this.app.player.load(this.track(), { play: false });
     this.moved();

@@ -64,7 +64,7 @@ export class Search {
     const number = (id, usual) => ($(id).value === usual ? "" : $(id).value);
     go({
       ...read(),
-      view: "search",
+      view: this.app.shown === "map" ? "map" : "search",
       model: this.app.modelName(),
       q: text,
       start,
@@ -81,7 +81,7 @@ export class Search {
 
   filter(name, change) {
     const state = read();
-    go({ ...state, view: "search", k: "", [name]: change(state[name]) }, { replace: true });
+    go({ ...state, view: this.app.shown, k: "", [name]: change(state[name]) }, { replace: true });
   }
 
   /** Show a state: fill the form, and ask where what is asked has changed. */
@@ -106,6 +106,8 @@ export class Search {
     const any = state.q || state.listener || state.like.length || (state.start && state.end);
     $("start").hidden = Boolean(any);
     $("found").hidden = !any;
+    if (state.view === "map") $("map-ask").append($("ask"));
+    else if ($("ask").parentElement.id === "map-ask") $("search-title").after($("ask"));
     if (any) this.ask(state);
     else this.clear();
   }

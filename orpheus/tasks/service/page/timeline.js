@@ -1,6 +1,6 @@
 // Tags over time on a canvas: a row for each of the strongest, the outline of the recording above, and a playhead.
 
-import { fit, spoken, themed } from "./dom.js";
+import { fit, short, spoken, themed } from "./dom.js";
 
 const ROWS = 8;
 const WAVE = 44; // CSS pixels, of the outline
@@ -162,7 +162,7 @@ export class Timeline {
 
 /** As much of a text as there is room for; its own direction marks are left out. */
 function fitted(paint, text, room) {
-  const letters = Array.from(text.slice(0, 200).replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, ""));
+  const letters = Array.from(short(text, 100));
   if (paint.measureText(letters.join("")).width <= room) return letters.join("");
   while (letters.length && paint.measureText(`${letters.join("")}…`).width > room) letters.pop();
   return `${letters.join("")}…`;
