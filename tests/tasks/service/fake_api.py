@@ -25,10 +25,32 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-TAGS = (
-    "ambient, acoustic, rock, jazz, piano, dream pop, electronic, folk, hip hop, vocals, female vocals, sad, happy, "
-    "guitar, indie, classical, metal, soul, dance, chillout, instrumental, blues, punk, singer-songwriter"
-).split(", ")
+TAGS = [
+    "ambient",
+    "acoustic",
+    "rock",
+    "jazz",
+    "piano",
+    "dream pop",
+    "electronic",
+    "folk",
+    "hip hop",
+    "vocals",
+    "female vocals",
+    "sad",
+    "happy",
+    "guitar",
+    "indie",
+    "classical",
+    "metal",
+    "soul",
+    "dance",
+    "chillout",
+    "instrumental",
+    "blues",
+    "punk",
+    "singer-songwriter",
+]
 TITLES = (
     "Nocturne",
     "Slow Rain",
@@ -92,7 +114,7 @@ def places(n: int) -> np.ndarray:
     middles = rng.uniform(-0.75, 0.75, (24, 2))
     spread = rng.uniform(0.03, 0.16, (24, 1))
     of = rng.integers(0, 24, n)
-    return np.clip(middles[of] + spread[of] * rng.normal(size=(n, 2)), -1, 1).astype("<f4")
+    return np.tanh(middles[of] + spread[of] * rng.normal(size=(n, 2))).astype("<f4")
 
 
 def heard(seconds: float, *, timeline: bool, hostile: bool = False) -> dict[str, Any]:
@@ -234,8 +256,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return song(int(number))
             case ["map", "labels"]:
                 rng = np.random.default_rng(0)
-                middles = rng.uniform(-0.75, 0.75, (24, 2))
-                return {"labels": [{"x": x, "y": y, "text": tag} for (x, y), tag in zip(middles.tolist(), TAGS)]}
+                middles = np.tanh(rng.uniform(-0.75, 0.75, (24, 2)))
+                return {
+                    "labels": [
+                        {"x": x, "y": y, "text": tag} for (x, y), tag in zip(middles.tolist(), TAGS, strict=True)
+                    ]
+                }
             case ["tags"]:
                 name = body.get("filename") or ""
                 hostile = "<" in name or "%3C" in name

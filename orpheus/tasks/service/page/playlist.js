@@ -15,8 +15,9 @@ export class Playlist extends EventTarget {
   /** Show the view; called once, when the rest of the page is there. */
   attach(app) {
     this.app = app;
-    this.rows = new Rows($("playlist-rows"), app, ["like", "up", "remove"]);
+    this.rows = new Rows($("playlist-rows"), app, ["up", "like", "remove"]);
     $("download").addEventListener("click", () => this.download());
+    $("mine").addEventListener("click", () => this.app.to({ mine: true }));
     $("empty").addEventListener("click", () => this.set([]));
   }
 
@@ -73,6 +74,7 @@ export class Playlist extends EventTarget {
     this.rows.show(this.hits, this.model);
     $("playlist-status").textContent = n ? count(n, "song") : "";
     $("playlist-none").hidden = n > 0;
+    $("mine").hidden = !n || !this.model.can.has("recommend");
     $("download").hidden = $("empty").hidden = !n;
     say($("playlist-count"), n ? String(n) : "");
     say($("playlist-problem"), "");

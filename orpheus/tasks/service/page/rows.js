@@ -5,10 +5,10 @@ import { tracks } from "./tracks.js";
 
 export class Rows {
   /**
-   * `list` is an <ol>; `app` has model, player and what buttons do; `actions` names the buttons of a row: like, way, add,
+   * `list` is an <ol>; `app` has model, player and what buttons do; `actions` names the buttons of a row: way, like, add,
    * up, remove.
    */
-  constructor(list, app, actions = ["like", "way", "add"]) {
+  constructor(list, app, actions = ["way", "like", "add"]) {
     Object.assign(this, { list, app, actions, hits: [], model: null });
     list.addEventListener("keydown", (event) => this.key(event));
     list.addEventListener("focusin", (event) => this.reachable(event.target.closest("li")));
@@ -38,7 +38,7 @@ export class Rows {
       like: () => model.can.has("similar") && button("like", "More like this", "like", () => app.like(hit)),
       way: () => model.can.has("path") && button("way", "Path to here from the last played song", "way", () => app.way(hit)),
       add: () => button("add", "Add to playlist", "add", () => app.playlist.toggle(hit)),
-      up: () => place > 0 && button("up", "Move up", "up", () => app.playlist.up(place)),
+      up: () => button("up", "Move up", "up", () => app.playlist.up(place)),
       remove: () => button("remove", "Remove", "remove", () => app.playlist.remove(place)),
     };
     const because = new Set(hit.because);
@@ -95,6 +95,8 @@ export class Rows {
         add.setAttribute("aria-pressed", String(inside));
       }
       const way = row.querySelector("[data-kind=way]");
+      const up = row.querySelector("[data-kind=up]");
+      if (up) up.hidden = place === 0;
       if (way) way.hidden = !player.last || player.last.model.name !== this.model.name || player.last.hit.number === this.hits[place].number;
     });
   }

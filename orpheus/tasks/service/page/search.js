@@ -8,6 +8,7 @@ import { Rows } from "./rows.js";
 const STEP = 20; // songs of a list, and how many more are asked for
 const MOST = 200;
 const SUGGESTED = 8;
+const HISTORY = 30; // songs of the playlist that are asked with
 
 export class Search {
   constructor(app) {
@@ -103,7 +104,7 @@ export class Search {
     const set = [state.diversity, state.artists_once, state.include_heard, ...state.tag, ...state.without].filter(Boolean).length;
     say($("options-count"), set ? String(set) : "");
     this.cloud();
-    const any = state.q || state.listener || state.like.length || (state.start && state.end);
+    const any = state.q || state.listener || state.like.length || this.history(state).length || (state.start && state.end);
     $("start").hidden = Boolean(any);
     $("found").hidden = !any;
     if (state.view === "map") $("map-ask").append($("ask"));
@@ -115,6 +116,7 @@ export class Search {
   clear() {
     this.asking?.abort();
     this.asked = "";
+    say($("found-problem"), "");
     this.rows.show([], this.app.model);
     this.app.found([], []);
   }
@@ -142,6 +144,11 @@ export class Search {
     $("start").querySelector("h2").hidden = !tags.length;
   }
 
+  /** Ids of the playlist, where songs that go with it are asked for. */
+  history(state) {
+    return state.mine && this.app.model.can.has("recommend") ? this.app.playlist.hits.slice(-HISTORY).map((hit) => hit.id) : [];
+  }
+
   /** Which question of the service a state is. */
   question(state) {
     const query = new URLSearchParams({ k: this.length(state) });
@@ -156,12 +163,14 @@ export class Search {
     put("diversity", state.diversity);
     if (state.listener) put("include_heard", state.include_heard && "true");
     const { like } = state;
-    if (like.length === 1 && !state.q && !state.listener) {
+    const history = this.history(state);
+    if (like.length === 1 && !state.q && !state.listener && !history.length) {
       put("song", like[0]);
       return ["similar", query];
     }
     put("listener", state.listener);
-    if (state.listener && !state.q && !like.length) return ["recommend", query];
+    for (const id of history) put("history", id);
+    if ((state.listener || history.length) && !state.q && !like.length) return ["recommend", query];
     put("q", state.q);
     for (const number of like) put("like", number);
     if (state.listener && state.q) {
@@ -202,6 +211,7 @@ export class Search {
       this.asked = "";
       this.rows.show([], model);
       app.found([], []);
+      $("found").hidden = true;
       $("found-status").textContent = "";
       say($("found-problem"), error.message);
     } finally {
@@ -220,16 +230,18 @@ export class Search {
       if (state.q) parts.push(" for “", theirs(short(state.q, 100)), "”");
       if (state.like.length) parts.push(" like ", ...state.like.flatMap((number, at) => [at ? " and " : "", song(number)]));
       if (state.listener) parts.push(" for ", theirs(short(state.listener, 60)));
+      if (this.history(state).length) parts.push(" that go with your playlist");
     }
-    if (path === "path" || (state.like.length && (state.q || state.listener))) {
-      const without = { ...state, start: "", end: "", like: [], k: "" };
+    const also = state.like.length || this.history(state).length;
+    if (path === "path" || (also && (state.q || state.listener))) {
+      const without = { ...state, start: "", end: "", like: [], mine: false, k: "" };
       parts.push(" ", el("a", { class: "plain", href: address(without), "aria-label": "Without that" }, icon("remove")));
     }
     title.replaceChildren(...parts);
     document.title = `${short(title.textContent.trim(), 80)} · orpheus`;
     const wanted = path === "path" ? [state.start, state.end] : state.like;
     const unnamed = wanted.filter((number) => !this.names.has(number));
-    if (!unnamed.length || unnamed.tried) return;
+    if (!unnamed.length) return;
     for (const number of unnamed) this.names.set(number, `song ${number}`);
     const { model } = this.app;
     const found = await Promise.allSettled(unnamed.map((number) => model.ask(`songs/${encodeURIComponent(number)}`)));

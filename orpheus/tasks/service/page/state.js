@@ -3,7 +3,7 @@
 const VIEWS = ["search", "map", "file", "playlist"];
 const LISTS = ["like", "tag", "without"];
 const TEXTS = ["model", "q", "listener", "start", "end", "weight_words", "weight_listener", "diversity", "k"];
-const SWITCHES = ["artists_once", "include_heard"];
+const SWITCHES = ["artists_once", "include_heard", "mine"];
 
 /** View and parameters of the address; what is not known there is left out. */
 export function read() {

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.tasks.service.conftest import open_page
 from tests.tasks.service.fake_api import HOSTILE, HOSTILE_NAME, PAGE, tone
+from tests.tasks.service.page.conftest import open_page
 
 ROWS = "document.querySelectorAll('#found-rows li').length"
 
@@ -99,7 +99,7 @@ def test_names_of_others_are_text(page, api, pictures):
     assert page.ask("document.querySelector('#player-title').textContent") == HOSTILE_NAME
     page.ask("document.querySelector('#found-rows li:nth-child(2) .chip').click()")
     page.wait("document.querySelector('#found-title').textContent.includes('<img')", 5)
-    assert page.count("img", "!e.closest('.brand')") == 0 and "owned" != page.ask("document.title")
+    assert page.count("img", "!e.closest('.brand')") == 0 and page.ask("document.title") != "owned"
     assert page.ask("document.documentElement.scrollWidth <= innerWidth")
     open_page(page, api.address, f"#search?q={'a' * 5000}&model=%3Cscript%3E&tag=%3Cimg%20src%3Dx%3E")
     page.wait(f"{ROWS} === 20", 5)
