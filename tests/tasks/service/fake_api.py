@@ -180,7 +180,19 @@ class Api(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def models(self) -> list[dict[str, Any]]:
-        able = ["search", "similar", "tags", "timeline", "recommend", "features", "map", "path", "words", "upload"]
+        able = [
+            "search",
+            "similar",
+            "tags",
+            "timeline",
+            "recommend",
+            "features",
+            "map",
+            "path",
+            "words",
+            "playlist",
+            "upload",
+        ]
         index = {"kind": "index", "task": "joint", "songs": self.songs, "tags": TAGS, "listeners": 300, "can": able}
         words = {
             "kind": "index",
@@ -188,7 +200,7 @@ class Api(ThreadingHTTPServer):
             "songs": 900,
             "tags": TAGS[:4],
             "listeners": 0,
-            "can": ["search"],
+            "can": ["search", "playlist"],
         }
         run = {"kind": "run", "task": "tagging", "songs": 0, "tags": TAGS, "listeners": 0, "can": ["tags", "timeline"]}
         found = [{"name": "library", **index}, {"name": "words-only", **words}, {"name": "tagger", **run}]

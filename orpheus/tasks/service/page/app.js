@@ -54,7 +54,7 @@ class App {
 
   /** The views that a model has something for. */
   views(model) {
-    return [model.searches && "search", model.searches && model.can.has("map") && "map", model.hears && "file", model.searches && "playlist"].filter(Boolean);
+    return [model.searches && "search", model.searches && model.can.has("map") && "map", model.hears && "file", model.can.has("playlist") && "playlist"].filter(Boolean);
   }
 
   /** The name of the model for an address; none where there is one only. */
@@ -74,7 +74,7 @@ class App {
     say($("problem"), state.model && !named ? `Nothing called ${short(state.model, 60)} is served here; this is ${short(model.name, 60)}.` : "");
     const views = this.views(model);
     const view = views.includes(state.view) ? state.view : views[0];
-    if (model.searches) this.playlist.use(model);
+    if (model.can.has("playlist")) this.playlist.use(model);
     if (model.searches) this.search.show({ ...state, view });
     this.links({ ...state, view, model: this.modelName() }, views);
     const before = this.shown;

@@ -37,7 +37,7 @@ export class Rows {
     const known = {
       like: () => model.can.has("similar") && button("like", "More like this", "like", () => app.like(hit)),
       way: () => model.can.has("path") && button("way", "Path to here from the last played song", "way", () => app.way(hit)),
-      add: () => button("add", "Add to playlist", "add", () => app.playlist.toggle(hit)),
+      add: () => model.can.has("playlist") && button("add", "Add to playlist", "add", () => app.playlist.toggle(hit)),
       up: () => button("up", "Move up", "up", () => app.playlist.up(place)),
       remove: () => button("remove", "Remove", "remove", () => app.playlist.remove(place)),
     };

@@ -110,7 +110,7 @@ export class Timeline {
     paint.fillRect(left, top, width, ROW);
     const points = timeline.times.map((time, at) => [
       left + (Math.min(time + timeline.window_seconds / 2, this.length) / this.length) * width,
-      top + ROW - (Math.max(timeline.scores[at][tag], 0) / most) * (ROW - 3),
+      top + ROW - Math.sqrt(Math.max(timeline.scores[at][tag], 0) / most) * (ROW - 3), // small scores are seen, too
     ]);
     const [first, last] = [points[0], points.at(-1)];
     const line = [[left, first[1]], ...points, [left + width, last[1]]];
