@@ -10,6 +10,7 @@ from orpheus.base.text_table import number
 from orpheus.config import experiment as config_experiment
 from orpheus.data.items import layout, texts
 from orpheus.errors import ConfigError, DataError
+from orpheus.learning.engine import devices
 from orpheus.learning.engine import fit as engine
 from orpheus.learning.evaluation import as_reference as reference
 from orpheus.runs.folder import Run
@@ -73,7 +74,7 @@ def train(
     say("Building network")
     job.build(data, seed=seed).summary(print_fn=say)
     training = job.job(data, config, epochs=config.training.epochs, seed=seed)
-    on = engine.strategy()
+    on = devices.strategy()
     options = engine.Options(epochs=config.training.epochs, bar=cli.progress, say=say)
     engine.check(training, config.training, options, on)
     run = Run.create_numbered(folder.models, "model", command=[command])
