@@ -73,6 +73,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="vectors of the songs' texts, for joint runs; with them or --factors SONGS may be left out",
     )
+    _word_vectors(said)
     said.add_argument(
         "--listeners",
         metavar="FILE",
@@ -172,6 +173,16 @@ def parser() -> cli.Parser:
 def _index(command: argparse.ArgumentParser) -> None:
     command.add_argument("index", metavar="INDEX", help="folder made by the command index")
     command.add_argument("--run", metavar="RUN", help="where the index's run is now; where it was if not given")
+    _word_vectors(command)
+
+
+def _word_vectors(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--word-vectors",
+        metavar="PATH",
+        help="of a tagger's run: words that are none of its classes stand for the 3 nearest ones by these; a new index "
+        "remembers them",
+    )
 
 
 def body(arguments: argparse.Namespace) -> int:
@@ -204,7 +215,7 @@ def body(arguments: argparse.Namespace) -> int:
         return cli.EXIT_OK
     if getattr(arguments, "playlist", None):
         files.check_output(arguments.playlist, suffixes=playlist.SUFFIXES[:1])
-    index = SongIndex(arguments.index, run=arguments.run)
+    index = SongIndex(arguments.index, run=arguments.run, word_vectors=arguments.word_vectors)
     if arguments.action == "tags":
         tags = index.tags(arguments.song, arguments.k)
         _show([{"rank": rank, **near._asdict()} for rank, near in enumerate(tags, 1)], arguments.format)
@@ -234,7 +245,7 @@ def _add(arguments: argparse.Namespace) -> int:
     factors = tables.read(arguments.factors) if arguments.factors else None
     texts = tables.read(arguments.texts) if arguments.texts else None
     plays = interactions.read(arguments.listeners) if arguments.listeners else None
-    index = SongIndex.create(arguments.out, arguments.run)
+    index = SongIndex.create(arguments.out, arguments.run, word_vectors=arguments.word_vectors)
     gone = index.remove(arguments.remove) if arguments.remove else []
     for song in gone:
         print(f"removed {song}")

@@ -20,7 +20,7 @@ from tests.retriever import FakeRetriever
 def run(tmp_path, monkeypatch):
     """A run folder whose retriever is the one without a model."""
     monkeypatch.setattr(real.Retriever, "load", classmethod(lambda cls, run: FakeRetriever(run)))
-    monkeypatch.setattr(tagger_space, "load", FakeRetriever)
+    monkeypatch.setattr(tagger_space, "load", lambda run, word_vectors=None: FakeRetriever(run))
     return tmp_path / "run"
 
 
@@ -147,7 +147,7 @@ def test_nothing_is_made_where_songs_are_missing(run, tmp_path, capsys):
 
 
 def test_an_index_made_by_another_run(index, run, capsys, monkeypatch):
-    monkeypatch.setattr(tagger_space, "load", lambda run: FakeRetriever(run, "b" * 64))
+    monkeypatch.setattr(tagger_space, "load", lambda run, word_vectors=None: FakeRetriever(run, "b" * 64))
     for arguments in (["index", run, index.parent / "music", "-o", index], ["search", index, "guitar"]):
         assert retrieve.main(list(map(str, arguments))) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -1,6 +1,7 @@
 """The folder of an index, made where it is not there."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,26 @@ if TYPE_CHECKING:  # they load TensorFlow
     from orpheus.tasks.search.tagger_space import Space
 
 STORE = "songs.db"
+AnyPath = str | os.PathLike
 
 
-def make_where_missing(folder: Path, run: "Space", where: str) -> None:
+def space_of(run: "AnyPath | Space", word_vectors: "AnyPath | None") -> "tuple[Space, str]":
+    """What embeds songs, and the absolute path of its run's folder; arguments and errors as of `SongIndex.create`."""
+    if isinstance(run, (str, os.PathLike)):
+        from orpheus.tasks.search import tagger_space
+
+        return tagger_space.load(run, word_vectors), os.path.abspath(Path(run).expanduser())
+    return run, os.path.abspath(run.run.folder)
+
+
+def make_where_missing(folder: Path, run: "Space", where: str, word_vectors: "AnyPath | None" = None) -> None:
     """Make an empty index.
 
     Args:
         folder: Of the index; one that is there is left alone.
         run: That embeds its songs.
         where: The run's folder.
+        word_vectors: That it remembers.
 
     Raises:
         DataError: the folder holds something else.
@@ -40,6 +52,8 @@ def make_where_missing(folder: Path, run: "Space", where: str) -> None:
     }
     if _gives_probabilities(run):
         about["probabilities"] = "of the training tags"
+    if word_vectors is not None:
+        about["word_vectors"] = os.path.abspath(word_vectors)
     with locks.lock(folder):
         SongStore(folder / STORE, about=about).close()
 

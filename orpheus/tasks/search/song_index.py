@@ -16,7 +16,7 @@ from orpheus.tasks.search.asking import Asking
 from orpheus.tasks.search.filters import NO_FILTERS, Filters
 from orpheus.tasks.search.hits import Hit, Ranking
 from orpheus.tasks.search.known_tags import KnownTags
-from orpheus.tasks.search.making import STORE
+from orpheus.tasks.search.making import STORE, AnyPath
 from orpheus.tasks.search.mixing import NOTHING, Example, Mix
 from orpheus.tasks.search.song_vectors import SongVectors
 from orpheus.tasks.search.store import Song, SongStore
@@ -39,6 +39,7 @@ class SongIndex:
     Args:
         folder: Of an index made by `create`.
         run: Where its run is now; None for where it was.
+        word_vectors: Of a tagger's run, see `TaggerSpace`; None for those that the index was made with, if any.
 
     Raises:
         DataError: not an index.
@@ -49,11 +50,12 @@ class SongIndex:
         [Hit(id='/music/nocturne.mp3', score=0.83, path='/music/nocturne.mp3', tags=('Piano',), shared=('Piano',))]
     """
 
-    def __init__(self, folder: str | os.PathLike, *, run: str | os.PathLike | None = None):
+    def __init__(self, folder: AnyPath, *, run: AnyPath | None = None, word_vectors: AnyPath | None = None):
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise DataError(f"{folder}: no such index; make one with python -m orpheus.retrieve index")
         self._moved_run = Path(run).expanduser() if run is not None else None
+        self._word_vectors = word_vectors
         self._retriever: Space | None = None
         self._vectors: SongVectors
         self._file: tuple[int, int] | None = None
@@ -85,29 +87,23 @@ class SongIndex:
         self._asking = Asking(self._store, self._tags, lambda: self.retriever)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike, run: "str | os.PathLike | Space") -> "SongIndex":
+    def create(cls, folder: AnyPath, run: "AnyPath | Space", *, word_vectors: AnyPath | None = None) -> "SongIndex":
         """Open an index to add to it, or make an empty one.
 
         Args:
             folder: Made where it is not there; an existing one must be an index made with the same run, or empty.
-            run: A retrieval run, its `Retriever`, or a tagger's run.
+            run: A run of retrieval, a joint one or a tagger's, or its `Space`.
+            word_vectors: Of a tagger's run; a new index remembers them.
 
         Raises:
-            DataError: neither a retrieval nor a tagger's run; the folder holds something else, or an index made with another run.
+            DataError: a run of another task; the folder holds something else, or an index made with another run.
         """
-        if isinstance(run, (str, os.PathLike)):
-            from orpheus.tasks.search import tagger_space
-
-            retriever: Space = tagger_space.load(run)
-            where = os.path.abspath(Path(run).expanduser())
-        else:
-            retriever = run
-            where = os.path.abspath(retriever.run.folder)
+        space, where = making.space_of(run, word_vectors)
         path = Path(folder).expanduser()
-        making.make_where_missing(path, retriever, where)
-        index = cls(path, run=where)
-        index._check(retriever)
-        index._retriever = retriever
+        making.make_where_missing(path, space, where, word_vectors)
+        index = cls(path, run=where, word_vectors=word_vectors)
+        index._check(space)
+        index._retriever = space
         return index
 
     def __len__(self) -> int:
@@ -127,7 +123,7 @@ class SongIndex:
         if self._retriever is None:
             from orpheus.tasks.search import tagger_space
 
-            retriever = tagger_space.load(self._run)
+            retriever = tagger_space.load(self._run, self._word_vectors or self.about.get("word_vectors"))
             self._check(retriever)
             self._retriever = retriever
         return self._retriever

@@ -1,5 +1,7 @@
 """A tagger's space of songs: by its classes, by what it hears, over the index that retrieval runs use."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -63,6 +65,23 @@ def test_an_index_by_a_tagger(space, songs, tmp_path, capsys):
     assert {near.tag for near in index.tags(songs / "tone0.wav")} == set(CLASSES)
     with pytest.raises(DataError, match=r"searched by its classes, and 'guitars' is none \(nearest: guitar\)"):
         index.search("guitars")
+    (tmp_path / "glove.txt").write_text("guitar 1 0\nslow 0 1\nguitars 1 0\n")
+    asked = [
+        "search",
+        str(tmp_path / "index"),
+        "guitars",
+        "--word-vectors",
+        str(tmp_path / "glove.txt"),
+        "--format",
+        "json",
+    ]
+    capsys.readouterr()
+    assert retrieve.main(asked) == 0
+    by_word = [hit["path"] for hit in json.loads(capsys.readouterr().out)]
+    assert by_word == [hit.path for hit in found]  # guitar stands for it
+    made = ["index", str(space.run.folder), str(songs / "tone0.wav"), "-o", str(tmp_path / "knowing")]
+    assert retrieve.main([*made, "--word-vectors", str(tmp_path / "glove.txt")]) == 0
+    assert SongIndex(tmp_path / "knowing").search("guitars")  # remembers them
     capsys.readouterr()
 
 
