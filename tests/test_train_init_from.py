@@ -1,5 +1,6 @@
 """Fine-tuning: which weights a new tagger starts from, and what is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -165,6 +166,19 @@ def test_another_model_or_other_audio_is_refused(origin, new, place, demo):
     unfinished = make_run(place / "unfinished", data.catalogue.spec, classes=OLD, network="fcn")
     unfinished.model_path.unlink()
     refused(DataError, "finish the training", run=unfinished)
+
+
+def test_equal_sizes_and_other_layers_are_refused_before_the_training(origin, new):
+    config, data = new
+    start, job = fine_tuning.start(origin.folder, data, config), tagging_job.job(data, config, epochs=1)
+    first = next(iter(start.weights))
+    renamed = {("before" if name == first else name): weights for name, weights in start.weights.items()}
+    with pytest.raises(ConfigError, match=rf"--init-from .*: layer {first} .* has no such layer; .* leave --init-from"):
+        dataclasses.replace(start, weights=renamed).job(job)
+    smaller = {**start.weights, first: [weight[:-1] for weight in start.weights[first]]}
+    with pytest.raises(ConfigError, match=rf"layer {first} .* has one of weights \[\(.*\)\], not \["):
+        dataclasses.replace(start, weights=smaller).job(job)
+    assert start.job(job).build().count_params() == job.build().count_params()
 
 
 def test_options_that_do_not_go_together(place, capsys):

@@ -65,8 +65,25 @@ class Start:
         return model
 
     def job(self, job: Job) -> Job:
-        """The same job, of a model that starts so."""
+        """The same job, of a model that starts so.
+
+        Raises:
+            ConfigError: the model has a layer that the trained tagger has not, or not of that shape.
+        """
+        self._check_layers(job.build())
         return replace(job, build=lambda: self.apply(job.build()))
+
+    def _check_layers(self, model: keras.Model) -> None:
+        """Equal settings can build another model: the trained one's code may have been another version's."""
+        for layer in model.layers:
+            ours = [tuple(weight.shape) for weight in layer.weights]
+            theirs = [weight.shape for weight in self.weights.get(layer.name, [])]
+            if layer.name != HEAD and ours != theirs:
+                has = f"one of weights {theirs}, not {ours}" if theirs else "no such layer"
+                raise ConfigError(
+                    f"--init-from {self.run}: layer {layer.name} of the network cannot start from it, its model.keras has "
+                    f"{has}; it was made by other code: take a run of this version, or leave --init-from out"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """What run.json says of it; enough for `reopen`."""
