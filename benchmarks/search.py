@@ -3,7 +3,8 @@
 The songs are made up: 256-dimensional unit vectors around 4,000 centres of very different sizes, spread over 32 dimensions
 with a little noise in all 256, as embeddings that were learned lie; not uniform noise, in which nothing is near to anything
 (--kinds uniform is that worst case: so many lists must be searched there that little is gained). Two kinds of queries: like
-songs that are not in the index, and like tags, which lie off the songs' directions. Building uses all cores, a search one.
+songs that are not in the index, and like tags, which lie off the songs' directions; the latter among parts of the songs, too,
+as filters leave them. Building uses all cores, a search one.
 """
 
 import argparse
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MILLISECONDS, RECALL = 10.0, 0.95  # a query at most, at least
 DIMENSION, CENTRES, SPREAD, K = 256, 4000, 32, 10
+PARTS = (0.001, 0.05, 0.5)  # of the songs, that a filter leaves
 
 
 def parser() -> cli.Parser:
@@ -59,6 +61,8 @@ def _measure(kind: str, arguments: argparse.Namespace) -> list[common.Row]:
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder) / "index")
         size = (Path(folder) / "index").stat().st_size / 1e9
+    filtered = queries[list(queries)[-1]][: arguments.exact_queries]
+    parts = [_part(songs, share, filtered, seed=arguments.seed) for share in PARTS]
     everything = faiss.IndexFlatIP(DIMENSION)
     everything.add(songs)
     del songs
@@ -90,9 +94,32 @@ def _measure(kind: str, arguments: argparse.Namespace) -> list[common.Row]:
             )
             case = f"{len(index):,} songs, {kind}, queries like {name}"
             rows += common.compared("search", case, rates, unit="queries/s", notes={"orpheus": note})
+        for only, least in parts:
+            began = time.process_time()
+            milliseconds, _ = alone(index, filtered, only)
+            spent = 1000 * (time.process_time() - began) / len(filtered)
+            step = common.Candidate(lambda o=only: alone(index, filtered, o), len(filtered), arguments.rounds)
+            found = float((index.search(filtered, K, only=only)[1] >= least[:, None] - 1e-6).mean())
+            note = (
+                f"recall@{K} {found:.3f} (≥ {RECALL} {_met(found >= RECALL)}); a query {np.median(milliseconds):.2f} ms "
+                f"({spent:.2f} ms of processor time)"
+            )
+            case = f"{len(only):,} of {len(index):,} songs, as a filter leaves, {kind}"
+            rates = common.interleaved({"orpheus": step})
+            rows += common.compared("search", case, rates, unit="queries/s", notes={"orpheus": note})
     finally:
         faiss.omp_set_num_threads(threads)
     return rows
+
+
+def _part(songs: "np.ndarray", share: float, asked: "np.ndarray", *, seed: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Numbers of a drawn part of the songs, rising, and per query the score of the last of its nearest ones, by NumPy."""
+    import numpy as np
+
+    draw = np.random.default_rng([seed, 11])
+    only = np.sort(draw.choice(len(songs), max(K, round(share * len(songs))), replace=False))
+    scores = asked @ songs[only].T
+    return only, np.partition(scores, -K, axis=1)[:, -K]
 
 
 def made_up(kind: str, songs: int, queries: int, *, seed: int) -> "tuple[np.ndarray, dict[str, np.ndarray]]":
@@ -149,14 +176,14 @@ def exact(songs: "np.ndarray", queries: "np.ndarray", k: int) -> "np.ndarray":
     return best
 
 
-def alone(index, queries: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Milliseconds and numbers found of each query, asked one after the other."""
+def alone(index, queries: "np.ndarray", only: "np.ndarray | None" = None) -> "tuple[np.ndarray, np.ndarray]":
+    """Milliseconds and numbers found of each query, asked one after the other, of all songs or `only` some."""
     import numpy as np
 
     milliseconds, found = [], []
     for one in queries:
         began = time.perf_counter()
-        found.append(index.search(one[None], K)[0][0])
+        found.append(index.search(one[None], K, only=only)[0][0])
         milliseconds.append(1000 * (time.perf_counter() - began))
     return np.array(milliseconds), np.array(found)
 

@@ -136,7 +136,7 @@ def test_the_wheel_holds_everything_and_says_what_it_needs(wheel):
     assert metadata["Description-Content-Type"] == "text/markdown" and metadata.get_payload().startswith("# orpheus")
     needed = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
     assert {str(each) for each in needed if "extra" not in str(each.marker)} == {str(each) for each in pins()}
-    assert set(metadata.get_all("Provides-Extra")) == {"beam", "dev", "export"}
+    assert set(metadata.get_all("Provides-Extra")) == {"beam", "dev", "export", "map"}
     entries = content[f"{info}/entry_points.txt"].decode()
     assert set(re.findall(r"^(orpheus-[\w-]+) = ", entries, re.M)) == set(map(program, COMMANDS))
 
