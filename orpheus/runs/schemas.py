@@ -102,8 +102,9 @@ class Calibrated(Schema):
     """What an evaluation says of probabilities."""
 
     ece: float
-    ece_macro: float
     ece_by_sampling: float
+    ece_macro: float
+    ece_macro_by_sampling: float
     brier: float
     per_class: dict[str, float]
     reliability: list[ReliabilityBin]

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse
 
 from orpheus.errors import ConfigError, DataError
+from orpheus.learning.evaluation import lists
 
 
 def random(n_items: int, n_users: int, *, seed: int = 0) -> np.ndarray:
@@ -73,8 +74,7 @@ def neighbours(train, test, n_items: int, k: int, block: int = 1024) -> scipy.sp
     for start in range(0, test.shape[0], block):
         similarity = test[start : start + block] @ train.T
         similarity = similarity.toarray() if scipy.sparse.issparse(similarity) else np.asarray(similarity)
-        # A stable order makes ties go to the first item, on any machine.
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        nearest = lists.top(similarity, k)  # ties go to the first item, on any machine
         values = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0).astype(np.float32)
         ends = np.arange(0, values.size + 1, k)
         parts.append(scipy.sparse.csr_matrix((values.ravel(), nearest.ravel(), ends), shape=similarity.shape))

@@ -124,8 +124,10 @@ def by_class(targets: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS
     return np.array(found, np.float64)
 
 
-def expected_by_sampling(probabilities: np.ndarray, *, bins: int = BINS, kind: str = "width") -> float:
-    """The pooled ECE that perfect probabilities are expected to have on so many pairs: Σ_b √(2/π Σ_{i∈b} p(1 − p)) / n.
+def expected_by_sampling(
+    probabilities: np.ndarray, *, bins: int = BINS, kind: str = "width", average: str = "pooled"
+) -> float:
+    """The ECE that perfect probabilities are expected to have on so many pairs: Σ_b √(2/π Σ_{i∈b} p(1 − p)) / n.
 
     ECE adds up absolute gaps, and so is above 0 even where every probability is right. The formula takes pairs as
     independent and the gap of a bin as normal: tags that come together, or tracks of one artist, make it larger.
@@ -134,10 +136,14 @@ def expected_by_sampling(probabilities: np.ndarray, *, bins: int = BINS, kind: s
         probabilities: ``(tracks, classes)``.
         bins: Number of bins.
         kind: As of `bin_numbers`.
+        average: As of `expected_calibration_error`.
     """
-    values = np.asarray(probabilities, np.float64).ravel()
-    variance = np.bincount(bin_numbers(values, bins, kind), values * (1 - values), minlength=bins)
-    return float(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / max(values.size, 1))
+    values = np.asarray(probabilities, np.float64)
+    found = []
+    for column in [values.ravel()] if average == "pooled" else values.T:
+        variance = np.bincount(bin_numbers(column, bins, kind), column * (1 - column), minlength=bins)
+        found.append(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / max(column.size, 1))
+    return float(np.mean(found))
 
 
 def brier(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -171,8 +177,8 @@ def summarise(
         seed: Of the draws.
 
     Returns:
-        ``{"ece", "ece_macro", "ece_equal_mass", "ece_by_sampling", "brier", "per_class": {name: ECE}, "reliability": [{"count",
-        "probability", "frequency", "low", "high"}]}``: a row for each bin that is not empty, `low` and `high` the bounds of
+        ``{"ece", "ece_by_sampling", "ece_macro", "ece_macro_by_sampling", "ece_equal_mass", "brier", "per_class": {name: ECE},
+        "reliability": [{"count", "probability", "frequency", "low", "high"}]}``: a row for each bin that is not empty, `low` and `high` the bounds of
         its frequency or None; and ``"intervals": {"ece", "ece_macro"}`` where there are some.
 
     Raises:
@@ -183,9 +189,10 @@ def summarise(
     own = by_class(targets, probabilities, bins=bins)
     result: dict[str, Any] = {
         "ece": expected_calibration_error(targets, probabilities, bins=bins),
-        "ece_macro": float(own.mean()),
-        "ece_equal_mass": expected_calibration_error(targets, probabilities, bins=bins, kind="mass"),
         "ece_by_sampling": expected_by_sampling(probabilities, bins=bins),
+        "ece_macro": float(own.mean()),
+        "ece_macro_by_sampling": expected_by_sampling(probabilities, bins=bins, average="macro"),
+        "ece_equal_mass": expected_calibration_error(targets, probabilities, bins=bins, kind="mass"),
         "brier": float(brier(targets, probabilities).mean()),
         "per_class": {str(name): float(value) for name, value in zip(classes, own, strict=True)},
     }

@@ -12,8 +12,9 @@ from orpheus.tasks.report.reported_runs import ReportedRun
 
 _FIGURES = {
     "ece": "ECE",
-    "ece_by_sampling": "perfect probabilities' ECE",
+    "ece_by_sampling": "of perfect probabilities",
     "ece_macro": "ECE, mean over classes",
+    "ece_macro_by_sampling": "of perfect probabilities",
     "brier": "Brier score",
 }
 
@@ -39,7 +40,7 @@ def section(reported: Sequence[ReportedRun]) -> Section:
         rows.append([name, *(Cell(bounded(said[key], bounds.get(key), 4), said[key]) for key in _FIGURES)])
     names = legend([name for _, name, _ in found], [svg.colour(index) for index, _, _ in found])
     plots = f'<div class="row">{_curves(found)}{_spread(found)}</div>'
-    body = names + plots + table(["", *_FIGURES.values()], rows) + _classes(found)
+    body = names + plots + table(["run", *_FIGURES.values()], rows) + _classes(found)
     note = (
         "Every tag of every track is a forecast; forecasts are put into fifteen bins by probability. On the diagonal a tag "
         "comes true as often as it is said to; below it the run says too much, above it too little. Upright lines: 95 % "
