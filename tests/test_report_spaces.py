@@ -152,11 +152,17 @@ def test_a_tagger_evaluated_by_an_older_orpheus_has_its_calibration_by_its_score
     assert "<h2>Calibration" in page and f"{found['ece']:.4f} [" in page
 
 
-def test_what_an_older_orpheus_evaluated_is_said_and_damaged_users_are_refused(tmp_path):
+def test_what_was_not_kept_is_said_where_there_was_something_and_damaged_users_are_refused(tmp_path):
     first, second = retrieval_run(tmp_path / "first", 3.0), retrieval_run(tmp_path / "second", 0.5)
     (second.folder / "scores_test.npz").unlink()
-    assert "not compared song by song: second: evaluated by an older orpheus" in report_page.build([first, second])
+    assert "not compared song by song: second evaluated by an older orpheus" in report_page.build([first, second])
     run = joint_run(tmp_path / "joint", 1.0)
+    listeners_alone = joint_run(tmp_path / "alone", 0.5)
+    result = listeners_alone.metrics()["test"]
+    listeners_alone.write("metrics", {"test": {k: v for k, v in result.items() if k not in ("tag_songs", "song_tags")}})
+    (listeners_alone.folder / "scores_test.npz").unlink()
+    page = report_page.build([run, listeners_alone])
+    assert "not compared" not in page and cell(page, "MAP@20")[0][1] > 0 and not cell(page, "MAP")
     for values in ({"MAP@20": np.zeros(3)}, {"MAP@20": np.array(["x"] * 40)}):
         np.savez(run.folder / "per_user_test.npz", ids=np.array([f"U{i}" for i in range(40)]), **values)
         with pytest.raises(DataError, match="expected a number per user for each metric"):

@@ -103,13 +103,9 @@ def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Secti
     if len(reported) < 2:
         return Section("Differences", "")
     if shared is None:
-        lacking = [one.name for one in reported if one.scores is None]
-        why = (
-            f"{', '.join(lacking)}: evaluated by an older orpheus; evaluate again"
-            if lacking
-            else "no song and tag in common"
-        )
-        return Section("Differences between runs", warning(f"not compared song by song: {why}"))
+        older = [one.name for one in reported if one.scores is None and one.songs_for_tags[0].get("MAP") is not None]
+        why = f"not compared song by song: {', '.join(older)} evaluated by an older orpheus; evaluate again"
+        return Section("Differences between runs", warning(why) if older else "")
     hidden = {tag for one in reported for tag in one.config.get("retrieval", {}).get("zero_shot", ())}
     rows: list[list[Any]] = []
     for title, wanted in (("", False), ("zero-shot", True)):
