@@ -123,6 +123,9 @@ def test_joint_runs_are_compared_by_their_listeners_ids(tmp_path):
     change = [values[1][f"U{i}"] - values[0][f"U{i}"] for i in range(5, LISTENERS)]
     ((value, low, high),) = cell(page, "MAP@20")
     assert value == pytest.approx(np.nanmean(change), abs=6e-5) and 0 < low < value < high
+    figures = [run.metrics()["test"]["song_tags"]["MAP"] for run in (first, second)]
+    ((value, low, high),) = cell(page, "tags of a song: MAP")
+    assert value == pytest.approx(figures[1] - figures[0], abs=6e-5) and low < value < high
 
 
 def test_retrieval_and_joint_runs_of_one_split_are_compared_and_no_others(tmp_path):

@@ -204,16 +204,9 @@ def _song_tags(labels, probabilities, tags, groups, replicates: int, seed: int, 
     tag make it; what they cannot see is whether the probabilities of two tags of one song compare. MAP over songs can.
     """
     plain = areas.summarise(labels, probabilities, tags)
-    ranked = lists.evaluate_lists(
-        lambda start, stop: probabilities[start:stop],
-        sparse.csr_matrix(labels),
-        k=labels.shape[1],
-        cutoffs=(),
-        roc=False,
-    )
-    precisions = ranked["per_user"][f"MAP@{labels.shape[1]}"]
+    precisions = song_precisions(labels, probabilities)
     result = {
-        "MAP": ranked["mean"][f"MAP@{labels.shape[1]}"],
+        "MAP": float(np.nanmean(precisions)),
         **{name: plain["macro"][key] for key, name in _SONG_AREAS.items()},
         "songs": plain["tracks"],
         "left_out": plain["left_out"],
@@ -237,6 +230,20 @@ def _song_tags(labels, probabilities, tags, groups, replicates: int, seed: int, 
             },
         }
     return result
+
+
+def song_precisions(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(songs,) average precision of each song's ranking of all tags; nan of a song without any.
+
+    Args:
+        labels: (songs, tags) bool; some song has a tag.
+        scores: (songs, tags), higher is likelier.
+    """
+    tags = labels.shape[1]
+    ranked = lists.evaluate_lists(
+        lambda start, stop: scores[start:stop], sparse.csr_matrix(labels), k=tags, cutoffs=(), roc=False
+    )
+    return ranked["per_user"][f"MAP@{tags}"]
 
 
 def _listener_songs(

@@ -7,6 +7,7 @@ import numpy as np
 
 from orpheus.base.text_table import bounded
 from orpheus.learning.evaluation import bootstrap
+from orpheus.tasks.joint.metrics import song_precisions
 from orpheus.tasks.report import paired, svg
 from orpheus.tasks.report.html import Cell, Html, Section, escape, legend, table, warning
 from orpheus.tasks.report.paired import Common
@@ -115,6 +116,7 @@ def differences(reported: Sequence[ReportedRun], shared: Common | None) -> Secti
         part = shared.columns(columns)
         rows += paired.mean_differences(reported, part, averages={"macro": title}, areas=_AREAS)
         rows += _first_ten(reported, part, title)
+    rows += _tags_of_songs(reported, shared)
     note = "P@10 is drawn over tags."
     return paired.section(
         reported, shared, rows, areas={"pr_auc": "Average precision", "roc_auc": "ROC-AUC"}, note=note
@@ -136,4 +138,19 @@ def _first_ten(reported: Sequence[ReportedRun], shared: Common, title: str) -> l
         bounds = bootstrap.interval(change, range(len(change)), n=1000)
         entry = {"value": float(bounds.value), "low": float(bounds.low), "high": float(bounds.high)}
         rows.append([f"{one.name} − {reported[0].name}", f"{title} P@10".strip(), signed(entry, 4)])
+    return rows
+
+
+def _tags_of_songs(reported: Sequence[ReportedRun], shared: Common) -> list[list[Any]]:
+    """Differences of the mean over songs of how well their tags are ranked, between runs that have probabilities."""
+    first, rows = shared.scores[0], []
+    if first.probabilities is None or not first.truth.any():
+        return []
+    base = song_precisions(first.truth, first.probabilities)
+    for run, stored in zip(reported[1:], shared.scores[1:], strict=True):
+        if stored.probabilities is not None:
+            change = song_precisions(first.truth, stored.probabilities) - base
+            bounds = bootstrap.interval(change, first.groups, n=1000)
+            entry = {"value": float(bounds.value), "low": float(bounds.low), "high": float(bounds.high)}
+            rows.append([f"{run.name} − {reported[0].name}", "tags of a song: MAP", signed(entry, 4)])
     return rows
