@@ -104,7 +104,7 @@ class Calibrated(Schema):
     ece: float
     ece_by_sampling: float
     ece_macro: float
-    ece_macro_by_sampling: float
+    ece_macro_by_sampling: float | None = None
     brier: float
     per_class: dict[str, float]
     reliability: list[ReliabilityBin]

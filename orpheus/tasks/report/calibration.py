@@ -37,7 +37,7 @@ def section(reported: Sequence[ReportedRun]) -> Section:
     rows = []
     for _, name, said in found:
         bounds = said.get("intervals") or {}
-        rows.append([name, *(Cell(bounded(said[key], bounds.get(key), 4), said[key]) for key in _FIGURES)])
+        rows.append([name, *(Cell(bounded(said.get(key), bounds.get(key), 4), said.get(key)) for key in _FIGURES)])
     names = legend([name for _, name, _ in found], [svg.colour(index) for index, _, _ in found])
     plots = f'<div class="row">{_curves(found)}{_spread(found)}</div>'
     body = names + plots + table(["run", *_FIGURES.values()], rows) + _classes(found)
