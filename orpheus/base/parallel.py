@@ -32,7 +32,7 @@ def map_in_processes(function: Callable, items: Sequence, *, workers: int) -> Ge
     while done < len(items):
         stop = done + 1 if alone else len(items)
         count = min(workers, stop - done)
-        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
         waiting: deque[Future] = deque()
         try:
             while done < stop:
@@ -77,7 +77,7 @@ def note(lines: Sequence[str]) -> str:
     return f" [{'; '.join(lines)}]" if lines else ""
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Set up a process: quiet, one thread of linear algebra, ended by its parent only and not without it."""
     # What C libraries print about odd files goes to nowhere; errors come back as exceptions all the same.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -135,13 +135,36 @@ def stream(
     A recording whose channels cancel each other (one is the other's opposite) would be silent as their mean: of such the
     loudest channel is taken.
     """
+    kept = account or Account()
+    yield from stored_blocks(samples(source, spec.sample_rate, given=sample_rate, damaged=damaged, account=kept), spec)
+    if kept.damage and account is None:
+        log.warning("%s: damaged: %s; the rest is used", name_of(source), kept)
+
+
+def samples(
+    source: Source,
+    sample_rate: int,
+    *,
+    given: int | None = None,
+    damaged: str = KEEP,
+    account: Account | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the samples that `stream` makes what is stored of: mono float32 from -1 to 1, some ten seconds at a time.
+
+    Args:
+        source: As in `stream`.
+        sample_rate: Hz, after resampling.
+        given: The sample rate of an array, Hz; None for anything else.
+        damaged: As in `load`.
+        account: As in `load`, but that without one nothing is logged.
+
+    Raises:
+        ConfigError, DataError: as in `stream`.
+    """
     check_damaged(damaged)
     kept, name = account or Account(), name_of(source)
-    found = _resampled(_mixed(blocks(source, kept, sample_rate=sample_rate)), spec.sample_rate)
-    yield from stored_blocks(_checked(name, found), spec)
+    yield from _checked(name, _resampled(_mixed(blocks(source, kept, sample_rate=given)), sample_rate))
     refuse_damage(name, kept, damaged)
-    if kept.damage and account is None:
-        log.warning("%s: damaged: %s; the rest is used", name, kept)
 
 
 def check_damaged(damaged: str) -> None:

@@ -73,15 +73,16 @@ class TaggerSpace:
         dimension: Of the vectors.
         input_type: ``"spec"``.
         training_tags: Its classes.
+        tagger: Itself.
     """
 
     input_type = "spec"
 
     def __init__(self, run: Run, word_vectors: str | os.PathLike | None = None):
-        self.run, self._tagger, self._source = run, Tagger(run), word_vectors
+        self.run, self.tagger, self._source = run, Tagger(run), word_vectors
         self.identity = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
-        self.training_tags = self._tagger.classes
-        model = self._tagger.model
+        self.training_tags = self.tagger.classes
+        model = self.tagger.model
         names = {layer.name for layer in model.layers}
         heard = model.get_layer(next(name for name in _HEARD if name in names)).output
         self.dimension = int(heard.shape[-1]) + len(self.training_tags)
@@ -169,7 +170,7 @@ class TaggerSpace:
         """Path and unit vector of audio files, or the error of one that cannot be used; `damaged` as of `reading.load`."""
         for path in map(Path, paths):
             try:
-                yield path, self._embed(reading.stream(path, self._tagger.spec, damaged=damaged))
+                yield path, self._embed(reading.stream(path, self.tagger.spec, damaged=damaged))
             except DataError as error:
                 yield path, error
 
@@ -183,7 +184,7 @@ class TaggerSpace:
         """
         if factors is not None:
             self.factors(factors)
-        spec = self._tagger.spec
+        spec = self.tagger.spec
         made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
         catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
         if catalogue.layout.audio != "bytes":
@@ -207,8 +208,8 @@ class TaggerSpace:
 
     def _embed(self, stored: Iterable[np.ndarray]) -> np.ndarray:
         """(dimension,) unit vector of stored frames."""
-        frames = self._tagger.spec.frames(self._tagger.window_seconds)
-        windows = (window for _, window in inference.sliding(stored, frames, frames, whole=self._tagger.windows.whole))
+        frames = self.tagger.spec.frames(self.tagger.window_seconds)
+        windows = (window for _, window in inference.sliding(stored, frames, frames, whole=self.tagger.windows.whole))
         outputs = []
         while batch := list(itertools.islice(windows, _WINDOWS)):
             outputs.append(self._forward(np.stack(batch)).numpy())

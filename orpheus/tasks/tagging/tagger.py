@@ -65,7 +65,7 @@ class Tagger:
         self.windows = data.windows(data.load_config(run))
         self.window_seconds = self.windows.seconds
         self.model = load_model(run)
-        self._forward = inference.forward(self.model)
+        self._forwards = {"": inference.forward(self.model)}
 
     def predict(
         self,
@@ -123,7 +123,7 @@ class Tagger:
         window, hop = self._window_and_hop(hop_seconds)
         seconds = self.spec.seconds(window)
         for source, starts, result in self._outputs(
-            self._forward, sources, self._reader(sample_rate, damaged), window, hop, batch_size
+            self.forward(), sources, self._reader(sample_rate, damaged), window, hop, batch_size
         ):
             if isinstance(result, DataError):
                 yield source, result
@@ -175,9 +175,8 @@ class Tagger:
     ) -> Iterator[tuple[Source, np.ndarray | DataError]]:
         """`features` of many, in the way of `predict_files`."""
         window, hop = self._window_and_hop(hop_seconds)
-        inner = keras.Model(self.model.input, self.layer(layer).output)
-        read = self._reader(sample_rate, damaged)
-        found = self._outputs(inference.forward(inner), sources, read, window, hop, batch_size)
+        forward, read = self.forward(self.layer(layer).name), self._reader(sample_rate, damaged)
+        found = self._outputs(forward, sources, read, window, hop, batch_size)
         yield from ((source, result) for source, _, result in found)
 
     def layer(self, name: str | None = None) -> keras.Layer:
@@ -193,6 +192,27 @@ class Tagger:
             vectors = [layer.name for layer in self.model.layers if len(layer.output.shape) == 2]
             raise ConfigError(f"layer={name}: {self.run.folder} has no such layer; vectors give {', '.join(vectors)}")
         return layers[name]
+
+    def forward(self, layer: str = "") -> Callable:
+        """Stored windows (windows, …) → the network's output or, if one is named, a layer's: a tensor (windows, …)."""
+        if layer not in self._forwards:
+            inner = keras.Model(self.model.input, self.layer(layer).output)
+            self._forwards[layer] = inference.forward(inner)
+        return self._forwards[layer]
+
+    def cut(self, blocks: Iterable[np.ndarray], hop_seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
+        """The windows of stored frames as `predict` cuts them, each with the second at which it begins.
+
+        Args:
+            blocks: Consecutive arrays of frames, as of `orpheus.data.audio.reading.stream`.
+            hop_seconds: As of `predict`.
+
+        Raises:
+            ConfigError: hop_seconds out of range.
+        """
+        window, hop = self._window_and_hop(hop_seconds)
+        found = inference.sliding(blocks, window, hop, whole=self.windows.whole)
+        return ((self.spec.seconds(start), frames) for start, frames in found)
 
     def _window_and_hop(self, hop_seconds: float | None) -> tuple[int, int]:
         """Frames of a window, and from window to window."""

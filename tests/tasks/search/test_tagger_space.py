@@ -38,7 +38,7 @@ def songs(tmp_path_factory):
 
 def test_vectors_are_what_the_tagger_hears_and_says(space, songs):
     ((path, vector),) = space.files([songs / "tone1.wav"])
-    tagger = space._tagger
+    tagger = space.tagger
     heard, scores = (tagger.features(path, layer=layer).mean(axis=0) for layer in ("embedding", "tags"))
     expected = np.concatenate([half / np.linalg.norm(half) for half in (heard, scores)]) / np.sqrt(2)
     np.testing.assert_allclose(vector, expected, atol=1e-5)
@@ -117,7 +117,7 @@ def test_damaged_files_are_kept_or_skipped(space, songs, tmp_path, caplog):
     assert predict.main(predicted) == 0 and predict.main([*predicted, "--damaged", "skip"]) == 1
     features = [*predicted, "-l", "embedding", "-o", str(tmp_path / "x.npz")]
     with pytest.raises(ConfigError, match="damaged='drop'"):
-        space._tagger.predict(tmp_path / "music" / "half.flac", damaged="drop")
+        space.tagger.predict(tmp_path / "music" / "half.flac", damaged="drop")
     assert predict.main(features) == 0 and predict.main([*features, "--damaged", "skip"]) == 2  # nothing is left
 
 

@@ -1,0 +1,1 @@
+"""Runs and indexes over HTTP: tags, search and similar songs, for programs and for people."""

@@ -1,0 +1,44 @@
+"""What a request can fail with: a status, a code for programs and one line for people."""
+
+from collections.abc import Mapping
+
+from orpheus.errors import one_line
+
+
+class Failure(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: Of HTTP.
+        code: A short name.
+        message: One line.
+        headers: That the answer has besides.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, one_line(message), dict(headers or {})
+
+
+class Gone(Exception):
+    """The client has gone before it had its answer."""
+
+
+def busy(what: str) -> Failure:
+    """Too much is under way."""
+    return Failure(429, "busy", f"{what}; ask again in a moment", headers={"retry-after": "1"})
+
+
+def missing(message: str) -> Failure:
+    """Nothing of that name or number."""
+    return Failure(404, "not_found", message)
+
+
+def unusable(message: str) -> Failure:
+    """A file that cannot be used."""
+    return Failure(422, "unusable_audio", message)
+
+
+def unsupported(what: str) -> Failure:
+    """What this run or index cannot do."""
+    return Failure(404, "not_available", what)
