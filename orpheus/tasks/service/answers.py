@@ -1,10 +1,13 @@
 """What the service answers: the models that its OpenAPI description is made of."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from orpheus.data.audio.finding import printable
+
+TAGS = 50  # of a timeline, and of what is said of a run
 
 
 def text(value: str) -> str:
@@ -131,7 +134,7 @@ class Labels(BaseModel):
 class Numbers(BaseModel):
     """Songs by number."""
 
-    numbers: list[int] = Field(min_length=1, max_length=1000)
+    numbers: list[Annotated[int, Field(ge=0, le=2**53)]] = Field(min_length=1, max_length=1000)
 
 
 def tag_list(pairs: Iterable[tuple[str, float]]) -> list[Tag]:

@@ -3,13 +3,15 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
+from orpheus.tasks.search.filters import Filters
 from orpheus.tasks.service import answers, failures
 from orpheus.tasks.service.answers import ErrorAnswer
 from orpheus.tasks.service.ranges import file_response
 from orpheus.tasks.service.served import Parts, gone_or_done
-from orpheus.tasks.service.served_index import ServedIndex
+from orpheus.tasks.service.served_index import Question, ServedIndex
 
 _REASONS = {
     400: "what is asked cannot be answered",
@@ -30,9 +32,13 @@ router = APIRouter(prefix="/api", tags=["music"])
 
 Name = Annotated[str, Path(description="of a run or an index, as /api/models lists them", max_length=255)]
 Number = Annotated[int, Path(description="of a song of the index", ge=0, le=2**53)]
-SongNumber = Annotated[int, Query(description="of a song of the index", ge=0, le=2**53)]
+SongNumber = Annotated[int, Field(ge=0, le=2**53)]
 K = Annotated[int, Query(description="length of the list", ge=1, le=200)]
-Text = Annotated[str, Query(max_length=500)]
+Text = Annotated[str, Field(max_length=500)]
+Listener = Annotated[str | None, Query(description="id of a listener", max_length=500)]
+History = Annotated[list[Text], Query(description="ids of songs that somebody heard", max_length=500)]
+Diversity = Annotated[float, Query(description="0 for the nearest songs, up to 1 for songs that differ", ge=0, le=1)]
+Weight = Annotated[float | None, Query(description="of this part; 1 if not given", gt=0, le=1e6)]
 
 
 def served(request: Request, name: Name) -> Any:
@@ -77,19 +83,95 @@ async def models(request: Request) -> list[answers.Model]:
     return await within(request, all_of_them())
 
 
-@router.get("/{name}/search", summary="Songs for tags and words")
+def filters(
+    tag: Annotated[
+        list[Text], Query(description="that a song must have; given several times, each", max_length=50)
+    ] = [],  # noqa: B006
+    without: Annotated[list[Text], Query(description="tags that it must not have", max_length=50)] = [],  # noqa: B006
+    artists_once: Annotated[bool, Query(description="the nearest song of each artist only")] = False,
+    include_heard: Annotated[bool, Query(description="what the listener or the history has heard, too")] = False,
+) -> Filters:
+    """What limits a list."""
+    return Filters(tags=tag, without=without, artists_once=artists_once, include_heard=include_heard)
+
+
+def weights(
+    weight_words: Weight = None,
+    weight_listener: Weight = None,
+    weight_history: Weight = None,
+    weight_like: Weight = None,
+) -> dict[str, float]:
+    """How much the parts of a search count."""
+    given = {"words": weight_words, "listener": weight_listener, "history": weight_history, "like": weight_like}
+    return {name: weight for name, weight in given.items() if weight is not None}
+
+
+Limits = Annotated[Filters, Depends(filters)]
+
+
+@router.get("/{name}/search", summary="Songs for words, a listener, a history and songs, or a mixture of them")
 async def search(
     request: Request,
     one: Index,
+    limits: Limits,
+    weighted: Annotated[dict[str, float], Depends(weights)],
     q: Annotated[str, Query(description='tags or words; -word is not wanted, "a phrase"', max_length=500)] = "",
+    listener: Listener = None,
+    history: History = [],  # noqa: B006
+    like: Annotated[list[SongNumber], Query(description="numbers of songs", max_length=100)] = [],  # noqa: B006
+    diversity: Diversity = 0.0,
     k: K = 20,
 ) -> answers.Hits:
-    return await within(request, one.hits(lambda found: found.search(q, k)))
+    question = Question(
+        text=q,
+        listener=listener,
+        history=tuple(history),
+        like=tuple(like),
+        weights=weighted,
+        filters=limits,
+        diversity=diversity,
+        k=k,
+    )
+    return await within(request, one.search(question))
+
+
+@router.get("/{name}/recommend", summary="Songs for a listener, or for somebody who heard some songs")
+async def recommend(
+    request: Request,
+    one: Index,
+    limits: Limits,
+    listener: Listener = None,
+    history: History = [],  # noqa: B006
+    diversity: Diversity = 0.0,
+    k: K = 20,
+) -> answers.Hits:
+    if listener is None and not history:
+        raise failures.Failure(422, "invalid", "listener, history: give one of them")
+    question = Question(listener=listener, history=tuple(history), weights={}, filters=limits, diversity=diversity, k=k)
+    return await within(request, one.search(question))
 
 
 @router.get("/{name}/similar", summary="Songs like a song of the index")
-async def similar(request: Request, one: Index, song: SongNumber, k: K = 20) -> answers.Hits:
-    return await within(request, one.similar(song, k))
+async def similar(
+    request: Request,
+    one: Index,
+    limits: Limits,
+    song: Annotated[SongNumber, Query(description="of a song of the index")],
+    diversity: Diversity = 0.0,
+    k: K = 20,
+) -> answers.Hits:
+    return await within(request, one.similar(song, k, filters=limits, diversity=diversity))
+
+
+@router.get("/{name}/path", summary="Songs on the way from one to another")
+async def way(
+    request: Request,
+    one: Index,
+    start: Annotated[SongNumber, Query(description="of the first song")],
+    end: Annotated[SongNumber, Query(description="of the last song")],
+    steps: Annotated[int, Query(description="songs between them", ge=1, le=50)] = 8,
+) -> answers.Hits:
+    return await within(request, one.way(start, end, steps))
 
 
 @router.get("/{name}/neighbours", summary="Tags near a tag")
@@ -104,7 +186,25 @@ async def neighbours(
 
 @router.get("/{name}/words", summary="Tags that begin so")
 async def words(request: Request, one: Index, prefix: Text = "", k: K = 20) -> answers.Words:
-    return await within(request, one.words(prefix, k))
+    return answers.Words(words=[answers.text(word) for word in await within(request, one.words(prefix, k))])
+
+
+@router.get("/{name}/listeners", summary="Listeners whose ids begin so")
+async def listeners(request: Request, one: Index, prefix: Text = "", k: K = 20) -> answers.Listeners:
+    found = await within(request, one.listeners(prefix, k))
+    return answers.Listeners(listeners=[answers.text(listener) for listener in found])
+
+
+@router.post(
+    "/{name}/playlist",
+    summary="Songs by number as a playlist of their files",
+    response_class=Response,
+    responses={200: {"content": {"audio/mpegurl": {"schema": {"type": "string"}}}, "description": "M3U8"}},
+)
+async def playlist(request: Request, one: Index, songs: answers.Numbers) -> Response:
+    content = await within(request, one.playlist(songs.numbers))
+    headers = {"content-disposition": 'attachment; filename="orpheus.m3u8"'}
+    return Response(content.encode("utf-8", "surrogateescape"), media_type="audio/mpegurl", headers=headers)
 
 
 @router.get("/{name}/songs/{number}", summary="A song")

@@ -14,6 +14,7 @@ from orpheus.tasks.search.near import nearest_tags, neighbours
 from orpheus.tasks.search.song_index import STORE
 from orpheus.tasks.search.store import is_store
 from orpheus.tasks.service import answers, failures
+from orpheus.tasks.service.answers import TAGS
 from orpheus.tasks.service.decoding import Decoder
 from orpheus.tasks.service.metrics import Metrics
 from orpheus.tasks.service.queue import ModelThread
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from orpheus.tasks.search.tagger_space import TaggerSpace
     from orpheus.tasks.tagging.tagger import Tagger
 
-_TAGS = 50  # of a timeline, and of what is said of a run
 _MOST_WINDOWS = 20_000  # of a recording
 
 
@@ -59,9 +59,17 @@ class Parts:
 class Hears(Protocol):
     """A run that says something of a recording."""
 
-    can: tuple[str, ...]
-    task: str
-    training_tags: Sequence[str]
+    @property
+    def can(self) -> tuple[str, ...]:
+        """What can be asked of it."""
+
+    @property
+    def task(self) -> str:
+        """Of the run."""
+
+    @property
+    def training_tags(self) -> Sequence[str]:
+        """Tags of the run."""
 
     async def tags(
         self, source: Path, folder: Path, *, k: int, timeline: bool, hop_seconds: float | None
@@ -93,6 +101,8 @@ class TaggerRun:
         self._tagger, self._parts, self._space = tagger, parts, space
         self.training_tags = tagger.classes
         self.can: tuple[str, ...] = ("tags", "timeline", "features", "upload")
+        # The first pass makes the graph: nobody is to wait for it.
+        tagger.forward()(np.zeros((1, *tagger.model.input_shape[1:]), tagger.spec.dtype))
 
     async def tags(
         self, source: Path, folder: Path, *, k: int, timeline: bool, hop_seconds: float | None
@@ -104,7 +114,7 @@ class TaggerRun:
         found = answers.tag_list((names[column], mean[column]) for column in order[:k])
         if not timeline:
             return answers.Tags(seconds=seconds, tags=found, timeline=None)
-        shown = order[: min(k, _TAGS)]
+        shown = order[: min(k, TAGS)]
         window = self._tagger.window_seconds
         over_time = answers.Timeline(
             hop_seconds=hop_seconds or window,
@@ -235,7 +245,7 @@ class ServedRun:
 
     async def about(self) -> answers.Model:
         """What it is."""
-        names = [answers.text(name) for name in self.hears.training_tags[:_TAGS]]
+        names = [answers.text(name) for name in self.hears.training_tags[:TAGS]]
         return answers.Model(
             name=self.name,
             kind=self.kind,

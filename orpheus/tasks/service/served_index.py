@@ -1,8 +1,9 @@
-"""An index that is served: one thread owns it, and reopens it when another process has changed it."""
+"""An index that is served: one thread owns it, and takes over what another process has changed in it."""
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,14 +12,46 @@ import numpy as np
 
 from orpheus.data.audio import reading
 from orpheus.errors import DataError
+from orpheus.tasks.search import playlist
+from orpheus.tasks.search.filters import NO_FILTERS, Filters
+from orpheus.tasks.search.hits import Hit, of_song
+from orpheus.tasks.search.mixing import Mix
 from orpheus.tasks.search.song_index import SongIndex
+from orpheus.tasks.search.store import Song
 from orpheus.tasks.service import answers, failures
+from orpheus.tasks.service.answers import TAGS
 from orpheus.tasks.service.queue import Lane
-from orpheus.tasks.service.served import Parts, hears
+from orpheus.tasks.service.served import Hears, Parts, hears
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0  # from one look at whether the index has changed to the next
+_ABLE = ("search", "similar", "recommend", "neighbours", "words", "path", "playlist")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a search asks for, with songs by number.
+
+    Attributes:
+        text: Words.
+        listener: Id.
+        history: Ids of songs.
+        like: Numbers of songs.
+        weights: Part → weight.
+        filters: See there.
+        diversity: 0 to 1.
+        k: Length of the list.
+    """
+
+    text: str = ""
+    listener: str | None = None
+    history: tuple[str, ...] = ()
+    like: tuple[int, ...] = ()
+    weights: dict[str, float]
+    filters: Filters
+    diversity: float
+    k: int
 
 
 class ServedIndex:
@@ -33,21 +66,18 @@ class ServedIndex:
     kind = "index"
 
     def __init__(self, name: str, folder: Path, parts: Parts):
-        self.name, self._folder, self._parts = name, folder, parts
+        self.name = name
         self._lane = Lane(f"index {name}", parts.metrics, limit=parts.settings.waiting)
-        self._index: SongIndex = self._lane.submit(
-            SongIndex, folder
-        ).result()  # SQLite's connections belong to a thread
-        self._revision: int = self._lane.submit(lambda: self._index._store.revision).result()
-        self._looked = time.monotonic()
-        self.hears = None
+        self._index: SongIndex = self._lane.submit(SongIndex, folder).result()
+        self._look = time.monotonic() + _LOOK_SECONDS
+        self.hears: Hears | None = None
         self.task = "retrieval"
         try:
             space = self._lane.submit(lambda: self._index.retriever).result()
             self.task = str(space.run.read("run").get("task"))
             self.hears = hears(space, self.task, parts)
         except DataError as error:
-            log.warning("%s; so files cannot be uploaded to %s, and words are only its tags", error, name)
+            log.warning("%s; so %s hears no files, and is asked by its own tags only", error, name)
 
     def close(self) -> None:
         """End its thread."""
@@ -58,98 +88,78 @@ class ServedIndex:
         return await self._lane.call(self._do, function)
 
     def _do(self, function: Callable[[SongIndex], Any]) -> Any:
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            began = time.monotonic()
-            self._refresh()
-            # What takes long is done seldom: an index that is being added to is reopened again and again.
-            self._looked = time.monotonic() + 9 * (time.monotonic() - began)
+        began = time.monotonic()
+        if began > self._look:
+            if self._index.refresh():
+                log.info("%s: was changed by another process; %d songs now", self.name, len(self._index))
+            # What takes long is done seldom: an index that is being added to changes again and again.
+            self._look = time.monotonic() + max(_LOOK_SECONDS, 9 * (time.monotonic() - began))
         return function(self._index)
-
-    def _refresh(self) -> None:
-        index = self._index
-        if index._store.revision != self._revision:
-            fresh = SongIndex(self._folder)
-            fresh._retriever = index._retriever
-            self._index, self._revision = fresh, fresh._store.revision
-            log.info("%s: was changed by another process; opened again, %d songs", self.name, len(fresh))
 
     async def about(self) -> answers.Model:
         """What it is."""
-        return await self.do(self._about)
 
-    def _about(self, index: SongIndex) -> answers.Model:
-        able = ["search", "similar", "neighbours", "words"]
-        able += [name for name in ("recommend", "path", "map") if hasattr(index, name)]
-        able += [one for one in (self.hears.can if self.hears else ()) if one not in able]
-        names = [answers.text(name) for name in index._listed[0][:50]]
-        return answers.Model(
-            name=self.name, kind=self.kind, task=self.task, songs=len(index), tags=names, listeners=0, can=able
-        )
-
-    async def hits(self, ask: Callable[[SongIndex], list]) -> answers.Hits:
-        """What a question of the index gives."""
-
-        def answer(index: SongIndex) -> answers.Hits:
-            return answers.Hits(hits=[self._hit(index, hit) for hit in ask(index)])
-
-        return await self.do(answer)
-
-    def _hit(self, index: SongIndex, hit: Any) -> answers.Hit:
-        found = index._store.find(hit.id)
-        number = found.number if found else 0
-        return answers.Hit(
-            number=number,
-            id=answers.text(hit.id),
-            title=answers.text(Path(hit.path).stem if hit.path else hit.id),
-            artist="",
-            score=round(float(hit.score), 7),
-            tags=[answers.text(tag) for tag in hit.tags],
-            because=[answers.text(tag) for tag in hit.shared],
-            audio=self._audio(number, hit.path),
-        )
-
-    def _audio(self, number: int, path: str) -> str | None:
-        if Path(path).suffix.lower() not in reading.AUDIO_SUFFIXES:  # of records there is a shard
-            return None
-        return f"/api/{quote(self.name, safe='')}/songs/{number}/audio"
-
-    async def song(self, number: int) -> answers.Hit:
-        """A song by number."""
-
-        def answer(index: SongIndex) -> answers.Hit:
-            song = _song(index, number)
-            return answers.Hit(
-                number=number,
-                id=answers.text(song.id),
-                title=answers.text(Path(song.path).stem if song.path else song.id),
-                artist="",
-                score=1.0,
-                tags=[answers.text(tag) for tag in song.tags],
-                because=[],
-                audio=self._audio(number, song.path),
+        def answer(index: SongIndex) -> answers.Model:
+            able = [*_ABLE, *(["listeners"] if index.listener_count else [])]
+            able += [one for one in (self.hears.can if self.hears else ()) if one not in able]
+            names = [answers.text(name) for name in index.words("", TAGS)]
+            return answers.Model(
+                name=self.name,
+                kind=self.kind,
+                task=self.task,
+                songs=len(index),
+                tags=names,
+                listeners=index.listener_count,
+                can=able,
             )
 
         return await self.do(answer)
+
+    async def search(self, question: Question) -> answers.Hits:
+        """Songs for words, listeners, histories and songs."""
+
+        def ask(index: SongIndex) -> list[Hit]:
+            mix = Mix(
+                listener=question.listener,
+                history=question.history,
+                like=[_song(index, number).id for number in question.like],
+                weights=question.weights,
+            )
+            return index.search(
+                question.text, question.k, mix=mix, filters=question.filters, diversity=question.diversity
+            )
+
+        return await self._hits(ask)
+
+    async def similar(
+        self, song: int | np.ndarray, k: int, *, filters: Filters = NO_FILTERS, diversity: float = 0.0
+    ) -> answers.Hits:
+        """Songs like a song of the index, or like a vector."""
+
+        def ask(index: SongIndex) -> list[Hit]:
+            given = song if isinstance(song, np.ndarray) else _song(index, song).id
+            return index.similar(given, k, filters=filters, diversity=diversity)
+
+        return await self._hits(ask)
+
+    async def way(self, start: int, end: int, steps: int) -> answers.Hits:
+        """Songs on the way between two."""
+        return await self._hits(lambda index: index.path(_song(index, start).id, _song(index, end).id, steps))
+
+    async def song(self, number: int) -> answers.Hit:
+        """A song by number."""
+        return await self.do(lambda index: self._hit(of_song(_song(index, number), 1.0)))
 
     async def path(self, number: int) -> Path:
         """Where the audio of a song is.
 
         Raises:
-            Failure: no such song, none that has audio, or the file is gone.
+            Failure: no such song, or none that has an audio file.
         """
         song = await self.do(lambda index: _song(index, number))
-        path = Path(song.path)
-        if path.suffix.lower() not in reading.AUDIO_SUFFIXES:
+        if not _has_audio(song.path):
             raise failures.missing(f"song {number} has no audio file")
-        return path
-
-    async def similar(self, song: int | np.ndarray, k: int) -> answers.Hits:
-        """Songs like a song of the index, or like a vector."""
-
-        def ask(index: SongIndex) -> list:
-            return index.similar(song if isinstance(song, np.ndarray) else _song(index, song).id, k)
-
-        return await self.hits(ask)
+        return Path(song.path)
 
     async def tags(
         self, source: Path, folder: Path, *, k: int, timeline: bool, hop_seconds: float | None
@@ -169,30 +179,50 @@ class ServedIndex:
 
     async def neighbours(self, tag: str, k: int) -> list[tuple[str, float]]:
         """Tags near a tag."""
+        return await self.do(lambda index: index.neighbours(tag, k))
 
-        def ask(index: SongIndex) -> list[tuple[str, float]]:
-            from orpheus.semantics.words import tokens
-            from orpheus.tasks.search.near import nearest_tags
-
-            asked = index.parse(tag)
-            (row, *_) = index._vectors([*asked.positive, *asked.negative])
-            found = nearest_tags(row, *index._listed, k + 1)
-            return [(near.tag, near.score) for near in found if tokens(near.tag) != tokens(tag)][:k]
-
-        return await self.do(ask)
-
-    async def words(self, prefix: str, k: int) -> answers.Words:
+    async def words(self, prefix: str, k: int) -> list[str]:
         """Tags that begin so."""
+        return await self.do(lambda index: index.words(prefix, k))
 
-        def ask(index: SongIndex) -> list[str]:
-            folded = prefix.casefold()
-            return [answers.text(name) for name in index._listed[0] if name.casefold().startswith(folded)][:k]
+    async def listeners(self, prefix: str, k: int) -> list[str]:
+        """Listeners whose ids begin so."""
+        return await self.do(lambda index: index.listeners(prefix, k))
 
-        return answers.Words(words=await self.do(ask))
+    async def playlist(self, numbers: list[int]) -> str:
+        """Songs as M3U8."""
+        return await self.do(lambda index: playlist.text([_song(index, number) for number in numbers]))
+
+    async def _hits(self, ask: Callable[[SongIndex], list[Hit]]) -> answers.Hits:
+        return await self.do(lambda index: answers.Hits(hits=[self._hit(hit) for hit in ask(index)]))
+
+    def _hit(self, hit: Hit) -> answers.Hit:
+        named = hit.title or (Path(hit.path).stem if _has_audio(hit.path) else hit.id)
+        audio = f"/api/{quote(self.name, safe='')}/songs/{hit.number}/audio" if _has_audio(hit.path) else None
+        return answers.Hit(
+            number=hit.number,
+            id=answers.text(hit.id),
+            title=answers.text(named),
+            artist=answers.text(hit.artist),
+            score=round(float(hit.score), 7),
+            tags=[answers.text(tag) for tag in hit.tags],
+            because=[answers.text(tag) for tag in hit.shared],
+            audio=audio,
+        )
 
 
-def _song(index: SongIndex, number: int) -> Any:
-    found = index._store.songs([number])
-    if not found:
-        raise failures.missing(f"no song of number {number}")
-    return found[0]
+def _has_audio(path: str) -> bool:
+    """Whether a song's path is of an audio file, and not of a shard of records."""
+    return Path(path).suffix.lower() in reading.AUDIO_SUFFIXES
+
+
+def _song(index: SongIndex, number: int) -> Song:
+    """A song by number.
+
+    Raises:
+        Failure: there is none.
+    """
+    try:
+        return index.song(number)
+    except DataError as error:
+        raise failures.missing(str(error)) from None

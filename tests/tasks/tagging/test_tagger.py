@@ -53,8 +53,8 @@ def test_files_together_are_scored_as_each_alone(tagger, songs, batch_size):
 
 def test_batches_go_across_files(tagger, songs, monkeypatch):
     sizes = []
-    forward = tagger._forward
-    monkeypatch.setattr(tagger, "_forward", lambda batch: sizes.append(len(batch)) or forward(batch))
+    forward = tagger.forward()
+    monkeypatch.setattr(tagger, "forward", lambda: lambda batch: sizes.append(len(batch)) or forward(batch))
     total = sum(
         len(result.starts) for _, result in tagger.predict_files([songs[1], songs[4], songs[0]] * 4, batch_size=8)
     )
