@@ -30,7 +30,7 @@ class KillableProcesses:
     """
 
     def __init__(self, count: int, *, memory: int = MEMORY):
-        self._memory = memory
+        self._memory, self._closed = memory, False
         self._free: asyncio.Queue[_Process] = asyncio.Queue()
         self._all: set[_Process] = set()
         for _ in range(count):
@@ -53,8 +53,10 @@ class KillableProcesses:
             raised, result = await process.call((function, arguments), seconds)
         except BaseException:
             process.kill()
+            process.pipe.close()
             self._all.discard(process)
-            self._start()
+            if not self._closed:
+                self._start()
             raise
         self._free.put_nowait(process)
         if raised:
@@ -62,10 +64,10 @@ class KillableProcesses:
         return result
 
     def close(self) -> None:
-        """End all of them, whatever they do."""
-        for process in self._all:
+        """End all of them; calls that are under way are `Killed`."""
+        self._closed = True
+        for process in list(self._all):
             process.kill()
-        self._all.clear()
 
     def _start(self) -> None:
         process = _Process(self._memory)
@@ -78,16 +80,16 @@ class _Process:
 
     def __init__(self, memory: int):
         context = multiprocessing.get_context("spawn")  # a fork of a process that runs TensorFlow may hang
-        self._pipe, theirs = context.Pipe()
+        self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, memory), daemon=True)
         self._process.start()
         theirs.close()
 
     async def call(self, message: tuple, seconds: float) -> tuple[bool, Any]:
         try:
-            self._pipe.send(message)
+            self.pipe.send(message)
             await asyncio.wait_for(self._readable(), seconds)
-            return self._pipe.recv()
+            return self.pipe.recv()
         except asyncio.TimeoutError:
             raise Killed(f"took longer than {seconds:g} s") from None
         except (EOFError, OSError):
@@ -95,11 +97,11 @@ class _Process:
 
     async def _readable(self) -> None:
         loop, found = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._pipe.fileno(), found.set)
+        loop.add_reader(self.pipe.fileno(), found.set)
         try:
             await found.wait()
         finally:
-            loop.remove_reader(self._pipe.fileno())
+            loop.remove_reader(self.pipe.fileno())
 
     def kill(self) -> None:
         """End it, and what it has started."""
@@ -107,7 +109,6 @@ class _Process:
             os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.kill()  # where it has not come as far as to lead a group
         self._process.join()
-        self._pipe.close()
 
 
 def _work(pipe: Connection, memory: int) -> None:

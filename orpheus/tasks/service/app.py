@@ -107,7 +107,3 @@ def _handle_errors(app: FastAPI) -> None:
     async def refused_by_framework(_: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
         return error_response(failures.Failure(error.status_code, code, str(error.detail), headers=error.headers))
-
-    @app.exception_handler(Exception)
-    async def defect(_: Request, error: Exception) -> Response:
-        return error_response(failures.Failure(500, "defect", "a defect of the service; its log says where"))

@@ -83,7 +83,7 @@ class Decoder:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics):
-        self._settings, self._metrics = settings, metrics
+        self._settings, self._metrics, self._seconds = settings, metrics, settings.decode_seconds
         self._processes = KillableProcesses(settings.decoders)
 
     async def stored(self, source: Path, spec: AudioSpec, folder: Path) -> tuple[np.ndarray, float]:
@@ -113,9 +113,7 @@ class Decoder:
     async def _decode(self, function: Callable, *arguments: Any) -> Decoded:
         settings, outcome = self._settings, "ok"
         try:
-            return await self._processes.call(
-                function, *arguments, settings.audio_seconds, seconds=settings.decode_seconds
-            )
+            return await self._processes.call(function, *arguments, settings.audio_seconds, seconds=self._seconds)
         except DataError as error:
             outcome = "unusable"
             raise unusable(str(error)) from None
@@ -124,8 +122,8 @@ class Decoder:
             raise Failure(
                 413, "too_long", f"more than {settings.audio_seconds / 60:g} minutes of audio, the most that is taken"
             ) from None
-        except Killed as error:
+        except (Killed, MemoryError) as error:
             outcome = "killed"
-            raise unusable(f"cannot be decoded: {error}") from None
+            raise unusable(f"cannot be decoded: {error or 'it asks for too much memory'}") from None
         finally:
             self._metrics.decoded.labels(outcome).inc()

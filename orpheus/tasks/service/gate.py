@@ -79,8 +79,11 @@ class Gate:
                 await self._app(scope, self._counted(receive), answer.send)
         except _TooSlow:
             answer.status = 499
-        except Exception:  # a defect of ours: the answer was "500" already, and the log has where
-            trace = traceback.format_exc()
+        except Exception:  # a defect of ours: the log has where
+            trace = traceback.format_exc(limit=-8)
+            if not answer.started:
+                failure = Failure(500, "defect", "a defect of the service; its log says where")
+                await error_response(failure)(scope, receive, answer.send)
         finally:
             metrics.under_way.dec()
             seconds = time.perf_counter() - began
@@ -175,10 +178,11 @@ class _Answer:
     def __init__(self, send: Send, seconds: float):
         self._send, self._seconds = send, seconds
         self.status, self.bytes, self.cookie = 499, 0, ""  # 499: the client has gone before it came to an answer
+        self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.started = message["status"], True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value

@@ -115,10 +115,10 @@ class TaggerRun:
         if not timeline:
             return answers.Tags(seconds=seconds, tags=found, timeline=None)
         shown = order[: min(k, TAGS)]
-        window = self._tagger.window_seconds
+        spec, window = self._tagger.spec, self._tagger.window_seconds
         over_time = answers.Timeline(
-            hop_seconds=hop_seconds or window,
-            window_seconds=window,
+            hop_seconds=spec.seconds(spec.frames(hop_seconds or window)),
+            window_seconds=spec.seconds(spec.frames(window)),
             times=[round(start, 6) for start in starts],
             tags=[answers.text(names[column]) for column in shown],
             scores=np.round(scores[:, shown].astype(np.float64), 7).tolist(),

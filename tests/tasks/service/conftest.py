@@ -31,6 +31,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 def client_of(given, folder, *, settings=None, **options):
     """A client of a service over runs and indexes."""
+    folder.mkdir(exist_ok=True)
     parts = Parts(settings or Settings(decoders=0), folder)
     built = app.build(open_all([str(one) for one in given], parts), parts, **options)
     return TestClient(built, base_url="http://localhost", raise_server_exceptions=False)
