@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orpheus.errors import ConfigError, DataError
-from orpheus.tasks.search import listeners
+from orpheus.tasks.search import listeners, mixing
 from orpheus.tasks.search.filters import Filters
 from orpheus.tasks.search.known_tags import KnownTags
 from orpheus.tasks.search.mixing import Example, Mix

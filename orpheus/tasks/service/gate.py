@@ -82,8 +82,8 @@ class Gate:
         except Exception:  # a defect of ours: the log has where
             trace = traceback.format_exc(limit=-8)
             if not answer.started:
-                failure = Failure(500, "defect", "a defect of the service; its log says where")
-                await error_response(failure)(scope, receive, answer.send)
+                said = error_response(Failure(500, "defect", "a defect of the service; its log says where"))
+                await said(scope, receive, answer.send)
         finally:
             metrics.under_way.dec()
             seconds = time.perf_counter() - began

@@ -4,7 +4,7 @@ import mimetypes
 from pathlib import Path
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, Response
 
 from orpheus.tasks.service import failures
 
@@ -17,7 +17,7 @@ def router(folder: Path) -> APIRouter:
 
     @found.get("/")
     async def index() -> Response:
-        return _file(folder, "index.html") if (folder / "index.html").is_file() else RedirectResponse("/docs")
+        return _file(folder, "index.html")
 
     @found.get("/docs")
     async def docs() -> Response:

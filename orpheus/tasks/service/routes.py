@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
@@ -193,6 +194,25 @@ async def words(request: Request, one: Index, prefix: Text = "", k: K = 20) -> a
 async def listeners(request: Request, one: Index, prefix: Text = "", k: K = 20) -> answers.Listeners:
     found = await within(request, one.listeners(prefix, k))
     return answers.Listeners(listeners=[answers.text(listener) for listener in found])
+
+
+@router.get(
+    "/{name}/map",
+    summary="Places of all songs in the plane",
+    description="Little endian: uint32 n, then n uint32 numbers of songs, then n pairs of float32 x, y from −1 to 1.",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "numbers and places"}},
+)
+async def map_of_songs(request: Request, one: Index) -> Response:
+    found = await within(request, one.map())
+    parts = (np.array([len(found.numbers)], "<u4"), found.numbers.astype("<u4"), found.points.astype("<f4"))
+    return Response(b"".join(part.tobytes() for part in parts), media_type="application/octet-stream")
+
+
+@router.get("/{name}/map/labels", summary="Names of regions of the map, those of most songs first")
+async def labels(request: Request, one: Index) -> answers.Labels:
+    found = await within(request, one.map())
+    return answers.Labels(labels=[answers.Label(x=x, y=y, text=answers.text(tag)) for x, y, tag in found.labels])
 
 
 @router.post(

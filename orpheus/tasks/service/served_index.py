@@ -15,6 +15,7 @@ from orpheus.errors import DataError
 from orpheus.tasks.search import playlist
 from orpheus.tasks.search.filters import NO_FILTERS, Filters
 from orpheus.tasks.search.hits import Hit, of_song
+from orpheus.tasks.search.map_file import Map
 from orpheus.tasks.search.mixing import Mix
 from orpheus.tasks.search.song_index import SongIndex
 from orpheus.tasks.search.store import Song
@@ -26,7 +27,8 @@ from orpheus.tasks.service.served import Hears, Parts, hears
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0  # from one look at whether the index has changed to the next
-_ABLE = ("search", "similar", "recommend", "neighbours", "words", "path", "playlist")
+_ABLE = ("search", "similar", "recommend", "neighbours", "words", "path", "map", "playlist")
+_MAPS = 8  # requests that wait for a map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class ServedIndex:
         self.name = name
         self._lane = Lane(f"index {name}", parts.metrics, limit=parts.settings.waiting)
         self._index: SongIndex = self._lane.submit(SongIndex, folder).result()
+        # A map that is not there yet takes minutes of a large index, in which it is to be searched all the same.
+        self._maps = Lane(f"map {name}", parts.metrics, limit=_MAPS)
         self._look = time.monotonic() + _LOOK_SECONDS
         self.hears: Hears | None = None
         self.task = "retrieval"
@@ -80,7 +84,8 @@ class ServedIndex:
             log.warning("%s; so %s hears no files, and is asked by its own tags only", error, name)
 
     def close(self) -> None:
-        """End its thread."""
+        """End its threads."""
+        self._maps.close()
         self._lane.close()
 
     async def do(self, function: Callable[[SongIndex], Any]) -> Any:
@@ -188,6 +193,10 @@ class ServedIndex:
     async def listeners(self, prefix: str, k: int) -> list[str]:
         """Listeners whose ids begin so."""
         return await self.do(lambda index: index.listeners(prefix, k))
+
+    async def map(self) -> Map:
+        """Places of the songs."""
+        return await self._maps.call(lambda: self._index.map())
 
     async def playlist(self, numbers: list[int]) -> str:
         """Songs as M3U8."""

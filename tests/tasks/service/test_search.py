@@ -69,7 +69,7 @@ def test_tags_of_a_song_and_near_a_tag_and_what_begins_so(client, index):
     assert [one["tag"] for one in found["tags"]] == [near.tag for near in index.tags("a", 3)]
     assert found["timeline"] is None and found["seconds"] is None
     near = client.get("/api/music/neighbours?tag=Piano&k=3").json()["tags"]
-    assert [one["tag"] for one in near] == [one.tag for one in index.neighbours("piano", 3)] != []
+    assert [one["tag"] for one in near] == [one.tag for one in index.neighbours("Piano", 3)] != []
     assert "Piano" not in [one["tag"] for one in near]
     assert client.get("/api/music/words?prefix=pi").json() == {"words": ["Piano"]}
     assert client.get("/api/music/listeners?prefix=u").json() == {"listeners": ["u1", "u2"]}
@@ -82,6 +82,17 @@ def test_what_is_served_says_what_it_is(client, index):
     assert set(index.training_tags) & set(one["tags"]) and {"search", "listeners", "path"} <= set(one["can"])
     health = client.get("/health").json()
     assert health["status"] == "ok" and health["models"] == 1
+
+
+def test_the_map_is_that_of_the_index(client, index):
+    content, expected = client.get("/api/music/map").content, index.map()
+    (count,) = np.frombuffer(content, "<u4", 1)
+    assert count == len(SONGS) == len(expected.numbers) and len(content) == 4 + count * 12
+    np.testing.assert_array_equal(np.frombuffer(content, "<u4", count, 4), expected.numbers)
+    points = np.frombuffer(content, "<f4", 2 * count, 4 + 4 * count).reshape(-1, 2)
+    np.testing.assert_array_equal(points, expected.points)
+    labels = client.get("/api/music/map/labels").json()["labels"]
+    assert [(one["x"], one["y"], one["text"]) for one in labels] == expected.labels
 
 
 def test_a_playlist_holds_the_files_in_order(client, fake_index):
