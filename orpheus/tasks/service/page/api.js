@@ -3,6 +3,8 @@
 import { $ } from "./dom.js";
 
 const KEY = "orpheus-token";
+const NO_ANSWER = "The service does not answer. Is it still running?";
+const NOT_TAKEN = "The service does not take this file: it may be too large.";
 
 export class ApiError extends Error {
   constructor(message, status, code = "") {
@@ -69,12 +71,21 @@ export async function request(path, { method = "GET", body, signal, as = "json" 
       if (answer.ok) return await answer[as]();
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new ApiError("The service does not answer. Is it still running?", 0);
+      throw new ApiError((body instanceof FormData && (await alive())) ? NOT_TAKEN : NO_ANSWER, 0);
     }
     if (answer.status === 401) {
       if (used !== token.get() || (await promptForToken(used !== null))) continue;
     }
     throw await explained(answer);
+  }
+}
+
+/** Whether the service runs, though it has not answered. */
+async function alive() {
+  try {
+    return (await fetch("/health")).ok;
+  } catch {
+    return false;
   }
 }
 

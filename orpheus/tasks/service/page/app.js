@@ -24,7 +24,7 @@ class App {
     this.search = new Search(this);
     this.theme();
     $("player-like").addEventListener("click", () => this.like(this.player.track.hit, this.player.track.model));
-    $("model").addEventListener("change", (event) => go({ view: this.shown, model: event.target.value }));
+    $("model").addEventListener("change", (event) => this.use(event.target.value));
     $("skip").addEventListener("click", (event) => {
       event.preventDefault();
       $("main").focus();
@@ -50,6 +50,12 @@ class App {
     $("model-field").hidden = this.models.length < 2;
     $("views").hidden = false;
     this.show();
+  }
+
+  /** Another model, asked for the same words. */
+  use(name) {
+    const { q, tag, without, artists_once, diversity } = read();
+    go({ view: this.shown, model: name, q, tag, without, artists_once, diversity });
   }
 
   /** The views that a model has something for. */

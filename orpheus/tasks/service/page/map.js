@@ -227,21 +227,21 @@ export class SongMap {
       this.pixels = new Uint32Array(this.image.data.buffer);
     }
     const moving = performance.now() - (this.moving ?? 0) < 150;
-    const every = moving ? Math.max(1, Math.ceil(this.points.n / SMOOTH)) : 1;
-    const radius = Math.min(1.1 * this.view.zoom ** 0.4, 5) * (this.points.n < 5000 ? 1.8 : 1);
-    this.points.draw(this.pixels, this.canvas.width, this.canvas.height, { x: this.view.x, y: this.view.y, scale: this.scale * ratio }, {
+    const larger = Math.min(Math.max((50_000 / this.points.n) ** 0.2, 0.8), 3); // points of which there are few
+    const radius = Math.min(1.1 * larger * this.view.zoom ** 0.4, 5.5);
+    const thinned = this.points.draw(this.pixels, this.canvas.width, this.canvas.height, { x: this.view.x, y: this.view.y, scale: this.scale * ratio }, {
       colours: Uint32Array.from({ length: GROUPS }, (_, at) => pixel(themed(`--m${at}`))),
       background: pixel(themed("--map")),
       radius: radius * ratio,
-      opacity: this.hits.length ? 0.42 : 0.72,
-      every,
+      opacity: this.hits.length ? 0.5 : 0.75,
+      limit: moving ? SMOOTH : Infinity,
     });
     paint.setTransform(1, 0, 0, 1, 0, 0);
     paint.putImageData(this.image, 0, 0);
     paint.scale(ratio, ratio);
     this.marks(paint, radius);
     this.words(paint, width, height);
-    if (every > 1) {
+    if (thinned) {
       clearTimeout(this.whole);
       this.whole = setTimeout(() => this.dirty(), 200);
     }

@@ -55,58 +55,63 @@ export class Points {
    * Draw into pixels (Uint32Array, width × height, as ImageData has them).
    *
    * `view` is {x, y, scale}: the place in the middle, and pixels per unit. `colours` has a pixel for each group.
-   * With `every` above 1 only every so many points are drawn, while the map moves and there are very many.
+   * At most about `limit` points are drawn, while the map moves and there are very many; returns whether some are missing.
    */
-  draw(pixels, width, height, view, { colours, background, radius, opacity, every = 1 }) {
+  draw(pixels, width, height, view, { colours, background, radius, opacity, limit = Infinity }) {
     pixels.fill(background);
     const { x: xs, y: ys, groups } = this;
-    const margin = Math.ceil(radius) + 1;
-    const side = 2 * margin + 1;
-    const kernels = discs(radius, margin, opacity);
+    const margin = Math.ceil(radius + 0.5);
+    const kernels = discs(radius, margin, opacity, width);
     const [halfWide, halfHigh] = [width / 2 / view.scale, height / 2 / view.scale];
-    for (const [from, to] of this.ranges(view.x - halfWide, view.x + halfWide, view.y - halfHigh, view.y + halfHigh)) {
+    const seen = [...this.ranges(view.x - halfWide, view.x + halfWide, view.y - halfHigh, view.y + halfHigh)];
+    const every = Math.max(1, Math.ceil(seen.reduce((sum, [from, to]) => sum + to - from, 0) / limit));
+    for (const [from, to] of seen) {
       for (let at = from; at < to; at += every) {
         const px = (xs[at] - view.x) * view.scale + width / 2;
         const py = (view.y - ys[at]) * view.scale + height / 2;
         const [column, row] = [Math.floor(px), Math.floor(py)];
         if (column < margin || row < margin || column >= width - margin || row >= height - margin) continue;
-        const kernel = kernels[Math.floor((px - column) * SUB) + SUB * Math.floor((py - row) * SUB)];
+        const { offsets, shares } = kernels[Math.floor((px - column) * SUB) + SUB * Math.floor((py - row) * SUB)];
         const colour = colours[groups[at]];
         const [redBlue, green] = [colour & 0xff00ff, colour & 0x00ff00];
-        let pixel = (row - margin) * width + column - margin;
-        for (let part = 0; part < kernel.length; pixel += width - side) {
-          for (const end = part + side; part < end; part++, pixel++) {
-            const share = kernel[part];
-            if (!share) continue;
-            const old = pixels[pixel];
-            const rest = 256 - share;
-            pixels[pixel] =
-              0xff000000 |
-              (((Math.imul(redBlue, share) + Math.imul(old & 0xff00ff, rest)) >>> 8) & 0xff00ff) |
-              (((Math.imul(green, share) + Math.imul(old & 0x00ff00, rest)) >>> 8) & 0x00ff00);
-          }
+        const middle = row * width + column;
+        for (let part = 0; part < offsets.length; part++) {
+          const pixel = middle + offsets[part];
+          const share = shares[part];
+          const rest = 256 - share;
+          const old = pixels[pixel];
+          pixels[pixel] =
+            0xff000000 |
+            (((Math.imul(redBlue, share) + Math.imul(old & 0xff00ff, rest)) >>> 8) & 0xff00ff) |
+            (((Math.imul(green, share) + Math.imul(old & 0x00ff00, rest)) >>> 8) & 0x00ff00);
         }
       }
     }
+    return every > 1;
   }
 }
 
 const cell = (value) => Math.min(Math.max(Math.floor(((value + 1) / 2) * CELLS), 0), CELLS - 1);
 
-/** How much of each pixel a disc covers, 0..256, for each place within a pixel that its middle may have. */
-function discs(radius, margin, opacity) {
-  const side = 2 * margin + 1;
-  const found = [];
-  for (let place = 0; place < SUB * SUB; place++) {
+/**
+ * The pixels that a disc covers, for each place within a pixel that its middle may have: where they are from the middle's
+ * pixel on, in an image of a width, and how much of each is covered, 1..256.
+ */
+function discs(radius, margin, opacity, width) {
+  return Array.from({ length: SUB * SUB }, (_, place) => {
     const [x, y] = [((place % SUB) + 0.5) / SUB, (Math.floor(place / SUB) + 0.5) / SUB];
-    const kernel = new Uint16Array(side * side);
-    for (let at = 0; at < kernel.length; at++) {
-      const far = Math.hypot((at % side) - margin + 0.5 - x, Math.floor(at / side) - margin + 0.5 - y);
-      kernel[at] = Math.round(256 * opacity * Math.min(Math.max(radius - far + 0.5, 0), 1));
+    const [offsets, shares] = [[], []];
+    for (let row = -margin; row <= margin; row++) {
+      for (let column = -margin; column <= margin; column++) {
+        const far = Math.hypot(column + 0.5 - x, row + 0.5 - y);
+        const share = Math.round(256 * opacity * Math.min(Math.max(radius - far + 0.5, 0), 1));
+        if (!share) continue;
+        offsets.push(row * width + column);
+        shares.push(share);
+      }
     }
-    found.push(kernel);
-  }
-  return found;
+    return { offsets: Int32Array.from(offsets), shares: Int32Array.from(shares) };
+  });
 }
 
 /** A colour "#rrggbb" as a pixel of ImageData, on machines as they are (the lowest byte is red). */

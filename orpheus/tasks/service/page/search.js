@@ -119,6 +119,7 @@ export class Search {
     say($("found-problem"), "");
     this.rows.show([], this.app.model);
     this.app.found([], []);
+    $("map-rows-title").textContent = "Highlighted songs";
   }
 
   chips(list, name, tags) {
@@ -212,6 +213,7 @@ export class Search {
       this.rows.show([], model);
       app.found([], []);
       $("found").hidden = true;
+      $("start").hidden = false;
       $("found-status").textContent = "";
       say($("found-problem"), error.message);
     } finally {
@@ -238,6 +240,7 @@ export class Search {
       parts.push(" ", el("a", { class: "plain", href: address(without), "aria-label": "Without that" }, icon("remove")));
     }
     title.replaceChildren(...parts);
+    $("map-rows-title").replaceChildren(...[...title.childNodes].map((part) => part.cloneNode(true)));
     document.title = `${short(title.textContent.trim(), 80)} · orpheus`;
     const wanted = path === "path" ? [state.start, state.end] : state.like;
     const unnamed = wanted.filter((number) => !this.names.has(number));

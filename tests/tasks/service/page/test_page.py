@@ -199,6 +199,9 @@ def test_a_file_is_dropped_anywhere(page, api, tmp_path, pictures):
     assert page.ask("location.hash").startswith("#file") and page.ask("document.querySelector('#veil').hidden")
     assert page.count("img", "!e.closest('.brand')") == 0
     pictures(page, "file-hostile")
+    page.ask("(m => (m.value = 'tagger', m.dispatchEvent(new Event('change'))))(document.querySelector('#model'))")
+    page.wait("!document.querySelector('#heard').hidden && document.querySelector('#alike').hidden", 10)
+    assert [one[1] for one in api.asked if one[0] == "POST"][-1] == "/api/tagger/tags"
     api.fails["tags"] = (422, "not audio that can be read")
     page.upload("#file", tmp_path / name)
     page.wait("document.querySelector('#file-problem').innerText === 'Not audio that can be read'", 5)
