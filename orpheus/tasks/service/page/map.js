@@ -270,7 +270,7 @@ export class SongMap {
     };
     for (const hit of this.hits) {
       const at = place(hit.number);
-      if (at) disc(at, radius + 4, themed("--mark"), themed("--map"), 1.5);
+      if (at) disc(at, Math.max(radius + 2.5, 5), themed("--mark"), themed("--map"), 1.5);
     }
     const { track } = this.app.player;
     const here = track?.hit && track.model === this.model ? place(track.hit.number) : null;
