@@ -63,6 +63,17 @@ def test_changes_agree_with_the_penalty_computed_anew():
         assert problem.penalty(moved, least) - problem.penalty(split, least) == pytest.approx(change, abs=1e-9)
 
 
+@pytest.mark.parametrize("high", range(3))
+def test_a_split_that_is_too_large_gives_and_takes_nothing(high):
+    """The others are within the tolerance: only moves out of it help, and about five are enough."""
+    problem = stratify.Problem(np.zeros((100, 1), int), np.ones(100, int), np.full(3, 1 / 3), 0.05)
+    start = np.repeat([(high + 1) % 3, (high + 2) % 3, high], [30, 30, 40])
+    assert problem.penalty(start, 0) > 0
+    found, penalty, moved = stratify.improve(problem, start, 0, moves=100, rng=np.random.default_rng(0))
+    assert penalty == 0 and moved < 10
+    assert (start[found != start] == high).all() and (found != start).any()
+
+
 def test_stratified_start_keeps_shares_of_every_tag():
     rng = np.random.default_rng(0)
     counts = rng.poisson(2.0, (400, 20)) * (rng.random((400, 20)) < 0.05)

@@ -6,13 +6,18 @@ from orpheus.base.same_words import SAME_WORDS
 from orpheus.data.tags.spelling import spelling_key
 from orpheus.semantics.words import tokens
 
+DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
 SAME = [
     ["hip-hop", "Hip Hop", "hiphop", "hip_hop", "hip hops"],
     ["R&B", "rnb", "Rhythm & Blues", "r and b", "r n b", "R'n'B", "r & b"],
     ["rock and roll", "Rock & Roll", "rock 'n' roll", "rock’n’roll", "rocknroll"],
-    ["80s", "80's", "1980s", "eighties", "The80s"[3:], "1980's"],
     ["80s pop", "1980s-pop", "eighties pop", "80´s pop"],
     ["00s", "2000s", "noughties"],
+    *(
+        [f"{digits}0s", f"{digits}0's", f"19{digits}0s", f"19{digits}0's", word]
+        for digits, word in enumerate(DECADES, 2)
+    ),
+    ["!!!", " !!! ", "\uff01\uff01\uff01"],
     ["10s", "2010s"],
     ["dnb", "Drum & Bass", "drum'n'bass", "drum and bass", "drumnbass", "Drum n' Bass"],
     ["liquid dnb", "liquid drum and bass"],
