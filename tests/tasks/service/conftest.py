@@ -67,7 +67,7 @@ def fake_index(tmp_path_factory):
 def fake(fake_index, monkeypatch):
     """`FakeRetriever` wherever a run is loaded; the run of `fake_index`."""
     retriever = FakeRetriever(fake_index.parent / "run")
-    monkeypatch.setattr(tagger_space, "load", lambda run: retriever)
+    monkeypatch.setattr(tagger_space, "load", lambda run, word_vectors=None: retriever)
     return retriever
 
 
