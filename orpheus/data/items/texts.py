@@ -54,6 +54,18 @@ def read_texts(
     return {item: _read(root / pairs[item]) for item in ids}
 
 
+def read_folder(folder: Path) -> dict[str, str]:
+    """Id → text of a folder of files ``ID.txt``, by id.
+
+    Raises:
+        DataError: there are none, or one is not UTF-8.
+    """
+    paths = sorted(folder.glob("*.txt"))
+    if not paths:
+        raise DataError(f"{folder}: no files ID.txt")
+    return {path.stem: _read(path) for path in paths}
+
+
 def tokens(text: str) -> list[str]:
     """Lower-case words of a text, in any script; inner hyphens and apostrophes belong to the word."""
     return _WORD.findall(text.lower())

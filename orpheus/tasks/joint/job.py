@@ -262,14 +262,15 @@ def job(
     tagged = batches.labels[np.diff(batches.labels.indptr) > 0]
     prevalence = np.asarray(tagged.mean(axis=0)).ravel() if tagged.shape[0] else None
     columns = None if data.listener_factors is None else data.listener_factors.shape[1]
-    held_out, known = data.splits["valid"], embedding.truth(data, data.splits["valid"])
+    monitor = _monitor(section, data, layout)
+    known = embedding.truth(data, data.songs_of("valid")) if monitor else None
 
     def validate(model: keras.Model) -> dict[str, float]:
+        assert known is not None
         # One window of a training song is enough for a mean over many: embedding all of them takes long.
-        found = embedding.outputs(model, data, held_out, config, training_windows=1)
+        found = embedding.outputs(model, data, data.songs_of("valid"), config, training_windows=1)
         return metrics.summarise(found, known)
 
-    monitor = _monitor(section, data, layout)
     return Job(
         build=lambda: build(
             section,
