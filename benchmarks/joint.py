@@ -42,13 +42,15 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "benchmarks.joint",
         __doc__.strip(),
-        example="python -m benchmarks.joint --parts hetrec --seeds 3 --out out/joint",
+        example="python -m benchmarks.joint --parts hetrec --out out/joint",
     )
     result.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which")
     result.add_argument("--hetrec", default=str(SHARED / "hetrec2011-lastfm-2k"), metavar="DIR", help="the .dat files")
     result.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="which")
     result.add_argument("--out", default="out/joint", metavar="DIR", help="data, runs and the tables")
-    result.add_argument("--seeds", type=int, default=3, metavar="N", help="0 to N − 1")
+    result.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="each a run of every model"
+    )
     result.add_argument("--epochs", type=int, metavar="N", help="of the joint model; its config's if not given")
     result.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of section joint, for all models"
@@ -183,7 +185,7 @@ def _seeds(name: str, config: Path, options: list[str], folder: Path, arguments:
     rows, short = [], name.replace(" ", "-")
     values = files.read_json(config)
     epochs = arguments.epochs or values["model-training"]["n_epochs"]
-    for seed in range(1 if arguments.smoke else arguments.seeds):
+    for seed in arguments.seeds[: 1 if arguments.smoke else None]:
         note = folder / f"{short}-{seed}.json"
         if not note.exists():
             mine = {**values, "joint": {**values["joint"], **_merged(values["joint"], MODELS[name])}}

@@ -109,6 +109,8 @@ DAMAGED = flag(
     default="keep",
     help="keep what can be decoded of a damaged file, and tell what is lost; or skip it, as a failure",
 )
+THRESHOLD = flag("-t", "--threshold", type=float, default=0.1, metavar="P", help="tags below it are not shown, 0 to 1")
+TOP = flag("--top", type=int, default=10, metavar="K", help="at most so many tags per file")
 RETRY = flag("--retry", action="store_true", help="read files that were unusable before and have not changed, too")
 Flags = Mapping[str, Mapping[str, Sequence[Flag]]]  # command → group of its --help → options
 
@@ -246,6 +248,18 @@ def engine_settings(arguments: argparse.Namespace, epochs: int) -> dict[str, Any
         "built_in": arguments.built_in,
         "update_freq": arguments.update_freq,
     }
+
+
+def check_shown(arguments: argparse.Namespace) -> None:
+    """Refuse values of `THRESHOLD` and `TOP` that are out of range.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    if not 0 <= arguments.threshold <= 1:
+        raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
+    if arguments.top < 1:
+        raise ConfigError(f"--top {arguments.top}: must be at least 1")
 
 
 def scan_progress(names):

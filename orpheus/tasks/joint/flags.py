@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from orpheus.errors import ConfigError
-from orpheus.tasks.plan import DATABASE, TFRECORDS_DIR, Flags, flag
+from orpheus.tasks.plan import DAMAGED, DATABASE, TFRECORDS_DIR, THRESHOLD, TOP, Flags, check_shown, flag
 from orpheus.tasks.retrieval.flags import CATEGORIES, FACTORS, MOVED_FACTORS, SPLIT, TAGS, WORD_VECTORS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ FLAGS: Flags = {
             flag("--listener-factors", metavar="FILE", help="where its listeners' factors are now"),
         ],
     },
-    "predict": {},
+    "predict": {"what is shown": [THRESHOLD, TOP], "how": [DAMAGED]},
 }
 
 
@@ -39,3 +39,12 @@ def check(command: str, arguments: argparse.Namespace, run: "Run | None") -> Non
     """See `orpheus.tasks.plan.Task`."""
     if command == "train" and run is None and not arguments.word_vectors:
         raise ConfigError("--word-vectors is missing: a new joint run needs it")
+    if command == "predict" and run is not None:
+        check_shown(arguments)
+        if "audio" not in run.read("run")["inputs"]:
+            inputs = " and ".join(run.read("run")["inputs"])
+            raise ConfigError(
+                f"{run.folder}: was trained on {inputs} and hears no files; index its songs with python -m orpheus.retrieve"
+            )
+        if not arguments.inputs:
+            raise ConfigError(f"{run.folder}: takes audio files; give some, or folders of them")

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from orpheus.base import cli
-from orpheus.errors import ConfigError
 from orpheus.tasks.joint.flags import FLAGS, check
 from orpheus.tasks.plan import Plan, engine_settings, scan_progress
 
@@ -104,4 +103,6 @@ def table(run, split: str) -> str:
 
 
 def predict(run, arguments: argparse.Namespace) -> int:
-    raise ConfigError(f"{run.folder}: a joint run; ask it for songs and tags with python -m orpheus.retrieve")
+    from orpheus.tasks.joint import prediction
+
+    return prediction.predict(run, arguments)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orpheus.base import cli
 from orpheus.errors import ConfigError
-from orpheus.tasks.plan import DAMAGED, DATABASE, RETRY, TFRECORDS_DIR, Flags, flag
+from orpheus.tasks.plan import DAMAGED, DATABASE, RETRY, TFRECORDS_DIR, THRESHOLD, TOP, Flags, check_shown, flag
 
 if TYPE_CHECKING:
     from orpheus.runs.folder import Run
@@ -176,17 +176,7 @@ FLAGS: Flags = {
         ],
     },
     "predict": {
-        "what is shown": [
-            flag(
-                "-t",
-                "--threshold",
-                type=float,
-                default=0.1,
-                metavar="P",
-                help="tags below it are not shown, 0 to 1",
-            ),
-            flag("--top", type=int, default=10, metavar="K", help="at most so many tags per file"),
-        ],
+        "what is shown": [THRESHOLD, TOP],
         "what is written": [
             flag("--csv", type=cli.output_file(), metavar="FILE", help="a row per file, a column per class"),
             flag("--json", type=cli.output_file(), metavar="FILE", help="tags and scores of every window, per file"),
@@ -291,10 +281,9 @@ def _check_train(arguments: argparse.Namespace, run: "Run | None") -> None:
 
 
 def _check_predict(arguments: argparse.Namespace, run: "Run | None") -> None:
-    if not 0 <= arguments.threshold <= 1:
-        raise ConfigError(f"--threshold {arguments.threshold}: must be between 0 and 1")
-    if arguments.top < 1 or arguments.batch_size < 1:
-        raise ConfigError("--top and --batch-size must be at least 1")
+    check_shown(arguments)
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch-size {arguments.batch_size}: must be at least 1")
     if arguments.embed_audio and not arguments.timeline:
         raise ConfigError("--embed-audio: goes with --timeline")
     if arguments.retry and not arguments.failures:
