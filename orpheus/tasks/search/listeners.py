@@ -1,5 +1,6 @@
 """Listeners of an index: what they heard, and where they lie if the run has a tower for them; histories from files."""
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from orpheus.data.items.interactions import Interactions
-from orpheus.errors import DataError
+from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search import playlist
 from orpheus.tasks.search.store import SongStore, to_bytes, to_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,22 @@ class Listeners:
                 db.executemany("INSERT OR REPLACE INTO listeners VALUES (?, ?, ?)", rows)
                 self._store.revise()
 
-    def keep(self, places: Mapping[str, np.ndarray], plays: Interactions | None) -> None:
+    def keep(self, run: object, plays: Interactions | None) -> None:
         """Keep those who have a place by the run's tower, where the table is empty, and those of listening counts.
 
         Args:
-            places: Listener → (d,) vector.
+            run: May have `listeners`, a dict listener → (d,) vector, as a joint one does.
             plays: Counts of listeners × songs; None for none.
+
+        Raises:
+            DataError: no song of the counts is in the index.
         """
+        places: Mapping[str, np.ndarray] = {}
+        if plays is not None or not len(self):
+            try:
+                places = getattr(run, "listeners", {})
+            except (ConfigError, DataError) as error:  # the data of its training may be gone
+                log.warning("%s; so its own listeners are not in the index", error)
         rows = [] if len(self) else [Listener(name, (), place) for name, place in places.items()]
         if plays is not None:
             songs = {song for (song,) in self._store.ask("SELECT id FROM songs")}

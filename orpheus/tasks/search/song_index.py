@@ -176,7 +176,7 @@ class SongIndex:
         with locks.lock(self.folder):
             report = indexing.add(self._store, self.retriever, songs, options)
             self._tags.keep(progress)
-            self._asking.listeners.keep(getattr(self.retriever, "listeners", {}), listeners)
+            self._asking.listeners.keep(self.retriever, listeners)
             self._save()
         return report
 

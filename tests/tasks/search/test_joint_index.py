@@ -5,7 +5,7 @@ import pytest
 
 from orpheus.data.items.interactions import Interactions
 from orpheus.data.items.tables import Table
-from orpheus.errors import ConfigError
+from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search.song_index import SongIndex
 from tests.retriever import FakeRetriever, vector
 
@@ -65,6 +65,17 @@ def test_its_listeners_lie_where_its_tower_says(index):
     assert [hit.id for hit in again.recommend("tess", k=9)] == ["b", "c"]  # a was heard
     assert again.recommend("tess")[0].score == pytest.approx(vector("jazz") @ vector("rock"), abs=1e-6)
     assert again.recommend("new", k=1)[0].id in ("a", "b") and again._asking.listeners.get("new").heard == ("c",)
+
+
+def test_a_run_whose_training_data_are_gone_has_no_listeners(tmp_path, caplog):
+    class Gone(FakeJointSpace):
+        @property
+        def listeners(self):
+            raise DataError("plays.csv: no such file")
+
+    found = SongIndex.create(tmp_path / "index", Gone(tmp_path / "run"))
+    assert found.add([], factors=table("f", a="jazz")).new == ["a"] and found.listeners() == []
+    assert "plays.csv: no such file; so its own listeners are not in the index" in caplog.text
 
 
 def test_tags_are_probabilities(index):
