@@ -19,7 +19,8 @@ MOST_OPTIMISED = 50_000  # songs; a minute or two on two cores
 _PERPLEXITY = 15
 _EARLY, _LATE, _EXAGGERATION = 100, 300, 12  # steps, and the attraction of the early ones (van der Maaten 2008)
 _NEIGHBOURS = 8  # songs whose mean places another one
-_LEAST = 12  # songs for which t-SNE is worth its steps
+_LEAST = 50  # songs for t-SNE; of a dozen it may make one point
+_LEAST_EXTENT = 1e-2  # of what t-SNE gives; songs that all are alike stay where they begin
 _ENOUGH_OLD = 0.5  # share of songs that have a place already, for the others to be placed among them
 
 
@@ -94,7 +95,8 @@ def _optimised(vectors: np.ndarray, seed: int) -> np.ndarray:
     embedding = TSNEEmbedding(start, near, n_jobs=1, random_state=seed, negative_gradient_method=method)
     embedding.optimize(_EARLY, exaggeration=_EXAGGERATION, momentum=0.5, inplace=True)
     embedding.optimize(_LATE, momentum=0.8, inplace=True)
-    return _scaled(np.asarray(embedding, np.float64))
+    places = np.asarray(embedding, np.float64)
+    return _scaled(places if np.isfinite(places).all() and np.ptp(places) > _LEAST_EXTENT else plane)
 
 
 def _neighbours(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

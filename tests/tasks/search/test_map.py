@@ -93,6 +93,18 @@ def test_a_sample_is_placed_and_the_others_among_it(monkeypatch):
     assert apart(points, of) > 0.95 and len(np.unique(points, axis=0)) > 250
 
 
+@pytest.mark.parametrize("count", [12, 49, 50, 51])
+def test_a_map_of_few_songs_is_no_point(count):
+    rows = np.stack([song.vector for song in songs(count)[0]])
+    points = projection.project(np.arange(count), lambda some: rows[some])
+    assert apart(points, songs(count)[1]) > 0.9 and np.abs(points).max() == 1
+
+
+def test_songs_that_are_all_alike_have_places():
+    points = projection.project(np.arange(60), lambda some: np.eye(8, dtype=np.float32)[0 * some])
+    assert points.shape == (60, 2) and np.isfinite(points).all()
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_few_songs(tmp_path, count):
     index = SongIndex.create(tmp_path / "index", FakeRetriever(tmp_path / "run"))
