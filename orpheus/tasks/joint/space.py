@@ -86,21 +86,31 @@ class JointSpace(WordSpace):
         return self.tags(self.training_tags)
 
     def files(
-        self, paths: Iterable[str | os.PathLike], *, damaged: str = reading.KEEP
+        self,
+        paths: Iterable[str | os.PathLike],
+        *,
+        damaged: str = reading.KEEP,
+        factors: Table | None = None,
+        texts: Table | None = None,
+        ids: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
-        """Places of audio files, by their sound alone: the mean over windows at equal distances, as in validation.
+        """Places of audio files: the mean over windows at equal distances, as in validation.
 
         Args:
             paths: The files.
             damaged: As of `orpheus.data.audio.reading.load`.
+            factors: Of some or all of the songs, besides their sound.
+            texts: The same.
+            ids: Path → id in those tables; a path that is not there is placed by its sound alone.
 
         Yields:
             Path and (dimension,) unit vector, or the error of a file that cannot be used.
 
         Raises:
-            ConfigError: the run was trained without audio.
+            ConfigError, DataError: the run was trained without audio, or without what is given.
         """
         spec, section = self._need_audio("audio files"), self.config.joint
+        given, ids = self._checked(factors, texts), ids or {}
         whole = section.evaluation_windows == "whole"
         for path in map(Path, paths):
             try:
@@ -109,7 +119,7 @@ class JointSpace(WordSpace):
                 yield path, error
                 continue
             found = windows.spread(frames, section.input_length, section.num_chunk, whole=whole)
-            yield path, embedding.embed(self.model, found[None], self._others([None], {}))[0]
+            yield path, embedding.embed(self.model, found[None], self._others([ids.get(str(path))], given))[0]
 
     def _need_audio(self, what: str) -> AudioSpec:
         if self.spec is None:

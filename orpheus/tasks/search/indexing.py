@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -158,6 +158,7 @@ class _Adding:
         """Files by (id, path); `names` (artist, title) by id, where something says them besides the files."""
         self.names.update(names or {})
         asked: deque[tuple[str, Known]] = deque()
+        more = self._more(items)
 
         def to_embed() -> Iterator[str]:
             for song, path in self.options.progress(items, desc="Songs", unit="song"):
@@ -174,7 +175,7 @@ class _Adding:
                     self._put(song, place, vector, self._tags(song, path))
 
         try:
-            for path, result in self.retriever.files(to_embed(), damaged=self.options.damaged):
+            for path, result in self.retriever.files(to_embed(), damaged=self.options.damaged, **more):
                 song, place = asked.popleft()
                 if isinstance(result, DataError):
                     self._fail(song, str(result))
@@ -187,6 +188,26 @@ class _Adding:
             self._flush()
         self._finish({song for song, _ in items})
 
+    def _more(self, items: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """What a run that places songs by several inputs is told of these files besides their sound."""
+        both = {"factors": self.options.factors, "texts": self.options.texts}
+        given = {name: table for name, table in both.items() if table is not None}
+        if given and not hasattr(self.retriever, "tables"):
+            raise ConfigError(
+                f"{next(iter(given.values())).name}: this run places audio files by their sound; leave --factors and --texts out"
+            )
+        return {**given, "ids": {path: song for song, path in items}} if given else {}
+
+    def _content(self, song: str, path: str) -> str:
+        """Hash of a file and of what tables have beside it."""
+        beside = [table.dense([song]).tobytes() for table in self._beside if song in table]
+        content = files.content_hash(path)
+        return hashlib.sha256(b"".join([content.encode(), *beside])).hexdigest() if beside else content
+
+    @property
+    def _beside(self) -> list[tables.Table]:
+        return [table for table in (self.options.factors, self.options.texts) if table is not None]
+
     def _look(self, song: str, path: str) -> Known | None:
         """Where a song is and what its content is, where that is new; None where it has not changed or cannot be read."""
         before = self.known.get(song)
@@ -196,14 +217,15 @@ class _Adding:
         try:
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"
-            if before and before.stat == stat and before.path == path and not self.options.reread:
-                self.same[song] = before
+            known = before if before and before.stat == stat and before.path == path else None
+            if known and not self._beside and not self.options.reread:
+                self.same[song] = known
                 return None
             said = self.unusable.get(path)
             if said and said[0] == self._state(stat) and not (self.options.retry or self.options.reread):
                 self._fail(song, f"{said[1]} ({unusable.AGAIN})")
                 return None
-            place = Known(path, files.content_hash(path), stat)
+            place = Known(path, self._content(song, path), stat)
         except OSError as error:
             self._fail(song, f"{path}: cannot be read ({error.strerror})")
             return None
@@ -219,8 +241,7 @@ class _Adding:
     def records(self) -> None:
         """A folder of records: the path of a song is its shard."""
         wanted: dict[str, Known] = {}
-        factors, texts = self.options.factors, self.options.texts
-        beside = [table for table in (factors, texts) if table is not None]
+        factors, texts, beside = self.options.factors, self.options.texts, self._beside
         self.names.update(_names_of_records(self.source))
         for name in self.options.progress(format.shard_names(self.source), desc="Reading", unit="shard"):
             path = os.path.join(self.source, name)

@@ -22,6 +22,14 @@ class FakeJointSpace(FakeRetriever):
     def probabilities(self, vectors):
         return 1 / (1 + np.exp(-4 * vectors @ self.tags(self.training_tags).T))
 
+    def files(self, paths, *, damaged="keep", factors=None, texts=None, ids=None):
+        for path, heard in super().files(paths, damaged=damaged):
+            beside = [
+                table.dense([ids[str(path)]])[0] for table in (factors, texts) if table and ids[str(path)] in table
+            ]
+            total = heard + sum(beside, np.zeros(8, np.float32))
+            yield path, (total / np.linalg.norm(total)).astype(np.float32)
+
     def tables(self, factors=None, texts=None):
         given = [table for table in (factors, texts) if table is not None]
         ids = list(dict.fromkeys(song for table in given for song in table.ids))
@@ -48,6 +56,25 @@ def test_songs_of_tables_are_embedded_once(index):
     report = index.add([], factors=table("f", a="jazz", b="happy"), texts=table("t", b="rock", d="sad"))
     assert (report.new, report.changed, report.unchanged, report.removed) == (["d"], ["b"], 1, ["c"])
     assert sorted(run.embedded) == ["b", "d"]
+
+
+def test_files_are_placed_by_their_texts_too(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.flac").write_text("sad")
+    csv = tmp_path / "tracks.csv"
+    csv.write_text("track_id,audio_path\na,one.flac\nb,two.flac\n")
+    index = SongIndex.create(tmp_path / "index", FakeJointSpace(tmp_path / "run"))
+    report = index.add([csv], texts=table("t", a="jazz"))
+    assert report.new == ["a", "b"]
+    jazz = {hit.id: hit.score for hit in index.search("jazz", 2)}
+    assert jazz["a"] > 0.6 and abs(jazz["b"]) < 1e-6, "of equal sound, and b has no text"
+    index.retriever.embedded.clear()
+    assert index.add([csv], texts=table("t", a="jazz")).unchanged == 2 and not index.retriever.embedded
+    assert index.add([csv], texts=table("t", a="rock", b="rock")).changed == ["a", "b"]
+    assert {hit.id: round(hit.score, 3) for hit in index.search("rock", 2)} == {"a": 0.707, "b": 0.707}
+    plain = SongIndex.create(tmp_path / "plain", FakeRetriever(tmp_path / "run"))
+    with pytest.raises(ConfigError, match="t: this run places audio files by their sound"):
+        plain.add([csv], texts=table("t", a="jazz"))
 
 
 def test_a_run_without_tables_needs_songs(tmp_path):
