@@ -16,6 +16,7 @@ from orpheus.errors import ConfigError
 from orpheus.learning.evaluation import areas, bootstrap
 
 BINS = 15  # of Guo et al.
+_CHUNK = 1 << 22  # values of an intermediate array
 KINDS = ("width", "mass")
 Names = Sequence[str] | None
 
@@ -53,9 +54,13 @@ def bin_numbers(probabilities: np.ndarray, bins: int = BINS, kind: str = "width"
         raise ConfigError(f"bins={bins}: must be at least 1")
     values = np.asarray(probabilities, np.float64)
     if kind == "width":
-        return np.clip(np.searchsorted(np.arange(bins + 1) / bins, values, side="left") - 1, 0, bins - 1)
-    ranks = np.searchsorted(np.sort(values, axis=None), values, side="left")
-    return ranks * bins // max(values.size, 1)
+        edges = np.arange(1, bins) / bins
+    else:
+        # v is in bin i or above if at least i / bins of all values are smaller: if the one of that rank is.
+        ranks = -(-np.arange(1, bins) * values.size // bins) - 1
+        ranks = ranks[ranks >= 0]
+        edges = np.partition(values, ranks, axis=None)[ranks] if len(ranks) else np.zeros(0)
+    return np.searchsorted(edges, values, side="left")
 
 
 def curve(
@@ -82,10 +87,8 @@ def curve(
         (array([2, 1]), array([0.5, 1. ]))
     """
     targets, probabilities = check(targets, probabilities)
-    count, said, true = _sums(
-        targets.ravel(), probabilities.ravel(), bin_numbers(probabilities, bins, kind).ravel(), bins
-    )
-    return {"count": count.astype(np.int64), "probability": _mean(said, count), "frequency": _mean(true, count)}
+    numbers = bin_numbers(probabilities, bins, kind)
+    return _curve(_sums(targets, probabilities, numbers, bins).sum(axis=0))
 
 
 def expected_calibration_error(
@@ -107,21 +110,19 @@ def expected_calibration_error(
     Raises:
         DataError, ConfigError: as `check` and `bin_numbers`.
     """
-    targets, probabilities = check(targets, probabilities)
     if average not in ("pooled", "macro"):
         raise ConfigError(f"average={average!r}: must be 'pooled' or 'macro'")
-    if average == "pooled":
-        targets, probabilities = targets.reshape(-1, 1), probabilities.reshape(-1, 1)
-    return float(np.mean(by_class(targets, probabilities, bins=bins, kind=kind)))
+    if average == "macro":
+        return float(by_class(targets, probabilities, bins=bins, kind=kind).mean())
+    targets, probabilities = check(targets, probabilities)
+    return float(_error(_sums(targets, probabilities, bin_numbers(probabilities, bins, kind), bins).sum(axis=0)))
 
 
 def by_class(targets: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS, kind: str = "width") -> np.ndarray:
     """The expected calibration error of every class by itself, ``(classes,)``; see `expected_calibration_error`."""
     targets, probabilities = check(targets, probabilities)
-    found = []
-    for target, column in zip(targets.T, probabilities.T, strict=True):
-        found.append(_gaps(_sums(target, column, bin_numbers(column, bins, kind), bins)))
-    return np.array(found, np.float64)
+    numbers = np.stack([bin_numbers(column, bins, kind) for column in probabilities.T], axis=1)
+    return _error(_sums(targets, probabilities, numbers, bins))
 
 
 def expected_by_sampling(
@@ -139,10 +140,12 @@ def expected_by_sampling(
         average: As of `expected_calibration_error`.
     """
     values = np.asarray(probabilities, np.float64)
+    values = values.reshape(len(values), -1)
+    columns = [values] if average == "pooled" else np.split(values, values.shape[1], axis=1)
     found = []
-    for column in [values.ravel()] if average == "pooled" else values.T:
-        variance = np.bincount(bin_numbers(column, bins, kind), column * (1 - column), minlength=bins)
-        found.append(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / max(column.size, 1))
+    for own in columns:
+        sums = _sums(np.zeros(own.shape), own, bin_numbers(own, bins, kind), bins)
+        found.append(_by_sampling(sums.sum(axis=0)))
     return float(np.mean(found))
 
 
@@ -185,20 +188,23 @@ def summarise(
         DataError, ConfigError: as `check`, `bin_numbers` and `bootstrap.draws`.
     """
     targets, probabilities = check(targets, probabilities, classes)
-    pooled = curve(targets, probabilities, bins=bins)
-    own = by_class(targets, probabilities, bins=bins)
+    numbers = bin_numbers(probabilities, bins)
+    sums = _sums(targets, probabilities, numbers, bins)
+    pooled, own = _curve(sums.sum(axis=0)), _error(sums)
     result: dict[str, Any] = {
-        "ece": expected_calibration_error(targets, probabilities, bins=bins),
-        "ece_by_sampling": expected_by_sampling(probabilities, bins=bins),
+        "ece": float(_error(sums.sum(axis=0))),
+        "ece_by_sampling": float(_by_sampling(sums.sum(axis=0))),
         "ece_macro": float(own.mean()),
-        "ece_macro_by_sampling": expected_by_sampling(probabilities, bins=bins, average="macro"),
+        "ece_macro_by_sampling": float(_by_sampling(sums).mean()),
         "ece_equal_mass": expected_calibration_error(targets, probabilities, bins=bins, kind="mass"),
         "brier": float(brier(targets, probabilities).mean()),
         "per_class": {str(name): float(value) for name, value in zip(classes, own, strict=True)},
     }
     bounds = np.full((2, bins), np.nan)
     if groups is not None and n:
-        pooled_ece, macro_ece, frequencies = _replicates(targets, probabilities, groups, n=n, bins=bins, seed=seed)
+        pooled_ece, macro_ece, frequencies = _replicates(
+            targets, probabilities, numbers, groups, n=n, bins=bins, seed=seed
+        )
         bounds = np.stack(bootstrap.percentiles(frequencies))
         result["intervals"] = {
             "ece": _around(result["ece"], pooled_ece),
@@ -219,17 +225,33 @@ def summarise(
     return result
 
 
-def _sums(target: np.ndarray, probability: np.ndarray, bin_number: np.ndarray, bins: int) -> np.ndarray:
-    """(3, bins): pairs, their probabilities and their true outcomes added up; all arrays (pairs,)."""
-    weights = (None, probability, target)
-    return np.stack([np.bincount(bin_number, weight, minlength=bins) for weight in weights]).astype(np.float64)
+def _sums(targets: np.ndarray, probabilities: np.ndarray, cells: np.ndarray, count: int) -> np.ndarray:
+    """(classes, 4, count) of each cell: pairs, and their probabilities, true outcomes and variances p (1 − p) added up.
+
+    All arrays are (tracks, classes); `cells` are integers below `count`.
+    """
+    found = np.zeros((targets.shape[1], 4, count))
+    for c, (target, p, cell) in enumerate(zip(targets.T, probabilities.T, cells.T, strict=True)):
+        found[c] = [np.bincount(cell, weight, minlength=count) for weight in (None, p, target, p * (1 - p))]
+    return found
 
 
-def _gaps(sums: np.ndarray) -> np.ndarray:
-    """ECE of sums (…, 3, bins): |Σ p − Σ y| of each bin over all pairs; (…,)."""
-    total = sums[..., 0, :].sum(axis=-1)
+def _error(sums: np.ndarray) -> np.ndarray:
+    """ECE of sums (…, 4, bins): |Σ p − Σ y| of each bin over all pairs."""
     gaps = np.abs(sums[..., 1, :] - sums[..., 2, :]).sum(axis=-1)
-    return np.divide(gaps, total, out=np.full(gaps.shape, np.nan), where=total > 0)
+    return gaps / np.maximum(sums[..., 0, :].sum(axis=-1), 1)
+
+
+def _by_sampling(sums: np.ndarray) -> np.ndarray:
+    """What it is expected to be where outcomes follow the probabilities: of a normal gap, √(2/π) deviations."""
+    deviations = np.sqrt(2 / np.pi * np.maximum(sums[..., 3, :], 0)).sum(axis=-1)
+    return deviations / np.maximum(sums[..., 0, :].sum(axis=-1), 1)
+
+
+def _curve(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """The curve of sums (4, bins)."""
+    count, said, true, _ = sums
+    return {"count": count.astype(np.int64), "probability": _mean(said, count), "frequency": _mean(true, count)}
 
 
 def _mean(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -237,23 +259,32 @@ def _mean(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _replicates(
-    targets: np.ndarray, probabilities: np.ndarray, groups: Sequence | np.ndarray, *, n: int, bins: int, seed: int
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    numbers: np.ndarray,
+    groups: Sequence | np.ndarray,
+    *,
+    n: int,
+    bins: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pooled ECE (n,), macro ECE (n,) and the bins' frequencies (n, bins) of draws of groups; nan for a single group."""
     index, counts = bootstrap.draws(groups, n=n, seed=seed)
-    weights = counts.T.astype(np.float64)
-    pooled, macro = np.zeros((n, 3 * bins)), np.zeros(n)
-    for target, column in zip(targets.T, probabilities.T, strict=True):
-        cell = index * bins + bin_numbers(column, bins)
-        sums = _sums(target, column, cell, len(counts) * bins).reshape(3, len(counts), bins)
-        drawn = weights @ sums.transpose(1, 0, 2).reshape(len(counts), 3 * bins)
-        pooled += drawn
-        macro += _gaps(drawn.reshape(n, 3, bins)) / targets.shape[1]
-    shaped = pooled.reshape(n, 3, bins)
-    frequencies = _mean(shaped[:, 2], shaped[:, 0])
     if len(counts) < 2:
         return np.full(n, np.nan), np.full(n, np.nan), np.full((n, bins), np.nan)
-    return _gaps(shaped), macro, frequencies
+    weights, cells = counts.T.astype(np.float64), len(counts) * bins
+    pooled, macro = np.zeros((4, cells)), np.zeros(n)
+    tracks = weights @ np.bincount(index, minlength=len(counts))  # of each draw
+    step = max(1, _CHUNK // cells)
+    for start in range(0, targets.shape[1], step):
+        part = slice(start, start + step)
+        sums = _sums(targets[:, part], probabilities[:, part], index[:, None] * bins + numbers[:, part], cells)
+        pooled += sums.sum(axis=0)
+        gaps = (sums[:, 1] - sums[:, 2]).reshape(len(sums), len(counts), bins)
+        drawn = weights @ gaps.transpose(1, 0, 2).reshape(len(counts), -1)  # (draws, classes · bins)
+        macro += np.abs(drawn).sum(axis=1) / (tracks * targets.shape[1])
+    count, said, true, _ = (weights @ one.reshape(len(counts), bins) for one in pooled)
+    return np.abs(said - true).sum(axis=1) / count.sum(axis=1), macro, _mean(true, count)
 
 
 def _around(value: float, replicates: np.ndarray) -> list[float] | None:

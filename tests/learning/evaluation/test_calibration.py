@@ -63,6 +63,14 @@ def test_bins_of_equal_mass_hold_equal_shares_and_keep_ties_together():
     assert np.array_equal(calibration.bin_numbers(tied[::-1], 3, "mass"), found[::-1])
 
 
+@pytest.mark.parametrize("bins", [1, 3, 15, 400])
+def test_bins_of_equal_mass_are_ranks_over_bins(forecasts, bins):
+    values = forecasts[1].ravel()
+    ranks = np.array([(values < one).sum() for one in values])
+    np.testing.assert_array_equal(calibration.bin_numbers(values, bins, "mass"), ranks * bins // len(values))
+    assert calibration.bin_numbers(np.zeros(0), bins, "mass").shape == (0,)
+
+
 def test_curve_of_edges_by_hand():
     found = calibration.curve(np.array([[0, 1, 1, 0]]), np.array([[0.0, 0.5, 0.6, 1.0]]), bins=2)
     assert found["count"].tolist() == [2, 2]
@@ -111,7 +119,8 @@ def test_intervals_draw_whole_groups(forecasts):
     """The replicates' pooled figures are those of tracks repeated as often as their artists were drawn."""
     targets, probabilities = forecasts
     groups = np.arange(300) // 30
-    pooled, macro, _ = calibration._replicates(targets, probabilities, groups, n=3, bins=15, seed=5)
+    numbers = calibration.bin_numbers(probabilities)
+    pooled, macro, _ = calibration._replicates(targets, probabilities, numbers, groups, n=3, bins=15, seed=5)
     index, counts = calibration.bootstrap.draws(groups, n=3, seed=5)
     for b in range(3):
         rows = np.repeat(np.arange(300), counts[index, b])
@@ -129,7 +138,8 @@ def test_shifted_intervals_hold_the_truth_as_often_as_the_docs_say(power, truth,
         probabilities = generator.beta(0.5, 2, (200, 10))
         targets = generator.random(probabilities.shape) < probabilities**power
         value = calibration.expected_calibration_error(targets, probabilities)
-        drawn = calibration._replicates(targets, probabilities, range(200), n=100, bins=15, seed=0)[0]
+        numbers = calibration.bin_numbers(probabilities)
+        drawn = calibration._replicates(targets, probabilities, numbers, range(200), n=100, bins=15, seed=0)[0]
         low, high = calibration._around(value, drawn)
         shifted += low <= truth <= high
         low, high = np.percentile(drawn, [2.5, 97.5])
