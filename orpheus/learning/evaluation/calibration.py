@@ -7,11 +7,12 @@ Sources: Naeini, Cooper & Hauskrecht 2015 (expected calibration error, AAAI), Gu
 ICML), Nguyen & O'Connor 2015 (bins of equal mass, EMNLP), Bröcker & Smith 2007 (what sampling alone lets a curve stray).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from orpheus.base.text_table import bounded
 from orpheus.errors import ConfigError
 from orpheus.learning.evaluation import areas, bootstrap
 
@@ -223,6 +224,12 @@ def summarise(
         if count
     ]
     return result
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """What `summarise` found, as a line of text."""
+    error = bounded(found["ece"], (found.get("intervals") or {}).get("ece"), 4)
+    return f"calibration: ECE {error}; of perfect probabilities about {found['ece_by_sampling']:.4f}"
 
 
 def _sums(targets: np.ndarray, probabilities: np.ndarray, cells: np.ndarray, count: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from orpheus.base import files
 from orpheus.base.text_table import alone, bounded, number
 from orpheus.errors import DataError
+from orpheus.learning.evaluation import calibration
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -139,13 +140,8 @@ def table(result: Mapping[str, Any], split: str) -> str:
     for question, title in TITLES.items():
         if question in result:
             lines += ["", *_question(result, question, title, width)]
-    calibration = result.get("song_tags", {}).get("calibration")
-    if calibration:
-        bounds = (calibration.get("intervals") or {}).get("ece")
-        lines.append(
-            f"calibration: ECE {bounded(calibration['ece'], bounds, 4)}; perfect probabilities of as many songs: about "
-            f"{calibration['ece_by_sampling']:.4f}"
-        )
+    if "calibration" in result.get("song_tags", {}):
+        lines.append(calibration.described(result["song_tags"]["calibration"]))
     lines.append(f"mean of the {sum(one in result for one in TITLES)} questions' MAP: {number(result['mean'], 4)}")
     return "\n".join(lines)
 

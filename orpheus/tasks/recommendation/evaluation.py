@@ -8,6 +8,7 @@ import numpy as np
 
 from orpheus.base import files
 from orpheus.base.text_table import alone, bounded, number
+from orpheus.learning.evaluation import calibration
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
@@ -65,6 +66,11 @@ def evaluate(
         keep_per_user=True,
         progress=progress,
     )
+    if has_probabilities(data):
+        truth = metrics.class_truth(data, split) > 0
+        result["calibration"] = calibration.summarise(
+            truth, values, data.classes, groups=range(len(truth)), n=replicates
+        )
     if as_reference:
         result["as_reference"] = metrics.as_reference(data, values, split, k=k)
     if "per_user" in result:  # by which reports compare runs, user by user
@@ -74,6 +80,11 @@ def evaluate(
     if "confusion" in result:
         metrics.draw_confusion(result["confusion"], result["classes"], run.folder / f"confusion_{split}.png")
     return result
+
+
+def has_probabilities(data: RecommendationData) -> bool:
+    """Whether an experiment's outputs are the probabilities of its classes: trained by cross-entropy with them."""
+    return data.config.data.fact == "class" and "crossentropy" in data.config.training.loss
 
 
 def baselines(
@@ -126,6 +137,8 @@ def table(result: dict[str, Any], split: str, *, name: str) -> str:
         lines.append(alone(unit))
     if result.get("R2") is not None:
         lines.append(f"R2 avg {_shown(result, 'R2')}")
+    if "calibration" in result:
+        lines.append(calibration.described(result["calibration"]))
     if "as_reference" in result:
         found = "  ".join(f"{key} {number(value, 4)}" for key, value in result["as_reference"].items())
         lines.append(f"as tartarus computes them: {found}")

@@ -21,7 +21,7 @@ _FIGURES = {
 
 def of(one: ReportedRun) -> Mapping[str, Any] | None:
     """What the evaluation found, or, of one of an older orpheus, what its scores say; None without probabilities."""
-    part = one.metrics.get("mean_of_windows") or one.metrics.get("song_tags") or {}
+    part = one.metrics.get("mean_of_windows") or one.metrics.get("song_tags") or one.metrics
     if "calibration" in part:
         return part["calibration"]
     if one.scores is None or not one.tagging:
@@ -42,8 +42,8 @@ def section(reported: Sequence[ReportedRun]) -> Section:
     plots = f'<div class="row">{_curves(found)}{_spread(found)}</div>'
     body = names + plots + table(["run", *_FIGURES.values()], rows) + _classes(found)
     note = (
-        "Every tag of every track is a forecast; forecasts are put into fifteen bins by probability. On the diagonal a tag "
-        "comes true as often as it is said to; below it the run says too much, above it too little. Upright lines: 95 % "
+        "Every class of every track is a forecast; forecasts are put into fifteen bins by probability. On the diagonal what "
+        "is said comes true as often as it is said to; below it the run says too much, above it too little. Upright lines: 95 % "
         "intervals. The expected calibration error (ECE) is the mean distance from the diagonal, weighted by how many "
         "forecasts a bin has, most of which lie near zero; by chance alone even perfect probabilities have some."
     )

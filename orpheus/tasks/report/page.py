@@ -82,6 +82,7 @@ def build(
         ]
     else:
         sections = [report_sections.numbers(evaluated), report_sections.user_differences(evaluated), *sections]
+        sections.append(calibration.section(evaluated))
     sections.append(report_sections.configuration(reported))
     return html.page(title or f"orpheus: {', '.join(names)}", intro, sections)
 

@@ -235,7 +235,7 @@ def _walk(values: Mapping[str, Any], prefix: str = "", bounds: Any = None) -> tu
     for key, value in values.items():
         # Intervals stand under the same key as what they bound, or, for means over users, without the level "mean".
         mine = bounds.get(key, bounds if key == "mean" else None) if isinstance(bounds, Mapping) else None
-        if key in ("intervals", "hashes", "confusion", "classes", "thresholds"):
+        if key in ("intervals", "hashes", "confusion", "classes", "thresholds", "calibration"):
             continue
         if isinstance(value, int | float) and not isinstance(value, bool):
             scalars.append((prefix + key, value, mine if isinstance(mine, list) else None))

@@ -196,7 +196,7 @@ def table(result: dict[str, Any], split: str) -> str:
             cells = _cells(metrics[average], metrics.get("intervals", {}).get(average))
             lines.append(f"{title:<16} {average}  ROC-AUC {cells[0]}  PR-AUC {cells[1]}".rstrip())
     if "calibration" in summary:
-        lines.append(calibration_line(summary["calibration"]))
+        lines.append(calibration.described(summary["calibration"]))
     if "without_leaks" in result:
         rest = result["without_leaks"]
         shared = ", ".join(f"{kind} {count}" for kind, count in rest["removed"].items() if count) or "none"
@@ -206,12 +206,6 @@ def table(result: dict[str, Any], split: str) -> str:
     if summary["left_out"]:
         lines.append(f"left out of the macro means (one kind of label only): {', '.join(summary['left_out'])}")
     return "\n".join(lines)
-
-
-def calibration_line(found: Mapping[str, Any]) -> str:
-    """The expected calibration error as text, beside what sampling alone would make it."""
-    error = bounded(found["ece"], (found.get("intervals") or {}).get("ece"), 4)
-    return f"calibration: ECE {error}; perfect probabilities of as many tracks: about {found['ece_by_sampling']:.4f}"
 
 
 def _width(bounds: Any) -> int:

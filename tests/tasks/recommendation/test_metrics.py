@@ -9,6 +9,7 @@ from sklearn import metrics
 from orpheus.config import experiment as config_experiment
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
+from orpheus.learning.evaluation import calibration
 from orpheus.runs.folder import Run
 from orpheus.tasks.recommendation import data as recommendation_data
 from orpheus.tasks.recommendation import demo, evaluation, plan
@@ -262,3 +263,18 @@ def test_the_table_says_whether_the_model_beats_what_needs_no_training():
     assert last[0.5] == "by MAP@7, the model beats nearest neighbours and popularity"
     alone = evaluation.table({"items": 2, "users": 3, **scored(0.3)}, "test", name="model_1")
     assert "the model" not in alone
+
+
+def test_outputs_trained_as_probabilities_are_checked_for_calibration(tmp_path, monkeypatch):
+    truth = (RNG.random((90, 4)) < 0.4).astype(np.float32)
+    folder, values = classes_folder(tmp_path, truth), RNG.random((30, 4)).astype(np.float32)
+    monkeypatch.setattr(evaluation, "load_model", lambda run: None)
+    monkeypatch.setattr(evaluation.job, "outputs", lambda model, examples: values)
+    data = open_classes(folder, "multilabel", activation="sigmoid", loss="binary_crossentropy")
+    result = evaluation.evaluate(Run(tmp_path), data, "test", replicates=20)
+    assert result["calibration"]["ece"] == calibration.expected_calibration_error(truth[60:] > 0, values)
+    low, high = result["calibration"]["intervals"]["ece"]
+    text = evaluation.table(result, "test", name="m")
+    assert f"calibration: ECE {result['calibration']['ece']:.4f} [{low:.4f}, {high:.4f}]" in text
+    similar = open_classes(folder, "multilabel", activation="sigmoid", loss="cosine")
+    assert "calibration" not in evaluation.evaluate(Run(tmp_path), similar, "test", replicates=0)
