@@ -1,4 +1,5 @@
-"""The whole way in five minutes: synthetic music, records, training, test metrics, tags of a file nobody trained on."""
+"""The whole way in five minutes: synthetic music, records, a tagger, its test metrics, tags of a file nobody trained on; then one
+space of tags, songs and listeners, which is asked all three questions."""
 
 import argparse
 import json
@@ -20,13 +21,21 @@ def parser() -> cli.Parser:
     result = cli.parser(
         "tools.demo",
         "Make the demo dataset, preprocess it, train a small tagger, print its test metrics for audible and for "
-        "meaningless tags, tag a held-out file, and write a report of it all. Takes some five minutes on two cores.",
+        "meaningless tags, tag a held-out file, and write a report of it all. Then train one space of tags, songs and listeners, and ask "
+        "it for tags of a song, songs for words and songs for a listener. Takes some five minutes on two cores.",
         example="python -m tools.demo --out demo",
     )
     result.add_argument("--out", default="demo", metavar="DIR", help="folder for data, records and the run")
     result.add_argument("--tracks", type=int, default=160, metavar="N", help="size of the demo dataset")
     result.add_argument("--epochs", type=int, default=40, metavar="N", help="epochs of training")
     result.add_argument("--config", default="configs/demo.json", metavar="FILE", help="config of the training")
+    result.add_argument(
+        "--joint-epochs",
+        type=int,
+        default=8,
+        metavar="N",
+        help="epochs of the space of tags, songs and listeners; 0 for none",
+    )
     result.add_argument("--seed", type=int, default=0, help="of data, split and training")
     result.add_argument("--fresh", action="store_true", help="remove what an earlier demo left in DIR")
     return result
@@ -73,16 +82,86 @@ def body(arguments: argparse.Namespace) -> int:
     _call("orpheus.predict", run, held_out, "--hop-seconds", 1, "--taggram", picture)
     curves = _draw(Path(run), sides)
     page = _call("orpheus.report", run, "-o", Path(run) / "report.html", "--tracks", data / "tracks.csv")
+    index = _three_questions(out, records, arguments) if arguments.joint_epochs else None
     print(f"\nmacro ROC-AUC on the test split: audible tags {audible:.3f}, meaningless tags {meaningless:.3f}")
     print(f"TensorBoard: tensorboard --logdir {run}")
     print(f"pictures:    {curves}  {picture}")
     print(f"report:      {page}")
+    if index:
+        print(f"listen:      python -m orpheus.serve {index}   (then open http://127.0.0.1:8000)")
     print(f"done in {time.monotonic() - started:.0f} s")
     if audible < ROC_WANTED:
         raise DataError(
             f"audible tags reached {audible:.3f}, {ROC_WANTED} is expected: something is wrong with this install"
         )
     return 0
+
+
+def _three_questions(out: Path, records: Path, arguments: argparse.Namespace) -> Path:
+    """A joint run on the demo's sound, texts, tags and listeners; an index made with it, asked all three questions."""
+    data, split, texts, vectors = out / "data", out / "split.json", out / "texts.npz", out / "vectors.txt"
+    index, tags = out / "index", ("--tags", data / "tags.db")
+    if not split.exists():
+        how = ("--top", 15, "--min-tracks", 2, "--shares", 60, 15, 25, "--tolerance", 12, "--nearest")
+        _call("tools.split", *tags, "--tracks", data / "tracks.csv", *how, "--out", split)
+    if not texts.exists():
+        _call("tools.text_vectors", data / "texts", "--split", split, "--max-df", 1, "--out", texts)
+    if not vectors.exists():
+        learned = _training_tags(out, data, split)
+        _call(
+            "tools.train_word_vectors",
+            "--tags",
+            learned,
+            "--out",
+            vectors,
+            *("--dimension", 32, "--epochs", 30, "--min-count", 1, "--sample", 0),
+        )
+    inputs = ("--tfrecords-dir", records, "--texts", texts, "--counts", data / "plays.csv", "--word-vectors", vectors)
+    run = _call(
+        "orpheus.train",
+        "log-mel-spectrogram",
+        "--config",
+        "configs/joint.json",
+        *inputs,
+        *tags,
+        "--split",
+        split,
+        "--epochs",
+        arguments.joint_epochs,
+        "--seed",
+        arguments.seed,
+        "--set",
+        f"model-training.log_dir={out / 'runs'}",
+    )
+    _call("orpheus.evaluate", run, "--bootstrap", 50)
+    known = ("--texts", texts, "--listeners", data / "plays.csv")
+    _call("orpheus.retrieve", "index", run, data / "tracks.csv", *tags, *known, "--map", "-o", index)
+    song = json.loads(split.read_text(encoding="utf-8"))["test"][0]
+    print(f"\ntags of {song}, which no training has heard; then songs for words, and songs for a listener:")
+    _call("orpheus.retrieve", "tags", index, song, "-k", 5)
+    _call("orpheus.retrieve", "search", index, "sad piano", "-k", 5)
+    _call("orpheus.retrieve", "recommend", index, "--listener", _listener(data), "-k", 5)
+    return index
+
+
+def _training_tags(out: Path, data: Path, split: Path) -> Path:
+    """Tags of the training tracks alone, for word vectors."""
+    from orpheus.base import files
+    from orpheus.data.tags.database import TagDatabase
+
+    given, path = TagDatabase(data / "tags.db").tags_of_all(), out / "train_tags.jsonl"
+    with files.atomic(path) as file:
+        for track in json.loads(split.read_text(encoding="utf-8"))["train"]:
+            file.write(json.dumps({"id": track, "tags": list(given.get(track, ()))}) + "\n")
+    return path
+
+
+def _listener(data: Path) -> str:
+    """Id of the first listener."""
+    import csv
+
+    with open(data / "plays.csv", encoding="utf-8", newline="") as file:
+        return next(csv.DictReader(file))["user"]
 
 
 def _call(module: str, *arguments: object) -> str:

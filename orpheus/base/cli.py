@@ -223,24 +223,32 @@ class _Quickly(importlib.abc.MetaPathFinder):
     LEFT_OUT = ("matplotlib", "sklearn")  # of Keras, which does without where they are missing
 
     def __init__(self, *, quietly: bool):
+        self.looking: set[str] = set()
         self.loading: set[str] = set()
         self.quietly = quietly
 
     def find_spec(self, fullname, path=None, target=None):
         if self.TAKES[-1] in self.loading and fullname in self.LEFT_OUT:
             raise ModuleNotFoundError(f"{fullname} is not needed", name=fullname)
-        if fullname not in self.TAKES or fullname in self.loading:
+        if fullname not in self.TAKES or fullname in self.looking:
             return None
-        self.loading.add(fullname)
-        spec = importlib.util.find_spec(fullname)
+        self.looking.add(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.looking.remove(fullname)
+        # Who looks need not load: what follows belongs to the loading.
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_quickly(module: ModuleType) -> None:
-                with _without_garbage_collection(), self._logs():
-                    load(module)
-                self.loading.remove(fullname)
-                if not self.loading and all(name in sys.modules for name in self.TAKES):
+                self.loading.add(fullname)
+                try:
+                    with _without_garbage_collection(), self._logs():
+                        load(module)
+                finally:
+                    self.loading.discard(fullname)
+                if not self.loading and all(name in sys.modules for name in self.TAKES) and self in sys.meta_path:
                     sys.meta_path.remove(self)
 
             spec.loader.exec_module = load_quickly  # type: ignore[method-assign]

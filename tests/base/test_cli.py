@@ -1,6 +1,7 @@
 """What all commands share: how the heavy libraries are loaded."""
 
 import gc
+import importlib.util
 import subprocess
 import sys
 
@@ -32,6 +33,8 @@ def test_heavy_libraries_are_loaded_without_what_they_do_not_need(tmp_path, monk
     finder = Quickly(quietly=True)
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
     frozen = gc.get_freeze_count()
+    assert importlib.util.find_spec("orpheus_test_heavy") is not None
+    assert importlib.util.find_spec("orpheus_test_extra") is not None, "who looks for it has not begun to load it"
     import orpheus_test_heavy
 
     assert orpheus_test_heavy.extra is None
