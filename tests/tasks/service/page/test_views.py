@@ -22,12 +22,17 @@ VIEWS = {
     "map": "#map?model=library&q=dream+pop",
     "file": "#file?model=library",
     "playlist": "#playlist?model=library",
+    "suggestions": "#search?model=library&q=pi",
+    "token": "#search?model=library",
 }
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def show(page, api, recording, name):
     """Open a view with something in it: a song that plays, options, a file, a playlist."""
+    if name == "token":
+        page.ask("sessionStorage.clear()")
+        api.token = "of somebody"
     open_page(page, api.address, VIEWS[name])
     if name in ("results", "hostile", "path", "map"):
         page.wait(f"document.querySelectorAll('#{'map' if name == 'map' else 'found'}-rows li').length > 5", 10)
@@ -39,6 +44,13 @@ def show(page, api, recording, name):
         page.wait("!document.querySelector('#found-problem').hidden", 10)
     if name == "map":
         page.wait("document.querySelector('#map-status').innerText === '50,000 songs'", 10)
+    if name == "suggestions":
+        page.ask("document.querySelector('#q').focus()")
+        page.press("End", "ArrowDown")
+        page.wait("!document.querySelector('#q-suggestions').hidden", 10)
+        page.press("ArrowDown")
+    if name == "token":
+        page.wait("document.querySelector('#token-dialog').open", 10)
     if name == "file":
         page.upload("#file", recording)
         page.wait("document.querySelectorAll('#alike-rows li').length === 10", 10)
@@ -67,6 +79,7 @@ def test_axe_finds_nothing(page, api, recording, pictures, theme):
             " `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html + ' ' + n.failureSummary).join(' | ')}`)}))"
         )
         assert found["wrong"] == [] and found["checked"] >= (20 if theme == "light" else 1), name
+    api.token = None
     open_page(page, api.address)
     page.ask("document.querySelector('#q').removeAttribute('id')")
     page.call("Runtime.evaluate", expression=axe)
