@@ -160,6 +160,7 @@ class Api(ThreadingHTTPServer):
         self.ranges: list[str] = []
         self.token: str | None = None
         self.songs = 50_000
+        self.timelines = True  # of a tagger; other runs have none
         self.only: tuple[str, ...] | None = None  # names of the models that are served
         self.fails: dict[str, tuple[int, str]] = {}  # what is asked → status and message
 
@@ -173,6 +174,7 @@ class Api(ThreadingHTTPServer):
         self.ranges.clear()
         self.fails.clear()
         self.token = self.only = None
+        self.timelines = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a page that has gone elsewhere; what else went wrong is said."""
@@ -277,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["tags"]:
                 name = body.get("filename") or ""
                 hostile = "<" in name or "%3C" in name
-                return heard(6.0, timeline=query.get("timeline") == "true", hostile=hostile)
+                return heard(6.0, timeline=self.server.timelines and query.get("timeline") == "true", hostile=hostile)
             case ["path"]:
                 start, end, steps = int(query["start"]), int(query["end"]), int(query["steps"])
                 numbers = [start, *range(100, 100 + steps - 2), end]

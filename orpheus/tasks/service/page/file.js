@@ -76,6 +76,7 @@ export class File {
     try {
       const heard = await model.send("tags", file, { timeline: "true" }, { signal });
       if (signal.aborted) return;
+      if (!heard.timeline?.times.length) heard.timeline = null;
       this.heard = heard;
       this.shown();
       const peaks = await waveform(file);
@@ -146,7 +147,7 @@ export class File {
   /** The strongest tags at a time, or of the whole file where the model does not say. */
   strongest(seconds) {
     const { timeline, tags } = this.heard;
-    if (!timeline?.times.length) return tags.slice(0, 3).map(({ tag }) => short(tag, 40));
+    if (!timeline) return tags.slice(0, 3).map(({ tag }) => short(tag, 40));
     const scores = this.timeline.scoresAt(seconds);
     return [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, 3).map((at) => short(timeline.tags[at], 40));
   }

@@ -58,8 +58,8 @@ export class Search {
 
   length = (state) => Math.min(Math.max(Number(state.k) || STEP, 1), MOST);
 
-  /** What the form says, as a state. */
-  submit({ replace = false } = {}) {
+  /** Ask what the form says, and what else is given. */
+  submit({ replace = false, ...given } = {}) {
     const text = $("q").value.trim();
     const [start, end] = text ? ["", ""] : [read().start, read().end];
     const number = (id, usual) => ($(id).value === usual ? "" : $(id).value);
@@ -77,12 +77,12 @@ export class Search {
       diversity: number("diversity", "0"),
       artists_once: $("artists-once").checked,
       include_heard: $("include-heard").checked,
+      ...given,
     }, { replace });
   }
 
   filter(name, change) {
-    const state = read();
-    go({ ...state, view: this.app.shown, k: "", [name]: change(state[name]) }, { replace: true });
+    this.submit({ replace: true, [name]: change(read()[name]) });
   }
 
   /** Show a state: fill the form, and ask where what is asked has changed. */

@@ -33,7 +33,7 @@ export class Timeline {
   show(heard) {
     Object.assign(this, { heard, peaks: null, position: 0 });
     const { timeline } = heard;
-    const last = timeline?.times.length ? timeline.times.at(-1) + timeline.window_seconds : 0;
+    const last = timeline ? timeline.times.at(-1) + timeline.window_seconds : 0;
     this.length = heard.seconds ?? last;
     this.count = Math.min(timeline?.tags.length ?? 0, ROWS);
     this.order = this.strongest();

@@ -202,6 +202,11 @@ def test_a_file_is_dropped_anywhere(page, api, tmp_path, pictures):
     page.ask("(m => (m.value = 'tagger', m.dispatchEvent(new Event('change'))))(document.querySelector('#model'))")
     page.wait("!document.querySelector('#heard').hidden && document.querySelector('#alike').hidden", 10)
     assert [one[1] for one in api.asked if one[0] == "POST"][-1] == "/api/tagger/tags"
+    api.timelines = False
+    page.upload("#file", tmp_path / name)
+    page.wait("document.querySelector('#now-word').innerText === 'Strongest'", 10)
+    assert page.ask("document.querySelector('#now').innerText").startswith("<img")
+    assert page.ask("document.querySelector('#timeline').getBoundingClientRect().height") < 60, "the outline only"
     api.fails["tags"] = (422, "not audio that can be read")
     page.upload("#file", tmp_path / name)
     page.wait("document.querySelector('#file-problem').innerText === 'Not audio that can be read'", 5)
