@@ -105,7 +105,13 @@ def test_retrieval_config_builds_and_steps(path):
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("joint*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem.endswith("hetrec") else [pytest.mark.slow])
+        for path in sorted((ROOT / "configs").glob("joint*.json"))
+    ],
+)
 def test_joint_config_builds_and_steps(path):
     values, source = config.read(path)
     assert values["_comment"][0].startswith("python -m "), "the header says the command"
