@@ -70,7 +70,7 @@ class ServedIndex:
     def __init__(self, name: str, folder: Path, parts: Parts):
         self.name = name
         self._lane = Lane(f"index {name}", parts.metrics, limit=parts.settings.waiting)
-        self._index: SongIndex = self._lane.submit(SongIndex, folder).result()
+        self._index: SongIndex = self._lane.submit(_opened, folder).result()
         # A map that is not there yet takes minutes of a large index, in which it is to be searched all the same.
         self._maps = Lane(f"map {name}", parts.metrics, limit=_MAPS)
         self._look = time.monotonic() + _LOOK_SECONDS
@@ -218,6 +218,15 @@ class ServedIndex:
             because=[answers.text(tag) for tag in hit.shared],
             audio=audio,
         )
+
+
+def _opened(folder: Path) -> SongIndex:
+    """An index in the thread that owns it, where a search then takes one core: others have theirs, and none waits for all."""
+    import faiss
+
+    index = SongIndex(folder)
+    faiss.omp_set_num_threads(1)  # of this thread
+    return index
 
 
 def _has_audio(path: str) -> bool:

@@ -59,7 +59,7 @@ def running(given, folder, settings: Settings) -> Iterator[Running]:
     folder.mkdir(exist_ok=True)
     parts = Parts(settings, folder)
     built = app.build(open_all([str(one) for one in given], parts), parts)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with server._listen("127.0.0.1", 0) as listening:
         found = uvicorn.Server(server._config(built, settings))
         thread = threading.Thread(target=found.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
