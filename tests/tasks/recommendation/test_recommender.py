@@ -96,7 +96,7 @@ def test_a_new_listener_is_folded_in_by_the_exact_equations(fitted, folder):
     plays = {table.ids[30]: 7.0, table.ids[2]: 1.0, table.ids[77]: 3.0}
     counts = np.zeros(len(table))
     counts[[30, 2, 77]] = [7, 1, 3]
-    expected = exact(np.asarray(table.matrix), counts, 40, 0.1)
+    expected = exact(np.asarray(table.matrix), counts, listening_demo.ALPHA, listening_demo.REGULARIZATION)
     folded = found.factorised.fold_in(plays)
     np.testing.assert_allclose(folded.vector, expected, rtol=1e-5, atol=1e-8)
     places = found.recommend(plays=plays, k=5)
