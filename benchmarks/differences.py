@@ -96,7 +96,7 @@ def _train(data, seed: int, epochs: int, *, training: bool):
     from orpheus.data.batches.windows import Windows
 
     keras.utils.set_random_seed(seed)
-    part = data.part("train")
+    part = data.records_of("train")
     shape = data.catalogue.spec.window_shape(3)
     model = models.build(
         "log-mel-spectrogram", shape, len(data.targets.classes), n_filters=4, n_dense_units=64, seed=seed
@@ -123,7 +123,7 @@ def _scores(model, data, *, seed: int | None, ragged: bool = True):
     from orpheus.data.batches import epochs as batches
     from orpheus.data.batches.windows import Windows
 
-    part = data.part("valid")
+    part = data.records_of("valid")
     if seed is None:
         examples = batches.validation(part, Windows(3), batch_size=16)
     else:

@@ -178,7 +178,16 @@ def test_without_arguments_it_shows_the_steps(tmp_path, monkeypatch, capsys):
     recommender = orpheus.MusicRecommender()
     found = recommender.recommend(k=3)
     shown = capsys.readouterr().out
-    steps = ["Preprocessing", "Loading data", "Building network", "Training", "Saving", "Evaluating", "MAP@500"]
+    steps = [
+        "Preprocessing",
+        "Loading data",
+        "Building network",
+        "Training\n",
+        "epoch 1/",
+        "Saving",
+        "Predicting for the split",
+    ]
+    steps += ["Predicting for the whole", "Evaluating", "MAP@500"]
     assert [shown.index(step) for step in steps] == sorted(shown.index(step) for step in steps)
     assert "the model beats" in shown or "the model loses to" in shown  # to what needs no training, beside its figure
-    assert len(found) == 3 and found == recommender.recommend(user=recommender._users[0], k=3)
+    assert len(found) == 3 and found == recommender.recommend(user=recommender._users[0], k=3, reasons=2)
