@@ -1,4 +1,4 @@
-"""Train a tagger or a retrieval model: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
+"""Train a tagger, a retrieval or a joint model: `python -m orpheus.train FRONTEND --config C --tfrecords-dir D`."""
 
 import argparse
 import shlex
@@ -14,8 +14,9 @@ FRONTENDS = ("waveform", "log-mel-spectrogram", "features")
 def parser() -> cli.Parser:
     result = cli.parser(
         "orpheus.train",
-        "Train a tagger on records made by tools.preprocess, or, where the config has a section retrieval, tags and songs "
-        "in one space; leaves a run folder for orpheus.evaluate, orpheus.predict and orpheus.retrieve.",
+        "Train a tagger on records made by tools.preprocess, or, where the config has a section retrieval or joint, tags "
+        "and songs, or tags, songs and listeners, in one space; leaves a run folder for orpheus.evaluate, orpheus.predict and "
+        "orpheus.retrieve.",
         example="python -m orpheus.train log-mel-spectrogram --config configs/log-mel.json --tfrecords-dir records/mel --cuda 0 1",
     )
     result.add_argument(

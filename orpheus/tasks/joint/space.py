@@ -12,14 +12,13 @@ import numpy as np
 from orpheus.base import files
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.batches import random_access, windows
 from orpheus.data.items.tables import Table
-from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
 from orpheus.models.joint import MASK
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
 from orpheus.tasks.joint import checks, data, embedding
+from orpheus.tasks.retrieval import song_windows
 from orpheus.tasks.retrieval.word_space import WordSpace
 
 LISTENERS = "listeners.npz"  # in a run: places of its listeners
@@ -109,17 +108,13 @@ class JointSpace(WordSpace):
         Raises:
             ConfigError, DataError: the run was trained without audio, or without what is given.
         """
-        spec, section = self._need_audio("audio files"), self.config.joint
+        spec = self._need_audio("audio files")
         given, ids = self._checked(factors, texts), ids or {}
-        whole = section.evaluation_windows == "whole"
-        for path in map(Path, paths):
-            try:
-                frames = reading.load(path, spec, damaged=damaged)
-            except DataError as error:
-                yield path, error
-                continue
-            found = windows.spread(frames, section.input_length, section.num_chunk, whole=whole)
-            yield path, embedding.embed(self.model, found[None], self._others([ids.get(str(path))], given))[0]
+        for path, found in song_windows.of_files(paths, spec, self.config.joint, damaged=damaged):
+            if isinstance(found, DataError):
+                yield path, found
+            else:
+                yield path, embedding.embed(self.model, found[None], self._others([ids.get(str(path))], given))[0]
 
     def _need_audio(self, what: str) -> AudioSpec:
         if self.spec is None:
@@ -172,16 +167,10 @@ class JointSpace(WordSpace):
         Raises:
             ConfigError, DataError: the run was trained without audio or without what is given; records were made otherwise.
         """
-        spec, section = self._need_audio("records"), self.config.joint
-        given = self._checked(factors, texts)
-        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
-        catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
-        rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
-        located = random_access.locate(catalogue)
-        seconds = spec.seconds(section.input_length)
-        audio = random_access.Audio(catalogue, [located[row.track_id] for row in rows], self._targets, seconds)
-        whole = section.evaluation_windows == "whole"
-        batches = audio.spread(range(len(rows)), section.num_chunk, batch_size=_SONGS, whole=whole)
+        spec, given = self._need_audio("records"), self._checked(factors, texts)
+        rows, batches = song_windows.of_records(
+            folder, spec, self.config.joint, self._targets, only=only, batch_size=_SONGS
+        )
         others = self._others([row.track_id for row in rows], given)
         placed = embedding.embed_batches(self.model, batches, _SONGS, others)
         for row, vector in zip(rows, itertools.chain.from_iterable(placed), strict=True):

@@ -9,13 +9,11 @@ import numpy as np
 
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import AudioSpec
-from orpheus.data.batches import random_access, windows
 from orpheus.data.items.tables import Table
-from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs.folder import Run
 from orpheus.runs.models import load_model
-from orpheus.tasks.retrieval import data, embedding
+from orpheus.tasks.retrieval import data, embedding, song_windows
 from orpheus.tasks.retrieval.word_space import WordSpace
 
 _SONGS = 4  # embedded at once, each of num_chunk windows
@@ -73,18 +71,11 @@ class Retriever(WordSpace):
             ConfigError: the run was trained on factors.
         """
         spec = self._need_audio("audio files")
-        window, count = self.config.retrieval.input_length, self.config.retrieval.num_chunk
-        whole = self.config.retrieval.evaluation_windows == "whole"
-        for path in map(Path, paths):
-            try:
-                frames = reading.load(path, spec, damaged=damaged)
-            except DataError as error:
-                yield path, error
-                continue
-            yield (
-                path,
-                embedding.embed_songs(self.model, windows.spread(frames, window, count, whole=whole)[None], None)[0],
-            )
+        for path, found in song_windows.of_files(paths, spec, self.config.retrieval, damaged=damaged):
+            if isinstance(found, DataError):
+                yield path, found
+            else:
+                yield path, embedding.embed_songs(self.model, found[None], None)[0]
 
     def _need_audio(self, what: str, factors: Table | None = None) -> AudioSpec:
         if self.spec is None or (self.input_type == "hybrid" and factors is None):
@@ -114,19 +105,8 @@ class Retriever(WordSpace):
             ConfigError, DataError: the run was trained on factors; the records were made otherwise; a song has no factors.
         """
         spec = self._need_audio("records", factors)
-        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
-        catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
-        rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
-        located = random_access.locate(catalogue)
-        found = random_access.Audio(
-            catalogue,
-            [located[row.track_id] for row in rows],
-            self._targets,
-            spec.seconds(self.config.retrieval.input_length),
-        )
-        section = self.config.retrieval
-        batches = found.spread(
-            range(len(rows)), section.num_chunk, batch_size=_SONGS, whole=section.evaluation_windows == "whole"
+        rows, batches = song_windows.of_records(
+            folder, spec, self.config.retrieval, self._targets, only=only, batch_size=_SONGS
         )
         values = factors.dense([row.track_id for row in rows]) if factors is not None else None
         embedded = embedding.embed_batches(self.model, batches, _SONGS, values)
