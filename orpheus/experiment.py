@@ -33,14 +33,18 @@ def parser() -> cli.Parser:
         "--different-splits", action="store_true", help="with --list: one table of all, not one for each split"
     )
     what.add_argument(
-        "--only", choices=("train", "predict", "evaluate"), help="one step; the last two of the newest such run"
+        "--only",
+        choices=("train", "predict", "evaluate"),
+        help="step to take alone; the last two are of the newest such run",
     )
-    what.add_argument("--resume", metavar="RUN", help="go on with a run (a folder, or model_N) from its last epoch")
+    what.add_argument("--resume", metavar="RUN", help="run (a folder, or model_N) to go on with from its last epoch")
     how = result.add_argument_group("training")
     how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; the config's if not given")
-    how.add_argument("--cuda", type=int, nargs="+", metavar="I", help="GPUs, mirrored; the first one or the CPU")
+    how.add_argument(
+        "--cuda", type=int, nargs="+", metavar="I", help="indices of GPUs, mirrored; the first one or the CPU"
+    )
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
-    how.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and a drawn val set")
+    how.add_argument("--seed", type=int, default=0, help="seed of weights, order, dropout and a drawn val set")
     scores = result.add_argument_group("evaluation")
     scores.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="replicates of 95 %% intervals; 0: none"

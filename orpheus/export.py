@@ -19,7 +19,7 @@ def parser() -> cli.Parser:
     )
     result.add_argument("run", metavar="RUN", help="folder made by orpheus.train")
     result.add_argument("out", metavar="OUT", help="file to write, or the new folder of a SavedModel")
-    result.add_argument("--format", choices=FORMATS, default="savedmodel", help="of the file")
+    result.add_argument("--format", choices=FORMATS, default="savedmodel", help="format of the file")
     checked = result.add_argument_group("check")
     checked.add_argument(
         "--check",
@@ -30,14 +30,14 @@ def parser() -> cli.Parser:
         "given",
     )
     checked.add_argument(
-        "--tfrecords-dir", metavar="DIR", help="where the run's records are now; where they were if not given"
+        "--tfrecords-dir", metavar="DIR", help="folder of the run's records now; where they were if not given"
     )
     inside = result.add_argument_group("what travels inside")
     inside.add_argument(
         "--threshold",
         type=float,
         metavar="P",
-        help="of every class, 0 to 1; each class's best by F1 on the validation split if not given",
+        help="threshold of every class, 0 to 1; each class's best by F1 on the validation split if not given",
     )
     return result
 

@@ -17,19 +17,27 @@ def parser() -> cli.Parser:
     )
     result.add_argument("run", nargs="?", metavar="RUN", help="folder of a run, model_N, or a data folder (its newest)")
     question = result.add_argument_group("one of")
-    question.add_argument("--user", metavar="U", help="items for this user")
-    question.add_argument("--item", metavar="I", nargs="+", default=[], help="items for someone who likes these")
+    question.add_argument("--user", metavar="U", help="user to list items for")
+    question.add_argument(
+        "--item", metavar="I", nargs="+", default=[], help="items that somebody likes, to list others for"
+    )
     question.add_argument(
         "--plays", metavar="FILE", help="items for a listener who was not in training: an item a line, or item, count"
     )
     question.add_argument(
-        "--new", metavar="FILE", nargs="+", default=[], help="users for new items: audio, text or .npy, one per input"
+        "--new",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="new item's audio, text or .npy, one per input, to list users for",
     )
     result.add_argument("-k", type=int, default=10, metavar="K", help="length of the list")
     result.add_argument(
         "--why", type=int, default=0, metavar="N", help="with each place N heard items and shared words that explain it"
     )
-    result.add_argument("--among", choices=("test", "val", "train"), default="test", help="set of the items")
+    result.add_argument(
+        "--among", choices=("test", "val", "train"), default="test", help="set (train, val, test) of the items listed"
+    )
     result.add_argument("--data-dir", metavar="DIR", help="data folder; where the run's was if not given")
     fit = result.add_argument_group("training first (MusicRecommender.fit)")
     fit.add_argument(
@@ -42,8 +50,8 @@ def parser() -> cli.Parser:
     fit.add_argument(
         "--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="change one value; repeatable"
     )
-    fit.add_argument("--epochs", type=int, metavar="N", help="at most; the config's if not given")
-    fit.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and what is held out")
+    fit.add_argument("--epochs", type=int, metavar="N", help="most epochs; the config's if not given")
+    fit.add_argument("--seed", type=int, default=0, help="seed of weights, order, dropout and what is held out")
     return result
 
 

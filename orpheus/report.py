@@ -31,7 +31,7 @@ def parser() -> cli.Parser:
         metavar="JSON",
         help='groups of tags, {"groups": {"genres": ["rock", …]}}; a *_groups.json of dictionaries/ that fits if not given',
     )
-    what.add_argument("--title", help="of the page; the runs' names if not given")
+    what.add_argument("--title", help="title of the page; the runs' names if not given")
     what.add_argument("--data-dir", metavar="DIR", help="data folder of experiments named as model_1")
     what.add_argument(
         "--different-splits", action="store_true", help="show runs over different splits, whose numbers do not compare"
@@ -44,8 +44,12 @@ def parser() -> cli.Parser:
         default=[],
         help="csv of tracks (track_id, audio_path), where the audio is",
     )
-    sound.add_argument("--count", type=int, default=4, metavar="N", help="tracks, from the best scored to the worst")
-    sound.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of each track's sound in the page")
+    sound.add_argument(
+        "--count", type=int, default=4, metavar="N", help="number of tracks, from the best scored to the worst"
+    )
+    sound.add_argument(
+        "--seconds", type=float, default=30.0, metavar="S", help="seconds of each track's sound in the page"
+    )
     return result
 
 

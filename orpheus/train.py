@@ -36,18 +36,20 @@ def parser() -> cli.Parser:
     )
     how = result.add_argument_group("training")
     how.add_argument("--epochs", type=int, metavar="N", help="epochs in all; 10 for a new run, n_epochs of retrieval")
-    how.add_argument("--steps-per-epoch", type=int, metavar="N", help="fewer than the whole data set")
+    how.add_argument(
+        "--steps-per-epoch", type=int, metavar="N", help="steps of an epoch, fewer than the whole data set"
+    )
     how.add_argument(
         "--cuda",
         type=int,
         nargs="+",
         metavar="I",
-        help="GPUs to train on, mirrored; the first one or the CPU if not given, all of them with --strategy for several",
+        help="indices of GPUs to train on, mirrored; the first one or the CPU if not given, all of them with --strategy for several",
     )
     how.add_argument(
         "--strategy",
         choices=("one-device", "mirrored", "multi-worker"),
-        help="one GPU or CPU, several GPUs, or several machines: start the same command on each, with TF_CONFIG in its "
+        help="devices: one GPU or CPU, several GPUs, or several machines: start the same command on each, with TF_CONFIG in its "
         "environment; by --cuda if not given",
     )
     how.add_argument(
@@ -56,17 +58,19 @@ def parser() -> cli.Parser:
         help="grpc://host:port of a tf.data service that makes the batches, instead of every machine its own share",
     )
     how.add_argument("--built-in", action="store_true", help="train with model.fit instead of the custom loop")
-    how.add_argument("--seed", type=int, default=0, help="of weights, order, windows, augmentation and dropout")
+    how.add_argument("--seed", type=int, default=0, help="seed of weights, order, windows, augmentation and dropout")
     how.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with a run from its last complete epoch; its folder, or the time in the name of one in runs/",
+        help="run to go on with from its last complete epoch: its folder, or the time in the name of one in runs/",
     )
     how.add_argument(
         "--dry-run", action="store_true", help="load, check, build, run one batch and say what would happen"
     )
     out = result.add_argument_group("output")
-    out.add_argument("--update-freq", type=int, default=10, metavar="STEPS", help="how often metrics are recorded")
+    out.add_argument(
+        "--update-freq", type=int, default=10, metavar="STEPS", help="steps from one record of metrics to the next"
+    )
     plan.add_flags(result, "train")
     return result
 

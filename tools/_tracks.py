@@ -18,14 +18,14 @@ def add_source(parser: argparse._ActionsContainer) -> None:
         type=float,
         default=0,
         metavar="V",
-        help="tags below this weight do not count: 0 to 100 of a database or table, users per artist of HetRec",
+        help="smallest weight of a tag that counts: 0 to 100 of a database or table, users per artist of HetRec",
     )
     parser.add_argument(
         "--multi-db-default",
         type=int,
         default=0,
         metavar="N",
-        help="which tags of records that hold those of several databases",
+        help="number of the tag database, from 0, of records that hold several",
     )
 
 

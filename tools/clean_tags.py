@@ -28,14 +28,17 @@ def parser() -> cli.Parser:
     result.add_argument("--out", type=cli.output_file(), required=True, metavar="TSV", help="table to write")
     result.add_argument("--force", action="store_true", help="replace TSV where it exists")
     result.add_argument(
-        "--categories", type=Path, metavar="FILE", help="tag and category, separated by a tab, for sources without"
+        "--categories",
+        type=Path,
+        metavar="FILE",
+        help="file of tag and category, separated by a tab, for sources without",
     )
     steps = result.add_argument_group("which annotations are kept")
     steps.add_argument("--songs", type=Path, metavar="FILE", help="ids of the only songs to keep, one per line")
     steps.add_argument(
-        "--min-score", type=float, default=50, metavar="V", help="drop annotations with a smaller score; 0: none"
+        "--min-score", type=float, default=50, metavar="V", help="smallest score of an annotation that is kept; 0: any"
     )
-    steps.add_argument("--max-tags", type=int, default=20, metavar="N", help="drop songs with more tags; 0: none")
+    steps.add_argument("--max-tags", type=int, default=20, metavar="N", help="most tags of a song that is kept; 0: any")
     names = result.add_argument_group("which tags are one; named after the member on most songs")
     names.add_argument(
         "--no-normalise",
@@ -53,8 +56,12 @@ def parser() -> cli.Parser:
     names.add_argument(
         "--no-lemmas", dest="lemmas", action="store_false", help='keep singular and plural ("female vocalists") apart'
     )
-    names.add_argument("--min-songs", type=int, default=100, metavar="N", help="drop groups on fewer songs; 0: none")
-    result.add_argument("--shown", type=int, default=15, metavar="N", help="largest groups of several tags to print")
+    names.add_argument(
+        "--min-songs", type=int, default=100, metavar="N", help="fewest songs of a group that is kept; 0: any"
+    )
+    result.add_argument(
+        "--shown", type=int, default=15, metavar="N", help="number of the largest groups of several tags to print"
+    )
     return result
 
 

@@ -51,7 +51,7 @@ def _kmeans_flags(kmeans: argparse.ArgumentParser) -> None:
     how.add_argument("--embedding", nargs=2, required=True, metavar=("glove|word2vec|hub", "PATH"), help="word vectors")
     how.add_argument("--name", help="folder of the embedding under --out; by default its kind")
     how.add_argument(
-        "--threshold", type=int, nargs="+", default=[100], metavar="N", help="only tags of more than N tracks"
+        "--threshold", type=int, nargs="+", default=[100], metavar="N", help="number of tracks that a tag must exceed"
     )
     how.add_argument(
         "--n-clusters", type=int, nargs="+", default=[100], metavar="K", help="numbers of clusters before the filter"
@@ -62,39 +62,44 @@ def _kmeans_flags(kmeans: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("dictionaries"),
         metavar="DIR",
-        help="holds tags_remove.txt, the tags that the filter does not accept",
+        help="folder that holds tags_remove.txt, the tags that the filter does not accept",
     )
     kept.add_argument(
         "--top",
         type=int,
         default=100,
         metavar="N",
-        help="the filtered tags are the N most popular ones less tags_remove.txt",
+        help="number of the most popular tags that the filter accepts, less tags_remove.txt",
     )
-    kept.add_argument("--keep-tags", type=Path, metavar="FILE", help="the filtered tags themselves, one per line")
+    kept.add_argument(
+        "--keep-tags", type=Path, metavar="FILE", help="file of the tags that the filter accepts, one per line"
+    )
     kmeans.add_argument(
         "--out",
         type=Path,
         default=Path("dictionaries"),
         metavar="DIR",
-        help="writes DIR/NAME/THRESHOLD_models/tags_dict_K.json",
+        help="folder to write DIR/NAME/THRESHOLD_models/tags_dict_K.json to",
     )
     _start_flags(kmeans)
 
 
 def _npmi_flags(npmi: argparse.ArgumentParser) -> None:
     npmi.add_argument(
-        "--linkage", choices=("average", "complete", "single"), default="average", help="distance of two clusters"
+        "--linkage",
+        choices=("average", "complete", "single"),
+        default="average",
+        help="linkage: distance of two clusters",
     )
     _subgenre_flags(npmi)
 
 
 def _skip_gram_flags(skip: argparse.ArgumentParser) -> None:
     trained = skip.add_argument_group("vectors")
-    trained.add_argument("--epochs", type=int, default=100, help="at most; training stops early")
+    trained.add_argument("--epochs", type=int, default=100, help="most epochs; training stops early")
     trained.add_argument("--patience", type=int, default=5, help="epochs without a better validation loss")
     trained.add_argument("--batch-size", type=int, default=256, help="samples per step")
-    trained.add_argument("--learning-rate", type=float, default=1e-2, help="of Adam")
+    trained.add_argument("--learning-rate", type=float, default=1e-2, help="learning rate of Adam")
     _subgenre_flags(skip)
     _start_flags(skip)
 
@@ -105,7 +110,10 @@ def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
         "--dictionary", type=Path, required=True, metavar="JSON", help="dictionary that holds the genres' clusters"
     )
     sub.add_argument(
-        "--genre-path", type=Path, metavar="DIR", help="genres.txt; without it every cluster counts as a genre"
+        "--genre-path",
+        type=Path,
+        metavar="DIR",
+        help="folder of genres.txt; without it every cluster counts as a genre",
     )
     sub.add_argument(
         "--merge-outside", action="store_true", help="merge pairs of genres.txt of which only one is a genre, too"
@@ -118,13 +126,16 @@ def _subgenre_flags(sub: argparse.ArgumentParser) -> None:
         help="both at most a quarter and half of a genre's tags, so that small genres are not broken into single tags",
     )
     sub.add_argument(
-        "--out", type=cli.output_file(), metavar="JSON", help="by default dictionaries/METHOD/tags_dict.json"
+        "--out",
+        type=cli.output_file(),
+        metavar="JSON",
+        help="dictionary to write; by default dictionaries/METHOD/tags_dict.json",
     )
 
 
 def _start_flags(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--n-init", type=int, default=60, metavar="N", help="starts of k-means")
-    sub.add_argument("--seed", type=int, default=0, help="same seed, same clusters")
+    sub.add_argument("--n-init", type=int, default=60, metavar="N", help="number of starts of k-means")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the clusters")
 
 
 def _kmeans(arguments: argparse.Namespace) -> int:

@@ -21,8 +21,10 @@ def parser() -> cli.Parser:
         "--out out/cooccurrence",
     )
     _tracks.add_source(result)
-    result.add_argument("--dictionary", type=Path, metavar="JSON", help="count its clusters instead of tags")
-    result.add_argument("--top", type=int, metavar="N", help="only the N most frequent tags; by default all")
+    result.add_argument(
+        "--dictionary", type=Path, metavar="JSON", help="dictionary whose clusters are counted instead of tags"
+    )
+    result.add_argument("--top", type=int, metavar="N", help="number of the most frequent tags to take; by default all")
     result.add_argument("--out", type=cli.output_folder, required=True, metavar="DIR", help="folder to write to")
     result.add_argument("--sparse", action="store_true", help=f"write .npz; otherwise only above {LARGE} columns")
     result.add_argument(
@@ -30,7 +32,7 @@ def parser() -> cli.Parser:
         type=int,
         default=80,
         metavar="N",
-        help="columns in the heat map, the most frequent; 0 for no picture",
+        help="number of columns in the heat map, the most frequent; 0 for no picture",
     )
     pairs = result.add_argument_group("highly correlated pairs: either criterion is enough")
     pairs.add_argument("--cosine", type=float, default=0.5, metavar="C", help="c(i,j) / √(c(i,i) c(j,j)) is above C")

@@ -23,14 +23,18 @@ def parser() -> cli.Parser:
         example="python -m tools.data_service worker --dispatcher host0:5000 --address host1:5001",
     )
     result.add_argument(
-        "kind", choices=("dispatcher", "worker"), help="one of each; with several workers order is lost"
+        "kind",
+        choices=("dispatcher", "worker"),
+        help="dispatcher or worker: one of each; with several workers order is lost",
     )
-    result.add_argument("--port", type=int, default=5000, metavar="N", help="where a dispatcher listens; 0: any")
-    result.add_argument("--dispatcher", metavar="HOST:PORT", help="the worker's dispatcher; needed by it")
+    result.add_argument(
+        "--port", type=int, default=5000, metavar="N", help="port on which a dispatcher listens; 0: any"
+    )
+    result.add_argument("--dispatcher", metavar="HOST:PORT", help="address of the worker's dispatcher; needed by it")
     result.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="where a worker listens, as the machines that train reach it; localhost and any port if not given",
+        help="address where a worker listens, as the machines that train reach it; localhost and any port if not given",
     )
     return result
 

@@ -21,7 +21,7 @@ def parser() -> cli.Parser:
         example="python -m tools.dataset mtt ~/mtt/mp3 --annotations ~/mtt -o data/mtt\n  "
         "python -m tools.dataset jamendo ~/jamendo/audio --annotations ~/mtg-jamendo-dataset --splits top50tags-0 -o data/jamendo",
     )
-    result.add_argument("dataset", choices=NAMES, help="which data set; mirdata: any that --mirdata names")
+    result.add_argument("dataset", choices=NAMES, help="data set; mirdata: any that --mirdata names")
     result.add_argument(
         "audio", type=Path, metavar="AUDIO_DIR", help="folder of its audio, searched with its subfolders"
     )
@@ -34,7 +34,7 @@ def parser() -> cli.Parser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="which splits; all that the annotations give (of fma: small)",
+        help="splits to write; all that the annotations give (of fma: small)",
     )
     result.add_argument("-o", "--out", type=cli.output_folder, required=True, metavar="DATA", help="folder to write")
     return result

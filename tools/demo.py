@@ -26,8 +26,8 @@ def parser() -> cli.Parser:
         example="python -m tools.demo --out demo",
     )
     result.add_argument("--out", default="demo", metavar="DIR", help="folder for data, records and the run")
-    result.add_argument("--tracks", type=int, default=160, metavar="N", help="size of the demo dataset")
-    result.add_argument("--epochs", type=int, default=40, metavar="N", help="epochs of training")
+    result.add_argument("--tracks", type=int, default=160, metavar="N", help="number of tracks of the demo dataset")
+    result.add_argument("--epochs", type=int, default=40, metavar="N", help="number of epochs")
     result.add_argument("--config", default="configs/demo.json", metavar="FILE", help="config of the training")
     result.add_argument(
         "--joint-epochs",
@@ -36,7 +36,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="epochs of the space of tags, songs and listeners; 0 for none",
     )
-    result.add_argument("--seed", type=int, default=0, help="of data, split and training")
+    result.add_argument("--seed", type=int, default=0, help="seed of data, split and training")
     result.add_argument("--fresh", action="store_true", help="remove what an earlier demo left in DIR")
     return result
 

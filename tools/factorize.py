@@ -22,20 +22,28 @@ def parser() -> cli.Parser:
     )
     result.add_argument("fact", choices=("als", "pmi", "class"), help="what to factorise, and how")
     result.add_argument("--data-dir", required=True, metavar="DIR", help="data folder with splits/")
-    result.add_argument("--dataset", required=True, metavar="NAME", help="as in its file names")
+    result.add_argument("--dataset", required=True, metavar="NAME", help="name of the data set, as in its file names")
     result.add_argument("--dim", type=int, default=200, metavar="N", help="number of factors (als, pmi)")
-    result.add_argument("--seed", type=int, default=0, help="of the first factors")
+    result.add_argument("--seed", type=int, default=0, help="seed of the first factors")
     als = result.add_argument_group("als")
     als.add_argument(
-        "--counts", metavar="FILE", help="user, item, count (.tsv, .csv); splits/matrix_SET_NAME.npz if not given"
+        "--counts",
+        metavar="FILE",
+        help="file of user, item, count (.tsv, .csv); splits/matrix_SET_NAME.npz if not given",
     )
-    als.add_argument("--weighting", choices=("log", "linear", "binary"), default="log", help="of a count")
     als.add_argument(
-        "--alpha", type=float, default=40.0, metavar="A", help="confidence is 1 + A times the weighted count"
+        "--weighting", choices=("log", "linear", "binary"), default="log", help="weighting of a play count"
     )
-    als.add_argument("--regularization", type=float, default=0.1, metavar="L", help="of the squared norms")
-    als.add_argument("--iterations", type=int, default=15, metavar="N", help="rounds")
-    als.add_argument("--threads", type=int, default=0, metavar="N", help="0: all cores")
+    als.add_argument(
+        "--alpha",
+        type=float,
+        default=40.0,
+        metavar="A",
+        help="factor A of the confidence, which is 1 + A times the weighted count",
+    )
+    als.add_argument("--regularization", type=float, default=0.1, metavar="L", help="weight of the squared norms")
+    als.add_argument("--iterations", type=int, default=15, metavar="N", help="number of rounds")
+    als.add_argument("--threads", type=int, default=0, metavar="N", help="number of threads; 0: all cores")
     als.add_argument(
         "--all",
         action="store_true",
@@ -51,7 +59,7 @@ def parser() -> cli.Parser:
     labels.add_argument(
         "--labels",
         metavar="TSV",
-        help="item and its classes, or item and [0,1,…]; index/labels_NAME.tsv or y_NAME.tsv if not given",
+        help="file of item and its classes, or item and [0,1,…]; index/labels_NAME.tsv or y_NAME.tsv if not given",
     )
     return result
 

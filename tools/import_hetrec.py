@@ -15,15 +15,25 @@ def parser() -> cli.Parser:
     )
     result.add_argument("source", metavar="SRC", help="folder of the .dat files")
     result.add_argument("--data-dir", required=True, metavar="DIR", help="data folder, created if need be")
-    result.add_argument("--dataset", required=True, metavar="NAME", help="as in the file names made")
+    result.add_argument(
+        "--dataset", required=True, metavar="NAME", help="name of the data set, as in the file names made"
+    )
     kept = result.add_argument_group("what is kept")
-    kept.add_argument("--min-listeners", type=int, default=3, metavar="N", help="drop artists with fewer")
-    kept.add_argument("--min-items", type=int, default=5, metavar="N", help="drop users with fewer artists")
-    kept.add_argument("--classes", type=int, default=50, metavar="N", help="most frequent tags that become labels")
+    kept.add_argument(
+        "--min-listeners", type=int, default=3, metavar="N", help="fewest listeners of an artist that is kept"
+    )
+    kept.add_argument("--min-items", type=int, default=5, metavar="N", help="fewest artists of a user that is kept")
+    kept.add_argument(
+        "--classes", type=int, default=50, metavar="N", help="number of the most frequent tags that become labels"
+    )
     split = result.add_argument_group("splits")
-    split.add_argument("--test-share", type=float, default=0.1, metavar="SHARE", help="of the artists, held out")
-    split.add_argument("--val-share", type=float, default=0.1, metavar="SHARE", help="of the other artists")
-    split.add_argument("--seed", type=int, default=0, help="of the draw")
+    split.add_argument(
+        "--test-share", type=float, default=0.1, metavar="SHARE", help="share of the artists that is held out"
+    )
+    split.add_argument(
+        "--val-share", type=float, default=0.1, metavar="SHARE", help="share of the other artists for validation"
+    )
+    split.add_argument("--seed", type=int, default=0, help="seed of the draw")
     return result
 
 

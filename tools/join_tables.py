@@ -23,16 +23,24 @@ def parser() -> cli.Parser:
         "--factors data/factors/item_factors_als_200_NAME.npy --split split.json --out joined",
     )
     _tracks.add_source(result)
-    result.add_argument("--word-vectors", metavar="PATH", help="of the tags (GloVe or word2vec file, TF-Hub model)")
+    result.add_argument(
+        "--word-vectors", metavar="PATH", help="word vectors of the tags (GloVe or word2vec file, TF-Hub model)"
+    )
     result.add_argument(
         "--factors",
         type=Path,
         metavar="FILE",
-        help="of the songs: tools.factorize's .npy, .npz with ids and matrix, or text, an id and numbers a line",
+        help="factors of the songs: tools.factorize's .npy, .npz with ids and matrix, or text, an id and numbers a line",
     )
-    result.add_argument("--split", type=Path, metavar="JSON", help="of tools.split: only its songs and tags")
     result.add_argument(
-        "--out", type=cli.output_folder, required=True, metavar="DIR", help="tag_vectors.txt, factors.npz, missing.tsv"
+        "--split", type=Path, metavar="JSON", help="split of tools.split: only its songs and tags are taken"
+    )
+    result.add_argument(
+        "--out",
+        type=cli.output_folder,
+        required=True,
+        metavar="DIR",
+        help="folder for tag_vectors.txt, factors.npz and missing.tsv",
     )
     return result
 

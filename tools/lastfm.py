@@ -23,15 +23,15 @@ def parser() -> cli.Parser:
     actions = result.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=cli.SubParser)
 
     top = actions.add_parser("top", help="most frequent tags: their tracks, and what the list covers up to there")
-    top.add_argument("-n", "--number", type=int, default=50, help="how many; 0 for all")
-    top.add_argument("--min-tracks", type=int, default=1, help="leave out tags with fewer tracks")
+    top.add_argument("-n", "--number", type=int, default=50, help="number of lines; 0 for all")
+    top.add_argument("--min-tracks", type=int, default=1, help="fewest tracks of a tag that is listed")
 
     tags = actions.add_parser("tags", help="tags of one or several tracks, heaviest first")
     tags.add_argument("tracks", nargs="+", metavar="TRACK", help="track id")
 
     tracks = actions.add_parser("tracks", help="tracks that have a tag, heaviest first")
     tracks.add_argument("tag", metavar="TAG", help="the tag, in its own case")
-    tracks.add_argument("-n", "--number", type=int, default=0, help="how many; 0 for all")
+    tracks.add_argument("-n", "--number", type=int, default=0, help="number of lines; 0 for all")
 
     spellings = actions.add_parser("spellings", help="which spellings a cleaned copy would merge")
     clean = actions.add_parser(
@@ -43,11 +43,11 @@ def parser() -> cli.Parser:
     clean.add_argument("output", type=cli.output_file(), metavar="OUT", help="database to write")
     clean.add_argument("--force", action="store_true", help="replace OUT where it exists")
     for action in (spellings, clean):
-        action.add_argument("--drop", metavar="FILE", help="tags to leave out, in any spelling, one per line")
+        action.add_argument("--drop", metavar="FILE", help="file of tags to leave out, in any spelling, one per line")
         action.add_argument(
             "--combine",
             metavar="FILE",
-            help="tags to join, one group per line, separated by tabs; the first is the name",
+            help="file of tags to join, one group per line, separated by tabs; the first is the name",
         )
     for action in (top, tags, tracks):
         action.add_argument("--min-val", type=float, default=0, help="smallest weight that counts, 0 to 100")

@@ -18,7 +18,7 @@ def parser() -> cli.Parser:
     result.add_argument("out", metavar="OUT", help="folder to make; missing, empty, or holding the same set already")
     result.add_argument("--tracks", type=int, default=160, metavar="N", help="number of tracks, 8 or more")
     result.add_argument("--seconds", type=float, default=12.0, metavar="S", help="length of each track, 1 to 600")
-    result.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another set; 0 or more")
+    result.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the set, 0 or more")
     return result
 
 

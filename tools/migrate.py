@@ -15,14 +15,16 @@ def parser() -> cli.Parser:
         "stay as they are.",
         example="python -m tools.migrate /srv/data/tfrecords/log-mel-complete --lastfm lastfm_tags.db",
     )
-    result.add_argument("folder", metavar="FOLDER", help="holds *.tfrecord files and no spec.json")
+    result.add_argument("folder", metavar="FOLDER", help="folder that holds *.tfrecord files and no spec.json")
     result.add_argument(
         "--lastfm",
         metavar="DB",
         help="tag database the records were made with; the rows of its table tags name positions",
     )
     result.add_argument(
-        "--format", choices=("waveform", "log-mel-spectrogram"), help="where names and values of records disagree"
+        "--format",
+        choices=("waveform", "log-mel-spectrogram"),
+        help="format of the records, where their names and values disagree",
     )
     result.add_argument("--sr", type=int, default=16000, metavar="HZ", help="sample rate")
     result.add_argument("--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of spectrograms")

@@ -19,16 +19,20 @@ def parser() -> cli.Parser:
     )
     result.add_argument("kind", choices=("cqt", "mel", "stft"), help="kind of spectrogram")
     result.add_argument("--data-dir", required=True, metavar="DIR", help="data folder with splits/")
-    result.add_argument("--dataset", required=True, metavar="NAME", help="as in its file names")
+    result.add_argument("--dataset", required=True, metavar="NAME", help="name of the data set, as in its file names")
     source = result.add_argument_group("input")
-    source.add_argument("--audio", metavar="DIR", help="audio files; DIR/audio of the data folder if not given")
-    source.add_argument("--index", metavar="TSV", help="id, file name; index/index_audio_NAME.tsv if not given")
+    source.add_argument(
+        "--audio", metavar="DIR", help="folder of audio files; DIR/audio of the data folder if not given"
+    )
+    source.add_argument(
+        "--index", metavar="TSV", help="file of id and file name; index/index_audio_NAME.tsv if not given"
+    )
     source.add_argument("--keep-silent", action="store_true", help="silent files become silent patches, not failures")
     plan.DAMAGED.add_to(source)
     patch = result.add_argument_group("patches")
-    patch.add_argument("--count", type=int, default=1, metavar="N", help="patches per item")
-    patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="length of a patch")
-    patch.add_argument("--seed", type=int, default=0, help="draws where patches start")
+    patch.add_argument("--count", type=int, default=1, metavar="N", help="number of patches per item")
+    patch.add_argument("--seconds", type=float, default=15.0, metavar="S", help="seconds of a patch")
+    patch.add_argument("--seed", type=int, default=0, help="seed of where patches start")
     patch.add_argument(
         "--standardise",
         choices=("band", "frame-band"),
@@ -38,10 +42,10 @@ def parser() -> cli.Parser:
     spectrogram = result.add_argument_group("spectrogram")
     spectrogram.add_argument("--sr", type=int, default=22050, metavar="HZ", help="sample rate")
     spectrogram.add_argument("--hop-length", type=int, default=1024, metavar="SAMPLES", help="step between frames")
-    spectrogram.add_argument("--bins", type=int, default=96, metavar="N", help="bands of cqt and mel")
-    spectrogram.add_argument("--bins-per-octave", type=int, default=12, metavar="N", help="of cqt")
+    spectrogram.add_argument("--bins", type=int, default=96, metavar="N", help="number of bands of cqt and mel")
+    spectrogram.add_argument("--bins-per-octave", type=int, default=12, metavar="N", help="bins per octave of cqt")
     spectrogram.add_argument("--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of mel and stft")
-    result.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+    result.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="number of processes")
     return result
 
 

@@ -24,10 +24,10 @@ def parser() -> cli.Parser:
     )
     source = result.add_argument_group("input")
     source.add_argument(
-        "--csv-path", metavar="CSV", help="track_id, audio_path (or mp3_path, npz_path), artist or group"
+        "--csv-path", metavar="CSV", help="csv of track_id, audio_path (or mp3_path, npz_path), artist or group"
     )
     source.add_argument(
-        "--root-dir", metavar="DIR", help="where relative paths start; the csv's (or tsv's) folder if not given"
+        "--root-dir", metavar="DIR", help="folder where relative paths start; the csv's (or tsv's) folder if not given"
     )
     source.add_argument(
         "--tag-path",
@@ -46,7 +46,7 @@ def parser() -> cli.Parser:
     )
     stored = result.add_argument_group("what is stored")
     stored.add_argument("--sr", type=int, default=16000, metavar="HZ", help="sample rate")
-    stored.add_argument("--mels", type=int, default=96, metavar="N", help="mel bands (log-mel)")
+    stored.add_argument("--mels", type=int, default=96, metavar="N", help="number of mel bands (log-mel)")
     stored.add_argument(
         "--n-fft", type=int, default=2048, metavar="SAMPLES", help="window of the spectrogram (log-mel)"
     )
@@ -54,21 +54,32 @@ def parser() -> cli.Parser:
         "--hop-length", type=int, default=512, metavar="SAMPLES", help="step of the spectrogram (log-mel)"
     )
     stored.add_argument(
-        "--dtype", choices=("int16", "float16", "float32"), help="int16 (waveform), float16 (log-mel) if not given"
+        "--dtype",
+        choices=("int16", "float16", "float32"),
+        help="type of what is stored; int16 (waveform), float16 (log-mel) if not given",
     )
     stored.add_argument(
-        "--mel-norm", choices=("slaney", "none"), default="slaney", help="of the mel filters: equal area, or height 1"
+        "--mel-norm",
+        choices=("slaney", "none"),
+        default="slaney",
+        help="norm of the mel filters: equal area, or height 1",
     )
     stored.add_argument(
         "--top-db",
         type=float,
         metavar="DB",
-        help="clip decibels so far below each clip's largest (log-mel); not at all if not given",
+        help="decibels below each clip's largest at which others are clipped (log-mel); none if not given",
     )
-    stored.add_argument("--min-seconds", type=float, default=0.0, metavar="S", help="shorter files are failures")
+    stored.add_argument(
+        "--min-seconds",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds of the shortest file; shorter ones are failures",
+    )
     DAMAGED.add_to(stored)
     shards = result.add_argument_group("shards")
-    shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="how many")
+    shards.add_argument("-n", "--num-files", type=int, default=10, metavar="N", help="number of shards")
     which = shards.add_mutually_exclusive_group()
     which.add_argument(
         "-s",
@@ -89,9 +100,9 @@ def parser() -> cli.Parser:
         type=int,
         nargs=2,
         metavar=("START", "STOP"),
-        help="make only these, from 1, STOP included",
+        help="shards to make alone, from 1, STOP included",
     )
-    shards.add_argument("--seed", type=int, default=0, help="draws which groups share a shard")
+    shards.add_argument("--seed", type=int, default=0, help="seed of which groups share a shard")
     shards.add_argument(
         "--runner",
         choices=("local", "beam"),

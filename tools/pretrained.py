@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
         "downloads once; nothing of it is run. Without NAME: lists the taggers.",
         example="python -m tools.pretrained MSD_musicnn -o runs/msd-musicnn",
     )
-    result.add_argument("name", metavar="NAME", nargs="?", help="which one")
+    result.add_argument("name", metavar="NAME", nargs="?", help="name of the tagger")
     result.add_argument("-o", "--out", type=cli.output_folder, metavar="RUN", help="folder to make; must not be there")
     result.add_argument("--wheel", metavar="FILE", help="the package's file, where there is no network")
     return result

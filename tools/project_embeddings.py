@@ -24,13 +24,16 @@ def parser() -> cli.Parser:
     _tracks.add_source(result)
     next(action for action in result._actions if action.dest == "tags").required = False
     result.add_argument(
-        "--dictionary", type=Path, metavar="JSON", help="tags, counts and clusters; without it the tags of --tags"
+        "--dictionary",
+        type=Path,
+        metavar="JSON",
+        help="dictionary of tags, counts and clusters; without it the tags of --tags",
     )
     result.add_argument(
         "--embedding", nargs=2, metavar=("glove|word2vec|hub", "PATH"), help="word vectors; needed for the projector"
     )
     result.add_argument(
-        "--threshold", type=int, default=0, metavar="N", help="of --tags, only tags of more than N tracks"
+        "--threshold", type=int, default=0, metavar="N", help="number of tracks that a tag of --tags must exceed"
     )
     result.add_argument("--out", type=cli.output_folder, required=True, metavar="DIR", help="folder to write to")
     result.add_argument(
@@ -38,7 +41,7 @@ def parser() -> cli.Parser:
         action="store_true",
         help="distances for them: word vectors, or without --embedding NPMI over --tags",
     )
-    result.add_argument("--seed", type=int, default=0, help="of t-SNE")
+    result.add_argument("--seed", type=int, default=0, help="seed of t-SNE")
     return result
 
 

@@ -19,7 +19,7 @@ def parser() -> cli.Parser:
         "tracks.filtered.jsonl those that the limits leave out.",
         example="python -m tools.scan_audio ~/Music tracks.csv --tags-db tags.db --min-seconds 10",
     )
-    result.add_argument("folder", metavar="FOLDER", help="searched with all its subfolders")
+    result.add_argument("folder", metavar="FOLDER", help="folder that is searched with all its subfolders")
     result.add_argument(
         "csv",
         type=cli.output_file(),
@@ -35,19 +35,21 @@ def parser() -> cli.Parser:
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="processes; the result does not depend on it",
+        help="number of processes; the result does not depend on it",
     )
     plan.DAMAGED.add_to(result)
     limits = result.add_argument_group("limits", "files outside them are listed as filtered; silence is below -60 dBFS")
-    limits.add_argument("--min-seconds", type=float, metavar="S", help="shortest length")
-    limits.add_argument("--max-seconds", type=float, metavar="S", help="longest length")
-    limits.add_argument("--min-bytes", type=int, metavar="N", help="smallest file")
-    limits.add_argument("--max-bytes", type=int, metavar="N", help="largest file")
+    limits.add_argument("--min-seconds", type=float, metavar="S", help="seconds of the shortest file")
+    limits.add_argument("--max-seconds", type=float, metavar="S", help="seconds of the longest file")
+    limits.add_argument("--min-bytes", type=int, metavar="N", help="bytes of the smallest file")
+    limits.add_argument("--max-bytes", type=int, metavar="N", help="bytes of the largest file")
     limits.add_argument("--min-sample-rate", type=int, metavar="HZ", help="lowest sample rate")
     limits.add_argument(
-        "--max-silence-share", type=float, metavar="P", help="largest part of the length that is silent, 0 to 1"
+        "--max-silence-share", type=float, metavar="P", help="largest share of the length that is silent, 0 to 1"
     )
-    limits.add_argument("--max-silence-seconds", type=float, metavar="S", help="longest silence in one piece")
+    limits.add_argument(
+        "--max-silence-seconds", type=float, metavar="S", help="seconds of the longest silence in one piece"
+    )
     return result
 
 

@@ -33,13 +33,20 @@ def parser() -> cli.Parser:
         "id and artist; by default those of SOURCE if it has them",
     )
     how = result.add_argument_group("the split")
-    how.add_argument("--top", type=int, default=100, metavar="N", help="most popular tags")
-    how.add_argument("--min-tracks", type=int, default=40, metavar="M", help="of every tag in every split")
+    how.add_argument("--top", type=int, default=100, metavar="N", help="number of the most popular tags")
+    how.add_argument(
+        "--min-tracks", type=int, default=40, metavar="M", help="fewest tracks of every tag in every split"
+    )
     how.add_argument(
         "--nearest", action="store_true", help="where no split has M, write the one with the largest number found"
     )
     how.add_argument(
-        "--shares", type=float, nargs=3, default=[70, 15, 15], metavar=("TRAIN", "VALID", "TEST"), help="of the tracks"
+        "--shares",
+        type=float,
+        nargs=3,
+        default=[70, 15, 15],
+        metavar=("TRAIN", "VALID", "TEST"),
+        help="shares of the tracks",
     )
     how.add_argument(
         "--tolerance", type=float, default=2.0, metavar="P", help="per cent that a split may be off its share"
@@ -47,9 +54,13 @@ def parser() -> cli.Parser:
     how.add_argument(
         "--by", choices=("artist", "album", "track"), default="artist", help="what must be in one split as a whole"
     )
-    how.add_argument("--seed", type=int, default=0, help="same seed, same split")
-    how.add_argument("--starts", type=int, default=5, metavar="N", help="searches for each number tried, at most")
-    how.add_argument("--moves", type=int, default=3000, metavar="N", help="artists moved in each search, at most")
+    how.add_argument("--seed", type=int, default=0, help="seed of the split")
+    how.add_argument(
+        "--starts", type=int, default=5, metavar="N", help="number of searches for each number tried, at most"
+    )
+    how.add_argument(
+        "--moves", type=int, default=3000, metavar="N", help="number of artists moved in each search, at most"
+    )
     how.add_argument("--out", type=cli.output_file(), metavar="JSON", help="split to write")
     how.add_argument(
         "--items-index",
@@ -70,15 +81,15 @@ def parser() -> cli.Parser:
         "--hash-audio", action="store_true", help="read the audio (files, or records) to compare contents"
     )
     look.add_argument(
-        "--audio-root", type=Path, metavar="DIR", help="where relative paths start; by default at the list"
+        "--audio-root", type=Path, metavar="DIR", help="folder where relative paths start; by default at the list"
     )
     look.add_argument(
         "--audit-json",
         type=cli.output_file(),
         metavar="FILE",
-        help="write all that was found, for orpheus.evaluate --without-leaks",
+        help="file to write all that was found to, for orpheus.evaluate --without-leaks",
     )
-    look.add_argument("--shown", type=int, default=5, metavar="N", help="examples of each kind")
+    look.add_argument("--shown", type=int, default=5, metavar="N", help="number of examples of each kind")
     return result
 
 

@@ -24,13 +24,13 @@ def parser() -> cli.Parser:
     _tracks.add_source(result)
     choices = result.add_argument_group("what covers how much")
     choices.add_argument(
-        "--top", type=int, nargs="+", default=[50, 100, 500], metavar="N", help="the N most popular tags"
+        "--top", type=int, nargs="+", default=[50, 100, 500], metavar="N", help="numbers of the most popular tags"
     )
     choices.add_argument(
         "--filter-path",
         type=Path,
         metavar="DIR",
-        help="holds tags_remove.txt: each top n also without these tags, spelled exactly so, as orpheus.train --filter",
+        help="folder that holds tags_remove.txt: each top n also without these tags, spelled exactly so, as orpheus.train --filter",
     )
     choices.add_argument(
         "--dictionary", type=Path, nargs="+", default=[], metavar="JSON", help="dictionaries, or folders that hold one"
@@ -39,7 +39,9 @@ def parser() -> cli.Parser:
     output.add_argument(
         "--out", type=cli.output_folder, metavar="DIR", help="folder for the whole tables and the histograms"
     )
-    output.add_argument("--shown", type=int, default=20, metavar="N", help="most popular tags, and clusters, printed")
+    output.add_argument(
+        "--shown", type=int, default=20, metavar="N", help="number of the most popular tags, and clusters, printed"
+    )
     return result
 
 

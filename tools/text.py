@@ -15,16 +15,22 @@ def parser() -> cli.Parser:
     )
     result.add_argument("kind", choices=("tfidf", "word2vec"), help="what to make")
     result.add_argument("--data-dir", required=True, metavar="DIR", help="data folder with splits/")
-    result.add_argument("--dataset", required=True, metavar="NAME", help="as in its file names")
+    result.add_argument("--dataset", required=True, metavar="NAME", help="name of the data set, as in its file names")
     result.add_argument("--setting", required=True, metavar="SUFFIX", help="name of the features made")
     source = result.add_argument_group("input")
-    source.add_argument("--texts", metavar="DIR", help="text files; DIR/text of the data folder if not given")
+    source.add_argument("--texts", metavar="DIR", help="folder of text files; DIR/text of the data folder if not given")
     source.add_argument(
-        "--index", metavar="TSV", help="id, file name; index/index_text_NAME.tsv or texts_NAME.tsv if not given"
+        "--index",
+        metavar="TSV",
+        help="file of id and file name; index/index_text_NAME.tsv or texts_NAME.tsv if not given",
     )
     tfidf = result.add_argument_group("tfidf")
-    tfidf.add_argument("--vocabulary", type=int, default=10_000, metavar="N", help="terms kept, most frequent first")
-    tfidf.add_argument("--max-df", type=float, default=0.5, metavar="SHARE", help="drop terms of more texts than this")
+    tfidf.add_argument(
+        "--vocabulary", type=int, default=10_000, metavar="N", help="number of terms kept, most frequent first"
+    )
+    tfidf.add_argument(
+        "--max-df", type=float, default=0.5, metavar="SHARE", help="most texts, as a share, of a term that is kept"
+    )
     tfidf.add_argument("--ngrams", type=int, default=1, metavar="N", help="longest run of words that is a term")
     result.add_argument(
         "--as-reference",
@@ -33,17 +39,19 @@ def parser() -> cli.Parser:
         "zero",
     )
     word2vec = result.add_argument_group("word2vec")
-    word2vec.add_argument("--length", type=int, metavar="N", help="word ids per text; 500 if not given")
+    word2vec.add_argument("--length", type=int, metavar="N", help="number of word ids per text; 500 if not given")
     word2vec.add_argument("--vectors", metavar="FILE", help="word vectors (GloVe, word2vec); trained if not given")
     word2vec.add_argument("--dim", type=int, default=300, metavar="N", help="length of trained vectors")
-    word2vec.add_argument("--window", type=int, default=10, metavar="N", help="context words on either side")
-    word2vec.add_argument("--min-count", type=int, default=1, metavar="N", help="rarer words are unknown")
-    word2vec.add_argument("--epochs", type=int, metavar="N", help="passes over the texts; 10 if not given")
+    word2vec.add_argument(
+        "--window", type=int, default=10, metavar="N", help="number of context words before and after a word"
+    )
+    word2vec.add_argument("--min-count", type=int, default=1, metavar="N", help="fewest occurrences of a known word")
+    word2vec.add_argument("--epochs", type=int, metavar="N", help="number of passes over the texts; 10 if not given")
     word2vec.add_argument("--cbow", action="store_true", help="words from their context, not skip-gram")
     word2vec.add_argument(
         "--zero-unknown", action="store_true", help="words without a vector are zero, not drawn from ±0.25"
     )
-    word2vec.add_argument("--seed", type=int, default=0, help="of training and of words without a vector")
+    word2vec.add_argument("--seed", type=int, default=0, help="seed of training and of words without a vector")
     word2vec.add_argument("--mean", action="store_true", help="also write the texts' mean vectors as SUFFIX-mean")
     return result
 

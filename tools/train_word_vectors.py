@@ -31,17 +31,25 @@ def parser() -> cli.Parser:
         help="word2vec file: .bin is binary, others text",
     )
     vectors.add_argument("--dimension", type=int, default=100, metavar="D", help="length of the vectors")
-    vectors.add_argument("--epochs", type=int, default=20, help="passes over the corpus")
+    vectors.add_argument("--epochs", type=int, default=20, help="number of passes over the corpus")
     vectors.add_argument(
-        "--min-count", type=int, default=5, metavar="N", help="words that occur less often are left out"
+        "--min-count", type=int, default=5, metavar="N", help="fewest occurrences of a word that is kept"
     )
     vectors.add_argument(
-        "--window", type=int, default=5, metavar="N", help="words around a word, in texts; a tag list is one window"
+        "--window",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of words around a word, in texts; a tag list is one window",
     )
     vectors.add_argument(
-        "--sample", type=float, default=1e-3, metavar="S", help="words more frequent than S are thinned out; 0 for none"
+        "--sample",
+        type=float,
+        default=1e-3,
+        metavar="S",
+        help="frequency above which words are thinned out; 0 for none",
     )
-    vectors.add_argument("--seed", type=int, default=0, help="same seed, same vectors")
+    vectors.add_argument("--seed", type=int, default=0, help="seed of the vectors")
     return result
 
 

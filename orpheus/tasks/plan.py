@@ -100,17 +100,21 @@ def flag(*names: str, kept: bool = False, **options: Any) -> Flag:
 
 # Options that several tasks take.
 TFRECORDS_DIR = flag(
-    "--tfrecords-dir", metavar="DIR", help="its records; where they were if not given, of a run that is there"
+    "--tfrecords-dir", metavar="DIR", help="folder of its records; where they were if not given, of a run that is there"
 )
-DATABASE = flag("--multi-db-default", type=int, metavar="I", help="which tags of the records to train on, from 0")
+DATABASE = flag(
+    "--multi-db-default", type=int, metavar="I", help="number of the tag database in the records to train on, from 0"
+)
 DAMAGED = flag(
     "--damaged",
     choices=("keep", "skip"),
     default="keep",
     help="keep what can be decoded of a damaged file, and tell what is lost; or skip it, as a failure",
 )
-THRESHOLD = flag("-t", "--threshold", type=float, default=0.1, metavar="P", help="tags below it are not shown, 0 to 1")
-TOP = flag("--top", type=int, default=10, metavar="K", help="at most so many tags per file")
+THRESHOLD = flag(
+    "-t", "--threshold", type=float, default=0.1, metavar="P", help="threshold below which tags are not shown, 0 to 1"
+)
+TOP = flag("--top", type=int, default=10, metavar="K", help="most tags shown per file")
 RETRY = flag("--retry", action="store_true", help="read files that were unusable before and have not changed, too")
 Flags = Mapping[str, Mapping[str, Sequence[Flag]]]  # command → group of its --help → options
 

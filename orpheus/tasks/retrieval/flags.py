@@ -13,12 +13,12 @@ WORD_VECTORS = flag(
     "--word-vectors",
     kept=True,
     metavar="PATH",
-    help="of the tags (GloVe or word2vec file, TF-Hub model); needed",
+    help="word vectors of the tags (GloVe or word2vec file, TF-Hub model); needed",
 )
 FACTORS = flag(
     "--factors",
     metavar="FILE",
-    help="input_type cf and hybrid: .npz with ids and matrix, or text, an id and numbers a line",
+    help="factors of the songs for input_type cf and hybrid: .npz with ids and matrix, or text, an id and numbers a line",
 )
 TAGS = flag(
     "--tags",
@@ -31,10 +31,12 @@ SPLIT = flag(
     "--split",
     kept=True,
     metavar="FILE",
-    help="of tools.split; shards by the config's model-training.split if not given",
+    help="split of tools.split; shards by the config's model-training.split if not given",
 )
-CATEGORIES = flag("--categories", kept=True, metavar="TSV", help="tag and category a line: tables by category")
-MOVED_FACTORS = flag("--factors", metavar="FILE", help="where its factors are now; where they were if not given")
+CATEGORIES = flag(
+    "--categories", kept=True, metavar="TSV", help="file of tag and category a line, for tables by category"
+)
+MOVED_FACTORS = flag("--factors", metavar="FILE", help="file of its factors now; where they were if not given")
 FLAGS: Flags = {
     "train": {
         "data": [

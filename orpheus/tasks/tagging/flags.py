@@ -69,14 +69,14 @@ FLAGS: Flags = {
                 kept=True,
                 type=float,
                 metavar="G",
-                help="how much more, at least 0 (plain cross-entropy); 1 if not given",
+                help="factor of that cost, at least 0 (plain cross-entropy); 1 if not given",
             ),
             flag(
                 "--min-coverage",
                 kept=True,
                 type=float,
                 metavar="SHARE",
-                help="refuse word vectors that know a smaller share of the classes; 0.5 if not given",
+                help="smallest share of the classes that word vectors must know; 0.5 if not given",
             ),
         ],
         "training": [
@@ -88,7 +88,7 @@ FLAGS: Flags = {
                 "--init-from",
                 kept=True,
                 metavar="RUN",
-                help="start from a trained tagger: its network and, see --init-rows, the output rows of classes that both "
+                help="trained tagger's run to start from: its network and, see --init-rows, the output rows of classes that both "
                 "know",
             ),
             flag(
@@ -144,7 +144,7 @@ FLAGS: Flags = {
                 "--csv",
                 type=cli.output_file(),
                 metavar="FILE",
-                help="write the metrics and their bounds as a table, too",
+                help="file to write the metrics and their bounds to as a table, too",
             ),
             flag(
                 "--compare-tags",
@@ -165,7 +165,7 @@ FLAGS: Flags = {
                 help="write the tracks and tags where model and annotation disagree most: probably missing or wrong, for "
                 "people to listen to",
             ),
-            flag("--suspects-count", type=int, default=200, metavar="N", help="how many, at most"),
+            flag("--suspects-count", type=int, default=200, metavar="N", help="most suspects to write"),
             flag(
                 "--tracks",
                 nargs="+",
@@ -224,14 +224,14 @@ FLAGS: Flags = {
             ),
         ],
         "how": [
-            flag("--hop-seconds", type=float, metavar="S", help="from window to window; a window if not given"),
+            flag("--hop-seconds", type=float, metavar="S", help="seconds from window to window; a window if not given"),
             flag("--batch-size", type=int, default=16, metavar="N", help="windows per pass"),
             DAMAGED,
             flag(
                 "--failures",
                 type=cli.output_file(".jsonl"),
                 metavar="FILE",
-                help="remember unusable files here, .jsonl, with size and date, and do not read them again unless these change",
+                help="file that remembers unusable files, .jsonl, with size and date, and do not read them again unless these change",
             ),
             RETRY,
         ],
