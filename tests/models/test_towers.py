@@ -1,13 +1,16 @@
 """The two towers: shapes, sizes, unit length, saving, bad input."""
 
+import functools
 import itertools
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from orpheus.errors import ConfigError
 from orpheus.models.towers import build_towers
+from tests.models import battery
 
 SHAPES = {"audio": (40, 32), "factors": (10,)}
 
@@ -19,8 +22,18 @@ def inputs(shapes, count=3, songs=2):
     }
 
 
-@pytest.mark.parametrize("names", [("audio",), ("factors",), ("audio", "factors")])
-def test_outputs_are_unit_rows_and_towers_work_alone(names, tmp_path):
+NAMES = [("audio",), ("factors",), ("audio", "factors")]
+
+
+def triplet_loss(outputs):
+    """Of each row's tag, the song that has it and the song that has not, cosines apart by 0.4."""
+    tag, positive, negative = tf.unstack(outputs, axis=1)
+    cosines = [tf.reduce_sum(tag * song, axis=1) for song in (positive, negative)]
+    return tf.reduce_mean(tf.maximum(0.0, 0.4 - cosines[0] + cosines[1]))
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_outputs_are_unit_rows_and_towers_work_alone(names):
     shapes = {name: SHAPES[name] for name in names}
     model = build_towers(shapes, 6, n_filters=2, dimension=16)
     x = inputs(shapes)
@@ -30,9 +43,25 @@ def test_outputs_are_unit_rows_and_towers_work_alone(names, tmp_path):
     alone = model.get_layer("song_tower")({name: x[name][:, 1] for name in names}, training=False)
     np.testing.assert_allclose(alone, outputs[:, 2], atol=1e-5)
     np.testing.assert_allclose(model.get_layer("tag_tower")(x["tag"], training=False), outputs[:, 0], atol=1e-6)
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras", compile=False)
-    np.testing.assert_array_equal(again(x, training=False), outputs)
+
+
+@pytest.mark.parametrize(
+    "names", [pytest.param(names, marks=pytest.mark.slow) if names != ("factors",) else names for names in NAMES]
+)
+def test_battery(names, tmp_path):
+    shapes = {name: SHAPES[name] for name in names}
+    build = functools.partial(build_towers, shapes, 6, n_filters=2, dimension=16, dropout=0.0, seed=3)
+    battery.whole(build, inputs(shapes), triplet_loss, tmp_path, steps=5, rate=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("names", NAMES)
+def test_mixed_precision_trains_and_stays_close(names, policy):
+    """The outputs are of length 1; bfloat16 has eight bits of mantissa."""
+    shapes = {name: SHAPES[name] for name in names}
+    build = functools.partial(build_towers, shapes, 6, n_filters=2, dimension=16, dropout=0.0, seed=3)
+    battery.mixed_precision(build, inputs(shapes), triplet_loss, policy, atol=0.05)
 
 
 def test_short_chunk_cnn_has_the_papers_layers():

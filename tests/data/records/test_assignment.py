@@ -72,4 +72,6 @@ def test_names_of_split_shards():
         shards.shard_names(2, WAVEFORM, [80, 10, 10])
 
 
-# Making.
+def test_a_split_without_tracks_gets_no_shard():
+    assert shards.shard_counts([2, 0, 2], 6) == [3, 0, 3]  # more shards than tracks
+    assert shards.shard_counts([1, 5, 0], 3) == [1, 2, 0]

@@ -9,6 +9,7 @@ from orpheus import models
 from orpheus.config.experiment import Network, Output, PatchesInput, TextInput, VectorInput
 from orpheus.errors import ConfigError
 from orpheus.models.layers import UnitLength
+from tests.models import battery
 
 WORDS = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
 CRNN = [
@@ -73,6 +74,11 @@ def build(names, outputs=4, **options):
 
 def batch(names):
     return {name: example(SMALL[name][1], SMALL[name][0].kind) for name in names}
+
+
+def cosine_loss(outputs):
+    target = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0]]
+    return tf.reduce_mean((1 - tf.reduce_sum(target * outputs, axis=1)) / 2)
 
 
 def test_music_recommender_has_the_published_number_of_parameters():
@@ -154,27 +160,18 @@ LONG = [pytest.param([name], marks=pytest.mark.slow, id=name) for name in ("crnn
     ],
 )
 def test_battery(names, tmp_path):
-    model, inputs = build(names, network=Network(hidden=[7], dropout=0.2, activation="tanh")), batch(names)
-    out = model(inputs, training=False).numpy()
-    assert out.shape == (5, 4) and out.dtype == np.float32
+    network = Network(hidden=[7], dropout=0.2, activation="tanh")
+    out = battery.whole(lambda: build(names, network=network), batch(names), cosine_loss, tmp_path, steps=5, rate=0.02)
+    assert out.shape == (5, 4)
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(tf.function(lambda x: model(x, training=False))(inputs).numpy(), out, atol=1e-5)
 
-    target = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0]]
-    losses, optimizer = [], keras.optimizers.Adam(0.02)
-    for _ in range(5):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((1 - tf.reduce_sum(target * model(inputs, training=True), axis=1)) / 2)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        assert all(np.isfinite(tf.convert_to_tensor(g)).all() for g in gradients)
-        optimizer.apply(gradients, model.trainable_variables)
-        losses.append(float(loss))
-    assert min(losses[-2:]) < losses[0]
 
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras")
-    np.testing.assert_allclose(again(inputs, training=False), model(inputs, training=False), atol=1e-6)
-    np.testing.assert_array_equal(build(names).get_weights()[0], build(names).get_weights()[0])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "lstm"])
+def test_mixed_precision_trains_and_stays_close(name, policy):
+    """The outputs are of length 1; bfloat16 has eight bits of mantissa."""
+    battery.mixed_precision(lambda: build([name]), batch([name]), cosine_loss, policy, atol=0.05)
 
 
 def test_word_vectors_are_those_given_and_static_ones_stay():
