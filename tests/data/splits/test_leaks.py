@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orpheus.base import files
-from orpheus.data.splits import leaks
+from orpheus.data.splits import leaks, search
 from orpheus.errors import DataError
 
 SPLITS = {"train": ("1", "2", "3"), "valid": ("4", "3"), "test": ("5", "6")}
@@ -21,7 +21,7 @@ def test_leaks_by_hand():
     assert sounds.shared == {"h2": {"train": ("2",), "test": ("6",)}} and sounds.unknown == 1
 
 
-def test_the_largest_leak_comes_first_and_the_same_side_is_none():
+def test_the_largest_leak_comes_first_and_one_within_a_split_is_none():
     splits = {"train": ("1", "2", "3", "4"), "test": ("5", "6")}
     found = leaks.audit(splits, {"album": {"1": "a", "5": "a", "2": "b", "3": "b", "6": "b", "4": "c"}})[1]
     assert list(found.shared) == ["b", "a"]
@@ -52,7 +52,7 @@ def rows(*named):
     return [{"id": track, "artist": f"artist {track}", "shard": shard} for track, shard in named]
 
 
-def test_records_named_by_part_and_a_run_over_others(tmp_path):
+def test_records_named_by_split_and_a_run_over_others(tmp_path):
     folder = tmp_path / "records"
     folder.mkdir()
     files.write_jsonl(
@@ -63,6 +63,10 @@ def test_records_named_by_part_and_a_run_over_others(tmp_path):
     files.write_jsonl(folder / "manifest.jsonl", rows(("1", "mel-0"), ("2", "mel-1")))
     with pytest.raises(DataError, match="not named by split"):
         leaks.open_split([folder])
+    files.write_jsonl(folder / "manifest.jsonl", [*rows(("1", "train-0")), {"id": "2", "artist": "x", "shard": 3}])
+    with pytest.raises(DataError, match=r"manifest\.jsonl:2: no id or no shard"):
+        leaks.open_split([folder])
+    files.write_jsonl(folder / "manifest.jsonl", rows(("1", "mel-0"), ("2", "mel-1")))
     run = tmp_path / "run"
     files.write_json(run / "run.json", {"split": {"train": ["mel-1"], "test": ["mel-0"]}, "tfrecords_dir": str(folder)})
     assert leaks.open_split([run]).splits == {"train": ("2",), "test": ("1",)}
@@ -79,6 +83,9 @@ def test_lists_and_data_folders(tmp_path):
     assert leaks.open_split([tmp_path]).splits == expected
     lists = [tmp_path / "splits" / f"items_index_{name}_X.tsv" for name in ("train", "val", "test")]
     assert leaks.open_split(lists).splits == expected
+    content = {"format": search.FORMAT, "version": search.VERSION, "tags": ["rock"], **expected}
+    files.write_json(tmp_path / "split.json", content)
+    assert leaks.open_split([tmp_path / "split.json"]).splits == expected
     for paths, message in [(lists[:2], "2 files: give one split"), ([tmp_path / "nothing"], "no split: neither")]:
         with pytest.raises(DataError, match=message):
             leaks.open_split(paths)
