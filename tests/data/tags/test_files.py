@@ -41,6 +41,7 @@ def test_a_tag_file_and_its_database_say_the_same(tmp_path, tags):
     assert isinstance(source, TagFile) and isinstance(database, TagDatabase)
     assert source.popularity() == database.popularity() == [("rock", 2), ("ambient", 1), ("summer day", 1)]
     ids = ["track_1", "track_2", "unknown"]
+    assert source.track_weights("rock") == [("track_1", 100), ("track_2", 100)]
     for min_val in (0, 100, 101):
         assert source.tags_of_all(ids, min_val=min_val) == database.tags_of_all(ids, min_val=min_val)
         assert source.tags_of_all(min_val=min_val) == database.tags_of_all(min_val=min_val)

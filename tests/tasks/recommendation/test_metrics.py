@@ -9,7 +9,7 @@ from sklearn import metrics
 from orpheus.config import experiment as config_experiment
 from orpheus.data.items import layout, tables
 from orpheus.errors import ConfigError, DataError
-from orpheus.learning.evaluation import calibration
+from orpheus.learning.evaluation import calibration, lists
 from orpheus.runs.folder import Run
 from orpheus.tasks.recommendation import data as recommendation_data
 from orpheus.tasks.recommendation import demo, evaluation, plan
@@ -278,3 +278,9 @@ def test_outputs_trained_as_probabilities_are_checked_for_calibration(tmp_path, 
     assert f"calibration: ECE {result['calibration']['ece']:.4f} [{low:.4f}, {high:.4f}]" in text
     similar = open_classes(folder, "multilabel", activation="sigmoid", loss="cosine")
     assert "calibration" not in evaluation.evaluate(Run(tmp_path), similar, "test", replicates=0)
+
+
+def test_a_row_without_anything_relevant_has_no_value():
+    hit, relevant = np.zeros((2, 3), bool), np.array([0, 2])
+    for formula in (lists.average_precision_at, lists.ndcg_at):
+        np.testing.assert_array_equal(formula(hit, relevant, 3), [np.nan, 0])
