@@ -153,7 +153,7 @@ def trained(
 def fitted(
     data, config, run, *, epochs: int, seed: int, start=None, freeze: bool = False, macro: bool = False
 ) -> "dict[str, np.ndarray]":
-    """Train a tagger in this process; mean scores over the windows of the clips of each side.
+    """Train a tagger in this process; mean scores over the windows of the clips of a split.
 
     Args:
         data: `orpheus.tasks.tagging.data.TaggingData`; its split may be any.
@@ -166,7 +166,7 @@ def fitted(
         macro: Whether the mean of the classes' areas chooses the epoch, or the area over all labels.
 
     Returns:
-        Side → (clips, classes), of validation and test.
+        Split → (clips, classes), of validation and test.
     """
     from orpheus.data.batches.epochs import all_windows
     from orpheus.learning.engine import devices, fit, inference
@@ -182,21 +182,21 @@ def fitted(
     tagging_data.save(run, data, config)
     model = fit.train(job, run, config.training, fit.Options(epochs=epochs), devices.strategy())
     found = {}
-    for side in ("valid", "test"):
-        part = data.records_of(side)
-        batches = all_windows(part, tagging_data.windows(config), batch_size=64)
-        found[side] = inference.by_track(model, batches, len(part.rows()))[0]
+    for split in ("valid", "test"):
+        records = data.records_of(split)
+        batches = all_windows(records, tagging_data.windows(config), batch_size=64)
+        found[split] = inference.by_track(model, batches, len(records.rows()))[0]
     return found
 
 
-def band_statistics(data, side: str):
-    """(clips, 3 · bands) float32: mean, deviation and mean step of each log-mel band, for the clips of a side."""
+def band_statistics(data, split: str):
+    """(clips, 3 · bands) float32: mean, deviation and mean step of each log-mel band, for the clips of a split."""
     import numpy as np
 
     from orpheus.data.records import format
 
     spec, rows = data.catalogue.spec, []
-    for path in data.catalogue.paths(data.split[side]):
+    for path in data.catalogue.paths(data.split[split]):
         for record in format.read_shard(path):
             frames = np.frombuffer(format.decode(record)["audio"][0], spec.dtype).reshape(-1, spec.n_mels)
             frames = frames.astype(np.float32)
@@ -220,8 +220,8 @@ def _baselines(out: Path) -> dict[str, dict]:
     frontend = "log-mel-spectrogram"
     loaded = config.load(f"configs/{FORMATS[frontend]}")
     data = open_data(frontend, loaded, Choices(str(out / frontend)))
-    train, test = (band_statistics(data, side) for side in ("train", "test"))
-    truth = {side: data.records_of(side).truth() for side in ("train", "test")}
+    train, test = (band_statistics(data, split) for split in ("train", "test"))
+    truth = {split: data.records_of(split).truth() for split in ("train", "test")}
     makers = {
         "gradient-boosted trees": lambda: HistGradientBoostingClassifier(random_state=0),
         "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),

@@ -57,15 +57,16 @@ def test_cluster_run_folder(cluster_run, place, demo):
     assert data.targets.kind == "clusters"
     settings = cluster_run.read("run")
     assert settings["dictionary"]["file"].endswith("tags_dict_8.json") and len(settings["dictionary"]["sha256"]) == 64
-    for side in ("train", "valid", "test"):
+    for split in ("train", "valid", "test"):
         expected = {
             track: by_hand(tags)
             for track, tags in tracks.items()
-            if shards[track] in data.split[side] and any(by_hand(tags))
+            if shards[track] in data.split[split] and any(by_hand(tags))
         }
-        rows = data.records_of(side).rows()
+        rows = data.records_of(split).rows()
         assert {
-            row.track_id: row_truth.tolist() for row, row_truth in zip(rows, data.records_of(side).truth(), strict=True)
+            row.track_id: row_truth.tolist()
+            for row, row_truth in zip(rows, data.records_of(split).truth(), strict=True)
         } == expected
     # The graph's lookup gives the same as the table.
     _, batch = next(iter(job.job(data, load_config(cluster_run), epochs=1).valid))

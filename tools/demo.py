@@ -76,11 +76,11 @@ def body(arguments: argparse.Namespace) -> int:
     )
     _call("orpheus.evaluate", run, "--split", "valid", "--bootstrap", 0)  # for thresholds that have not seen the test
     _call("orpheus.evaluate", run)
-    audible, meaningless, sides = _means(Path(run), data)
+    audible, meaningless, groups = _means(Path(run), data)
     held_out = _held_out(Path(run), records, data)
     picture = Path(run) / "taggram.png"
     _call("orpheus.predict", run, held_out, "--hop-seconds", 1, "--taggram", picture)
-    curves = _draw(Path(run), sides)
+    curves = _draw(Path(run), groups)
     page = _call("orpheus.report", run, "-o", Path(run) / "report.html", "--tracks", data / "tracks.csv")
     index = _three_questions(out, records, arguments) if arguments.joint_epochs else None
     print(f"\nmacro ROC-AUC on the test split: audible tags {audible:.3f}, meaningless tags {meaningless:.3f}")
@@ -182,17 +182,17 @@ def _call(module: str, *arguments: object) -> str:
 
 
 def _means(run: Path, data: Path) -> tuple[float, float, dict[str, list[tuple[str, float]]]]:
-    """(mean ROC-AUC of audible tags, of meaningless tags, both sides' classes) of the test split."""
+    """(mean ROC-AUC of audible tags, of meaningless tags, both groups' classes) of the test split."""
     kinds = json.loads((data / "demo.json").read_text(encoding="utf-8"))
     per_class = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]["mean_of_windows"]["per_class"]
-    sides: dict[str, list[tuple[str, float]]] = {}
-    for side in ("audible", "meaningless"):
-        values = [(name, per_class[name]["roc_auc"]) for name in kinds[side] if name in per_class]
-        sides[side] = [(name, value) for name, value in values if value is not None]
-        if not sides[side]:
-            raise DataError(f"{run}: no {side} tag is among its classes; take more of them into tags.top")
-    audible, meaningless = (sum(v for _, v in sides[side]) / len(sides[side]) for side in sides)
-    return audible, meaningless, sides
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for group in ("audible", "meaningless"):
+        values = [(name, per_class[name]["roc_auc"]) for name in kinds[group] if name in per_class]
+        groups[group] = [(name, value) for name, value in values if value is not None]
+        if not groups[group]:
+            raise DataError(f"{run}: no {group} tag is among its classes; take more of them into tags.top")
+    audible, meaningless = (sum(v for _, v in groups[group]) / len(groups[group]) for group in groups)
+    return audible, meaningless, groups
 
 
 def _held_out(run: Path, records: Path, data: Path) -> Path:
@@ -206,7 +206,7 @@ def _held_out(run: Path, records: Path, data: Path) -> Path:
         return data / next(row["audio_path"] for row in csv.DictReader(file) if row["track_id"] == track)
 
 
-def _draw(run: Path, sides: dict[str, list[tuple[str, float]]]) -> Path:
+def _draw(run: Path, groups: dict[str, list[tuple[str, float]]]) -> Path:
     """Curves of the training, and ROC-AUC per tag."""
     import matplotlib
 
@@ -224,7 +224,7 @@ def _draw(run: Path, sides: dict[str, list[tuple[str, float]]]) -> Path:
     left.set(xlabel="epoch", ylim=(0, 1), title="training")
     left.legend(loc="lower right")
     rows = [
-        (name, value, side) for side, values in sides.items() for name, value in sorted(values, key=lambda v: -v[1])
+        (name, value, group) for group, values in groups.items() for name, value in sorted(values, key=lambda v: -v[1])
     ]
     colours = {"audible": "tab:blue", "meaningless": "tab:gray"}
     right.barh([row[0] for row in rows], [row[1] for row in rows], color=[colours[row[2]] for row in rows])

@@ -307,8 +307,8 @@ class DataFolder:
 
     def _factors(self, name: str) -> Path:
         """Older folders keep factors beside the splits."""
-        beside = self.splits / name
-        return beside if beside.is_file() and not (self.factors / name).is_file() else self.factors / name
+        older = self.splits / name
+        return older if older.is_file() and not (self.factors / name).is_file() else self.factors / name
 
 
 def check_disjoint(seen: Iterable[str], held_out: Iterable[str], *, where: str) -> None:

@@ -222,12 +222,12 @@ def read(path: str | os.PathLike) -> Table:
             matrix = load_matrix(path)
             rows_of = published.rows(path, count=len(matrix))
             return Table(str(path), tuple(rows_of.values()), matrix[list(rows_of)])
-        beside, other = (
+        index, second = (
             path.with_name(path.name.replace("item_factors_", name, 1)).with_suffix(".tsv")
             for name in ("index_factors_", "items_index_")
         )
-        beside = other if other.is_file() and not beside.is_file() else beside
-        return load(path, layout.read_ids(beside))
+        index = second if second.is_file() and not index.is_file() else index
+        return load(path, layout.read_ids(index))
     if path.suffix == ".npz":
         parts = arrays.load_npz(path, ("ids", "matrix"))
         ids, matrix = parts["ids"], parts["matrix"]

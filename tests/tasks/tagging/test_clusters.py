@@ -176,4 +176,4 @@ def test_trains_with_a_converted_dictionary(shared, place, demo, tmp_path):
     )
     data = reopen_data(run)
     assert len(data.targets.classes) == len(present) > 10
-    assert sum(data.records_of(side).truth().sum() for side in data.split) == sum(present.values())
+    assert sum(data.records_of(split).truth().sum() for split in data.split) == sum(present.values())
