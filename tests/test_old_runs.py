@@ -110,7 +110,9 @@ def test_an_old_experiment_says_what_it_said(old, listening):
     found = np.load(listening / "predictions" / "pred_test_experiment_DEMO.npy")
     np.testing.assert_allclose(found, said, atol=CLOSE)
     assert np.abs(found[0] - found[1]).max() > 1e-3
+    assert run.read("run")["data_dir"] != str(listening)
     assert evaluate.main([str(run.folder), "--data-dir", str(listening), "--bootstrap", "0"]) == 0
+    assert run.read("run")["data_dir"] == str(listening)  # it remembers where its data is now
     again = run.metrics()["test"]
     assert again["hashes"] == before["hashes"] and again["mean"] == pytest.approx(before["mean"], abs=1e-4)
 

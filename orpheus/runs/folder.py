@@ -116,11 +116,11 @@ class Run:
             )
         return folder
 
-    def moved(self, folder: str) -> None:
-        """Remember where its records are now."""
+    def moved(self, folder: str, *, key: str = "tfrecords_dir") -> None:
+        """Remember where its records are now, or another folder that run.json names."""
         settings = self.read("run")
-        if settings["tfrecords_dir"] not in (None, folder):
-            self.write("run", {**settings, "tfrecords_dir": folder})
+        if settings[key] not in (None, folder):
+            self.write("run", {**settings, key: folder})
 
     def write(self, name: str, value: Any) -> None:
         """Write NAME.json."""

@@ -30,9 +30,16 @@ def plan(arguments: argparse.Namespace, values: dict[str, Any], source: str) -> 
 def reopen(run, arguments: argparse.Namespace) -> Plan:
     from orpheus.tasks.recommendation import data, evaluation
 
-    opened = data.reopen_data(run, data_dir=getattr(arguments, "data_dir", None))
+    folder = getattr(arguments, "data_dir", None)
+    opened = data.reopen_data(run, data_dir=folder)
     evaluation.check_comparable(run, opened)
+    if folder and not getattr(arguments, "dry_run", False):
+        _remember(run, opened)
     return _plan(opened, data.load_config(run), run.read("run"))
+
+
+def _remember(run, opened) -> None:
+    run.moved(str(opened.folder.root.absolute()), key="data_dir")
 
 
 def _plan(opened, config, settings: dict[str, Any]) -> Plan:
@@ -57,6 +64,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     split = {"valid": "val"}.get(arguments.split, arguments.split)
     opened = data.reopen_data(run, data_dir=arguments.data_dir)
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
+    if arguments.data_dir and not arguments.different_splits:
+        _remember(run, opened)
     result = evaluation.evaluate(
         run,
         opened,
