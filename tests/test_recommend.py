@@ -22,6 +22,7 @@ SETS = [
         "data.dataset=DEMO",
         f"data.dim={listening_demo.DIM}",
         "model-training.epochs=8",
+        "model-training.tensorboard=none",
         "inputs.biography.dense=[32]",
         "network.hidden=[32]",
     )

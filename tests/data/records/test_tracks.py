@@ -17,6 +17,8 @@ def test_a_csv_of_tracks(tmp_path):
     assert read_tracks(path, root="/music")[0].path == "/music/a.mp3"
     assert read_tracks(path, root="gs://b/music")[0].path == "gs://b/music/a.mp3"
     assert [t.group for t in read_tracks(path, group_column="album")] == ["x", "y"]
+    comments = write_csv(tmp_path / "t.csv", "# made, by hand\n#\ntrack_id,path\n1,a.mp3\n# the end\n")
+    assert read_tracks(comments) == [Track("1", str(tmp_path / "a.mp3"))]
     # A file's name may begin with a blank; ids do not.
     blank = read_tracks(write_csv(tmp_path / "t.csv", "track_id,path\n 1, a.mp3\n"))
     assert blank == [Track("1", str(tmp_path / " a.mp3"))]

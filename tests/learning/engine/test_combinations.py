@@ -29,7 +29,7 @@ def trained(folder, job: dict, on=None, **options) -> tuple[np.ndarray, list]:
     run, on = Run(folder), on or tf.distribute.get_strategy()
     settings = fit.Options(**{"epochs": 2, "update_freq": 4, **options})
     try:
-        fit.train(engine.job(**{**PLAIN, **job}), run, ModelTraining(), settings, on)
+        fit.train(engine.job(**{**PLAIN, **job}), run, ModelTraining(tensorboard="none"), settings, on)
         model, _ = fit.prepare(engine.job(**{**PLAIN, **job}), on, settings)
     finally:
         keras.config.set_dtype_policy("float32")

@@ -20,13 +20,15 @@ from orpheus.learning.engine import callbacks, devices, fit
 from orpheus.runs.folder import Run
 from tests import engine
 
+QUIET = ModelTraining(tensorboard="none")  # its callbacks have tests of their own
+
 
 def trained(folder, *, epochs=2, settings=None, job=None, **options) -> tuple[np.ndarray, Run]:
     """(last epoch's weights, run)."""
     run = Run(folder)
     on = tf.distribute.get_strategy()
     job = job or engine.job()
-    fit.train(job, run, settings or ModelTraining(), fit.Options(epochs=epochs, **options), on)
+    fit.train(job, run, settings or QUIET, fit.Options(epochs=epochs, **options), on)
     model, _ = fit.prepare(job, on, fit.Options(epochs=epochs))
     model.load_weights(run.checkpoints()[-1][1] / "model.weights.h5")
     return engine.weights(model), run
@@ -62,7 +64,11 @@ def test_learns_the_known_answer(tmp_path):
 def test_resumed_equals_uninterrupted(tmp_path, built_in):
     # Falling learning rate and early stopping are among what has to go on where it was.
     settings = ModelTraining(
-        reduceLRoP_patience=1, reduceLRoP_factor=0.5, reduceLRoP_min_delta=0.5, early_stop_patience=6
+        tensorboard="none",
+        reduceLRoP_patience=1,
+        reduceLRoP_factor=0.5,
+        reduceLRoP_min_delta=0.5,
+        early_stop_patience=6,
     )
     whole, run = trained(tmp_path / "whole", epochs=4, settings=settings, built_in=built_in)
     trained(tmp_path / "parts", epochs=2, settings=settings, built_in=built_in)
@@ -73,7 +79,7 @@ def test_resumed_equals_uninterrupted(tmp_path, built_in):
 
 
 def test_early_stopping_stops_and_stays_stopped(tmp_path):
-    settings = ModelTraining(early_stop_patience=1, early_stop_min_delta=0.9)
+    settings = ModelTraining(tensorboard="none", early_stop_patience=1, early_stop_min_delta=0.9)
     _, run = trained(tmp_path, epochs=9, settings=settings)
     assert len(run.read("history")) == 2
     trained(tmp_path, epochs=9, settings=settings)
@@ -104,15 +110,15 @@ def test_non_finite_loss_names_step_and_quantity(tmp_path, built_in, side, messa
     assert not (tmp_path / "model.keras").exists()
 
 
-def test_tensorboard_has_both_sides(tmp_path):
+def test_tensorboard_has_training_and_validation(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, run = trained(tmp_path, update_freq=2)
-    for side, expected in (
+    _, run = trained(tmp_path, settings=ModelTraining(), update_freq=2)
+    for split, expected in (
         ("train", {"loss", "ROC-AUC", "PR-AUC", "learning_rate", "examples_per_second", "batch_loss"}),
         ("validation", {"loss", "ROC-AUC", "PR-AUC"}),
     ):
-        events = EventAccumulator(str(run.folder / side), size_guidance={"tensors": 0})
+        events = EventAccumulator(str(run.folder / split), size_guidance={"tensors": 0})
         events.Reload()
         assert expected <= set(events.Tags()["tensors"])
         assert [event.step for event in events.Tensors("loss")] == [1, 2]
@@ -264,7 +270,7 @@ def test_optimizers_by_name_and_schedules():
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_training_and_not_the_process(tmp_path):
-    settings, space = ModelTraining(tensorboard="none"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    settings, space = QUIET, resource.getrlimit(resource.RLIMIT_FSIZE)
     trained(tmp_path, epochs=1, settings=settings)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, space[1]))
     try:

@@ -26,7 +26,12 @@ from orpheus.tasks.recommendation import job, run_table
 from orpheus.tasks.recommendation.data import open_data, reopen_data
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = ["data.dataset=DEMO", f"data.dim={listening_demo.DIM}", "model-training.epochs=2"]
+TINY = [
+    "data.dataset=DEMO",
+    f"data.dim={listening_demo.DIM}",
+    "model-training.epochs=2",
+    "model-training.tensorboard=none",
+]
 SMALL = [*TINY, "inputs.biography.dense=[8]", "network.hidden=[8]"]
 
 
