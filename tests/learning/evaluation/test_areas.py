@@ -242,3 +242,7 @@ def test_large_evaluation_takes_seconds_and_bounded_memory():
     areas.summarise(targets, scores, [str(i) for i in range(200)])
     assert time.process_time() - start < 10  # about 1.5 s on one core
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024  # kB; about 100 MB
+
+
+def test_precision_where_nothing_is_above_the_threshold_is_0():
+    np.testing.assert_array_equal(areas.precision(np.array([0, 1, 3]), np.array([0, 1, 0])), [0, 0.5, 1])
