@@ -139,7 +139,7 @@ def _three_questions(out: Path, records: Path, arguments: argparse.Namespace) ->
     song = json.loads(split.read_text(encoding="utf-8"))["test"][0]
     print(f"\ntags of {song}, which no training has heard; then songs for words, and songs for a listener:")
     _call("orpheus.retrieve", "tags", index, song, "-k", 5)
-    _call("orpheus.retrieve", "search", index, "sad piano", "-k", 5)
+    _call("orpheus.retrieve", "search", index, "sad flute", "-k", 5)
     _call("orpheus.retrieve", "recommend", index, "--listener", _listener(data), "-k", 5)
     return index
 
