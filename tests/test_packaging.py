@@ -136,7 +136,7 @@ def test_the_wheel_holds_everything_and_says_what_it_needs(wheel):
     assert metadata["Description-Content-Type"] == "text/markdown" and metadata.get_payload().startswith("# orpheus")
     needed = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
     assert {str(each) for each in needed if "extra" not in str(each.marker)} == {str(each) for each in pins()}
-    assert set(metadata.get_all("Provides-Extra")) == {"beam", "dev", "export", "map"}
+    assert set(metadata.get_all("Provides-Extra")) == {"beam", "dev", "export", "map", "serve"}
     entries = content[f"{info}/entry_points.txt"].decode()
     assert set(re.findall(r"^(orpheus-[\w-]+) = ", entries, re.M)) == set(map(program, COMMANDS))
 
@@ -146,6 +146,9 @@ def test_the_wheel_holds_everything_and_says_what_it_needs(wheel):
         for suffix in ("*.py", "*.json")  # what code reads stands beside it
         for path in (ROOT / top).rglob(suffix)
     }
+    page = [path for path in (ROOT / "orpheus/tasks/service/page").rglob("*") if path.is_file()]
+    assert {"index.html", "docs.html", "app.js", "style.css"} <= {path.name for path in page}
+    code |= {path.relative_to(ROOT).as_posix(): path for path in page}
     shipped = {
         f"orpheus/shipped/{path.relative_to(ROOT).as_posix()}": path
         for name in resources.FOLDERS

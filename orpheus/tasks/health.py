@@ -51,6 +51,8 @@ OPTIONAL = {
     "tf2onnx": "orpheus.export --format onnx",
     "onnxruntime": "orpheus.export --format onnx",
     "apache-beam": "tools.preprocess --runner beam",
+    "fastapi": "orpheus.serve",
+    "uvicorn": "orpheus.serve",
 }
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",

@@ -106,7 +106,8 @@ def tagger_run(tmp_path_factory):
 def tagger_index(tagger_run, clips, tmp_path_factory):
     """The folder of an index of `clips`."""
     folder = tmp_path_factory.mktemp("index") / "clips.index"
-    SongIndex.create(folder, tagger_run).add([clips])
+    tags = {str(path): ["guitar", "noise"] for path in clips.iterdir()}
+    SongIndex.create(folder, tagger_run).add([clips], tags=tags)
     return folder
 
 
