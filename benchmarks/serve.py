@@ -91,13 +91,17 @@ class _Measured:
 
 
 def _row(served: "Served", what: str, paths: list[str], bodies: list[bytes], clients: int, arguments) -> _Measured:
-    rates, times = [], []
+    rates, times, spent = [], [], []
     for number in range(-1, arguments.rounds):
+        began = served.processor_seconds()
         found = common.in_process(load, served.port, paths, bodies, clients, arguments.seconds, 0)
         if number >= 0:
             rates.append(len(found) / arguments.seconds)
             times += found
-    return _Measured(f"{what}, {clients} clients", f"{what}/s", rates, times)
+            spent.append(1000 * (served.processor_seconds() - began) / len(found))
+    measured = _Measured(f"{what}, {clients} clients", f"{what}/s", rates, times)
+    measured.note.append(f"{min(spent):.1f} to {max(spent):.1f} ms of the service's processor time each")
+    return measured
 
 
 def _memory(served: "Served", arguments: argparse.Namespace, tags: str, form: list[bytes]) -> common.Row:
@@ -141,6 +145,12 @@ class Served:
         """In memory now."""
         with open(f"/proc/{self._process.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def processor_seconds(self) -> float:
+        """Spent until now, without those of the processes that decode."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def load(port: int, paths: list[str], bodies: list[bytes], clients: int, seconds: float, count: int) -> list[float]:

@@ -5,6 +5,7 @@ Tags of listeners are spelled as they please: `Hip-Hop`, `hip hop` and `hiphop` 
 tag (`smooth_jazz`).
 """
 
+import functools
 import itertools
 import os
 import re
@@ -113,6 +114,7 @@ def load(
     return WordVectors(*vector_files.read(source, kind=kind, words=words, progress=progress))
 
 
+@functools.lru_cache(maxsize=1 << 16)  # the same tags are compared again and again, as in every hit of a search
 def tokens(tag: str) -> tuple[str, ...]:
     """The words of a tag in their canonical spelling.
 
