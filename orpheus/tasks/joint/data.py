@@ -85,7 +85,7 @@ class JointData:
         audio: Windows of songs, or None; of a song without a record there are none, and it is another's.
         spec: Of the audio.
         tables: ``"text"``, ``"factors"`` → (songs, columns) float32, 0 where not present.
-        listeners: Ids of the rows of `heard`, those with a training song first come as in their file.
+        listeners: Ids of the rows of `heard`, in the order of their first appearance in the file.
         heard: (listeners, songs) CSR float32, how often.
         listener_factors: (listeners, columns) float32, or None; 0 for a listener without.
         has_factors: (listeners,) bool.
