@@ -99,7 +99,7 @@ def _row(served: "Served", what: str, paths: list[str], bodies: list[bytes], cli
             rates.append(len(found) / arguments.seconds)
             times += found
             spent.append(1000 * (served.processor_seconds() - began) / len(found))
-    measured = _Measured(f"{what}, {clients} clients", f"{what}/s", rates, times)
+    measured = _Measured(f"{what}, {clients} client{'s' if clients > 1 else ''}", f"{what}/s", rates, times)
     measured.note.append(f"{min(spent):.1f} to {max(spent):.1f} ms of the service's processor time each")
     return measured
 

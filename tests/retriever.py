@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from orpheus.data.audio.spec import WAVEFORM, AudioSpec
 from orpheus.data.items.tables import Table
 from orpheus.data.records import format
 from orpheus.errors import ConfigError, DataError
@@ -26,6 +27,7 @@ class FakeRetriever:
 
     dimension, input_type = len(WORDS), "spec"
     training_tags = ("sad", "Piano", "rock", "80s")
+    spec = AudioSpec(WAVEFORM, sample_rate=8000)
 
     def __init__(self, folder: Path, identity: str = "a" * 64, *, stop_after: int = 10**9):
         self.run, self.identity, self.stop_after = Run(folder), identity, stop_after

@@ -50,7 +50,7 @@ def make_where_missing(folder: Path, run: "Space", where: str, word_vectors: "An
         "dimension": str(run.dimension),
         "training_tags": json.dumps(list(run.training_tags), ensure_ascii=False),
     }
-    if _gives_probabilities(run):
+    if gives_probabilities(run):
         about["probabilities"] = "of the training tags"
     if word_vectors is not None:
         about["word_vectors"] = os.path.abspath(word_vectors)
@@ -58,7 +58,7 @@ def make_where_missing(folder: Path, run: "Space", where: str, word_vectors: "An
         SongStore(folder / STORE, about=about).close()
 
 
-def _gives_probabilities(run: "Space") -> bool:
+def gives_probabilities(run: "Space") -> bool:
     """Whether a run says how probable tags are: a joint one that learned to."""
     try:
         return hasattr(run, "probabilities") and len(run.probabilities(np.eye(1, run.dimension, dtype=np.float32))) == 1

@@ -10,7 +10,8 @@ import numpy as np
 
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import finding
-from orpheus.tasks.search.near import nearest_tags, neighbours
+from orpheus.tasks.search import making
+from orpheus.tasks.search.near import highest, nearest_tags, neighbours
 from orpheus.tasks.search.song_index import STORE
 from orpheus.tasks.search.store import is_store
 from orpheus.tasks.service import answers, failures
@@ -172,9 +173,12 @@ class SpaceRun:
     def __init__(self, space: Any, task: str, parts: Parts):
         self._space, self.task, self._parts = space, task, parts
         self.training_tags = space.training_tags
-        hears = ("tags", "features", "upload") if space.input_type == "spec" else ()
+        # Of audio and factors together, sound alone is not enough; a joint run takes whichever of its inputs is there.
+        alone = space.input_type in ("spec", "joint") and space.spec is not None
+        hears = ("tags", "features", "upload") if alone else ()
         self.can: tuple[str, ...] = (*hears, "neighbours")
         self._rows: np.ndarray | None = None
+        self._probable = making.gives_probabilities(space)
 
     async def tags(
         self, source: Path, folder: Path, *, k: int, timeline: bool, hop_seconds: float | None
@@ -198,6 +202,10 @@ class SpaceRun:
         return await self._parts.models.call(neighbours, self._space, tag, k)
 
     def _nearest(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
+        """Tags by their probability where the run gives one, else by their cosine."""
+        if self._probable:
+            found = highest(self.training_tags, self._space.probabilities(vector[None])[0], k)
+            return [(near.tag, near.score) for near in found]
         if self._rows is None:
             self._rows = self._space.tags(self.training_tags)
         return [(near.tag, near.score) for near in nearest_tags(vector, self.training_tags, self._rows, k)]

@@ -7,10 +7,14 @@ import wave
 
 import numpy as np
 import pytest
+import soundfile
 
 import orpheus
+from orpheus.tasks.search import tagger_space
 from orpheus.tasks.search.song_index import SongIndex
 from orpheus.tasks.service import decoding
+from orpheus.tasks.service.settings import Settings
+from tests.retriever import FakeRetriever, vector
 from tests.tasks.service import faulty
 from tests.tasks.service.conftest import client_of, left
 
@@ -189,6 +193,42 @@ def test_a_run_that_hears_nothing_says_so(fake_index, fake, tmp_path):
         assert client.post("/api/nothing/tags", files={"file": ("a.wav", b"x")}).status_code == 404
 
 
+class Sounding(FakeRetriever):
+    """Hears "sad piano" in everything."""
+
+    def files(self, paths, *, damaged="keep"):
+        for path in paths:
+            assert soundfile.info(path).samplerate == self.spec.sample_rate
+            yield path, vector("sad piano")
+
+
+class Joint(Sounding):
+    """Gives probabilities of its tags, too."""
+
+    input_type = "joint"
+
+    def probabilities(self, vectors):
+        return np.tile(np.float32([0.1, 0.2, 0.4, 0.3]), (len(vectors), 1))
+
+
+@pytest.mark.parametrize("kind", [Sounding, Joint])
+def test_retrieval_and_joint_runs_by_themselves(fake_index, clips, tmp_path, monkeypatch, kind):
+    """Tags are the nearest ones, or those that are probable; features are a song's place."""
+    run = fake_index.parent / "run"
+    monkeypatch.setattr(tagger_space, "load", lambda _: kind(run))
+    expected = {"rock": 0.4, "80s": 0.3, "Piano": 0.2, "sad": 0.1}
+    if kind is Sounding:
+        cosines = {tag: float(vector(tag) @ vector("sad piano")) for tag in kind.training_tags}
+        expected = dict(sorted(cosines.items(), key=lambda pair: -pair[1]))
+    with client_of([run], tmp_path / "work", settings=Settings(decoders=1)) as client:
+        found = scores(client.post("/api/run/tags", **sent(clips / "clip0.wav")))
+        assert found == pytest.approx(expected, abs=1e-6) and list(found) == list(expected)
+        features = client.post("/api/run/features", **sent(clips / "clip0.wav")).json()
+        np.testing.assert_allclose(features["values"], vector("sad piano"), atol=1e-6)
+        assert client.get("/api/run/neighbours?tag=happy&k=2").status_code == 200
+        assert client.get("/api/run/search?q=sad").json()["error"]["code"] == "not_available"
+
+
 @pytest.mark.parametrize(("what", "said"), [("hang", "longer than"), ("crash", "died"), ("swallow", "")])
 def test_a_decoder_that_never_ends_or_dies_is_that_files_failure(heard, tagger_run, clips, monkeypatch, what, said):
     """The next file is decoded as if nothing had been."""
@@ -214,8 +254,6 @@ def test_a_defect_of_ours_is_500_and_logged_with_where(heard, tagger_run, clips,
 
 
 def test_no_more_than_so_many_at_a_time(tagger_run, clips, tmp_path, monkeypatch):
-    from orpheus.tasks.service.settings import Settings
-
     settings = Settings(decoders=1, uploads=1, request_seconds=0.5)
     with client_of([tagger_run], tmp_path / "work", settings=settings) as client:
         monkeypatch.setattr(decoding, "to_stored", faulty.hang)
