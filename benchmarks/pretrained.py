@@ -215,6 +215,10 @@ def measure(
         (name for name in whole if name.startswith("probe")), key=lambda name: _macro(whole[name][0], sides, "valid")
     )
     whole[f"average of the CNN and {best}"] = [_average(one, whole[best][0]) for one in cnn]
+    if bands is not None:
+        trees = whole[TREES][0]
+        whole[f"average of the trees and {best}"] = [_average(trees, whole[best][0])]
+        whole[f"average of the CNN, the trees and {best}"] = [_average(one, trees, whole[best][0]) for one in cnn]
     if len(cnn) > 1:
         whole["average of the CNNs of all seeds"] = [_average(*cnn)]
         whole[f"average of the CNNs of all seeds and {best}"] = [_average(_average(*cnn), whole[best][0])]
@@ -246,7 +250,10 @@ def _few(
 
 
 def _rows(whole: Mapping[str, Sequence[Scores]], sides: Sides, baseline: str) -> list[dict[str, Any]]:
-    """A row per model: areas of each seed, and the interval of the first's difference from the baseline's."""
+    """A row per model: areas of each seed, and the interval of their mean's difference from the baseline's by clip.
+
+    A model of one seed is compared with all of the baseline's, one of several with those.
+    """
     from orpheus.learning.evaluation import bootstrap
 
     rows = []
@@ -255,7 +262,8 @@ def _rows(whole: Mapping[str, Sequence[Scores]], sides: Sides, baseline: str) ->
     for name, scores in whole.items():
         row: dict[str, Any] = {"model": name, "seeds": [_areas(one, sides, "test") for one in scores]}
         row["valid"] = float(np.mean([_macro(one, sides, "valid") for one in scores]))
-        mine, theirs = (np.mean(one, axis=0) for one in (replicates[name], replicates[baseline][: len(scores)]))
+        same = replicates[baseline][: len(scores)] if len(scores) > 1 else replicates[baseline]
+        mine, theirs = (np.mean(one, axis=0) for one in (replicates[name], same))
         row["interval"] = [list(map(float, bound)) for bound in bootstrap.percentiles(mine)]
         row["gain"] = [list(map(float, bound)) for bound in bootstrap.percentiles(mine - theirs)]
         rows.append(row)
