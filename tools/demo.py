@@ -100,7 +100,7 @@ def body(arguments: argparse.Namespace) -> int:
 def _three_questions(out: Path, records: Path, arguments: argparse.Namespace) -> Path:
     """A joint run on the demo's sound, texts, tags and listeners; an index made with it, asked all three questions."""
     data, split, texts, vectors = out / "data", out / "split.json", out / "texts.npz", out / "vectors.txt"
-    index, tags = out / "index", ("--tags", data / "tags.db")
+    tags = ("--tags", data / "tags.db")
     if not split.exists():
         how = ("--top", 15, "--min-tracks", 2, "--shares", 60, 15, 25, "--tolerance", 12, "--nearest")
         _call("tools.split", *tags, "--tracks", data / "tracks.csv", *how, "--out", split)
@@ -134,7 +134,7 @@ def _three_questions(out: Path, records: Path, arguments: argparse.Namespace) ->
         f"model-training.log_dir={out / 'runs'}",
     )
     _call("orpheus.evaluate", run, "--bootstrap", 50)
-    known = ("--texts", texts, "--listeners", data / "plays.csv")
+    index, known = Path(run) / "music", ("--texts", texts, "--listeners", data / "plays.csv")
     _call("orpheus.retrieve", "index", run, data / "tracks.csv", *tags, *known, "--map", "-o", index)
     song = json.loads(split.read_text(encoding="utf-8"))["test"][0]
     print(f"\ntags of {song}, which no training has heard; then songs for words, and songs for a listener:")
