@@ -65,6 +65,7 @@ async def started(path) -> list[int]:
     return list(map(int, path.read_text().split()))
 
 
+@pytest.mark.slow
 def test_calls_and_what_becomes_of_them(tmp_path):
     async def all_of_it():
         processes = KillableProcesses(1)

@@ -95,8 +95,11 @@ class ServedIndex:
     def _do(self, function: Callable[[SongIndex], Any]) -> Any:
         began = time.monotonic()
         if began > self._look:
-            if self._index.refresh():
-                log.info("%s: was changed by another process; %d songs now", self.name, len(self._index))
+            try:
+                if self._index.refresh():
+                    log.info("%s: was changed by another process; %d songs now", self.name, len(self._index))
+            except DataError as error:  # it is being moved, or is gone: what is open is served on
+                log.warning("%s; what was there before is still served", error)
             # What takes long is done seldom: an index that is being added to changes again and again.
             self._look = time.monotonic() + max(_LOOK_SECONDS, 9 * (time.monotonic() - began))
         return function(self._index)

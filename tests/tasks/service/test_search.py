@@ -178,3 +178,6 @@ def test_what_another_process_changes_is_taken_over(fake_index, fake, tmp_path):
         assert client.get("/api/changing/search?q=jazz&k=1").json()["hits"][0]["id"] == "f"
         assert client.get("/api/changing/songs/5").status_code == 404
         assert client.get("/api/models").json()[0]["songs"] == len(SONGS)
+        shutil.rmtree(folder)
+        served._look = 0.0
+        assert client.get("/api/changing/search?q=jazz&k=1").json()["hits"][0]["id"] == "f"

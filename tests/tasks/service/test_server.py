@@ -141,6 +141,7 @@ def heard_service(tagger_run, tmp_path):
         yield found
 
 
+@pytest.mark.slow
 def test_what_nobody_waits_for_any_more_is_given_up(heard_service, clips, monkeypatch):
     """The decoder of a client that has gone is killed: the next file need not wait for it."""
     monkeypatch.setattr(decoding, "to_stored", faulty.hang)

@@ -75,6 +75,7 @@ def test_many_at_once_get_what_each_gets_alone(heard, tagger, tagger_run, clips)
     assert len({tuple(round(score, 3) for score in scores(answer).values()) for answer in answers}) == 4
 
 
+@pytest.mark.slow
 def test_features_and_similar_songs_of_a_file(heard, tagger, tagger_run, tagger_index, clips):
     path = clips / "clip2.wav"
     for layer in ("", "?layer=embedding"):
@@ -253,6 +254,7 @@ def test_a_defect_of_ours_is_500_and_logged_with_where(heard, tagger_run, clips,
     assert "KeyError" not in answer.text and "KeyError" in caplog.text and left(heard) == []
 
 
+@pytest.mark.slow
 def test_no_more_than_so_many_at_a_time(tagger_run, clips, tmp_path, monkeypatch):
     settings = Settings(decoders=1, uploads=1, request_seconds=0.5)
     with client_of([tagger_run], tmp_path / "work", settings=settings) as client:
