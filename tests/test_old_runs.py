@@ -27,7 +27,9 @@ def old(tmp_path):
 
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory):
-    return listening_demo.write(tmp_path_factory.mktemp("listening"), users=80, artists=150).root
+    # Factors as they were made then.
+    root = tmp_path_factory.mktemp("listening")
+    return listening_demo.write(root, users=80, artists=150, alpha=40.0, regularization=0.1).root
 
 
 @pytest.mark.parametrize(

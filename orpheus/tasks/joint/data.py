@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from orpheus.base import files, storage
+from orpheus.base import storage
 from orpheus.config import joint
 from orpheus.config.joint import JointConfig
 from orpheus.data.audio.spec import AudioSpec
@@ -334,15 +334,9 @@ def describe(data: JointData, config: JointConfig, frontend: str, choices: Choic
 
 def save(run: Run, data: JointData, config: JointConfig) -> None:
     """Write what a run keeps besides run.json: config, tags, their vectors, songs' tags, spec."""
-    run.write("config", config.to_json())
-    run.write("classes", data.targets.to_json())
-    if data.spec is not None:
-        run.write("spec", data.spec.to_json())
-    with files.atomic(run.folder / TAG_VECTORS, "wb") as file:
-        np.savez(file, ids=np.array(data.targets.classes), matrix=data.vectors)
     bounds = zip(data.labels.indptr[:-1], data.labels.indptr[1:], strict=True)
     own = [[data.targets.classes[column] for column in data.labels.indices[a:b]] for a, b in bounds]
-    run.write("songs", {song: [group, given] for song, group, given in zip(data.ids, data.groups, own, strict=True)})
+    joining.save(run, data, config, own)
 
 
 def load_config(run: Run) -> JointConfig:

@@ -8,7 +8,6 @@ import numpy as np
 
 from orpheus.base import files
 from orpheus.base.text_table import alone, bounded, number
-from orpheus.errors import DataError
 from orpheus.learning.evaluation import calibration
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
@@ -16,47 +15,13 @@ from orpheus.runs.models import load_model
 from orpheus.tasks.joint import baselines, embedding, metrics
 from orpheus.tasks.joint.baselines import Learned
 from orpheus.tasks.joint.data import JointData, Progress, load_config
-from orpheus.tasks.retrieval.evaluation import scores_of
+from orpheus.tasks.retrieval.evaluation import check_comparable, scores_of
 from orpheus.tasks.scores import Scores
 
 log = logging.getLogger(__name__)
 TITLES = {"tag_songs": "songs for a tag", "song_tags": "tags of a song", "listener_songs": "songs for a listener"}
+__all__ = ["check_comparable", "evaluate", "hashes", "learned_of", "save_listeners", "table"]
 _SHOWN = ("MAP", "P@", "ROC-AUC", "PR-AUC", "nDCG")
-
-
-def check_comparable(run: Run, data: JointData, *, different_splits: bool = False, resumed: bool = False) -> None:
-    """See that the data of a run is what it was: the same songs in the same splits, and the same numbers of them.
-
-    Args:
-        run: The run.
-        data: `joint.data.reopen_data(run)`.
-        different_splits: Asked for by name: warn of other songs.
-        resumed: The run trains on: other factors, texts or counts are refused, too, instead of a warning.
-
-    Raises:
-        DataError: songs are missing, or what is known of them is something else.
-    """
-    stored = run.read("run")
-    for name, shape in data.shapes().items():
-        if list(shape) != stored["dimensions"].get(name):
-            raise DataError(
-                f"{run.folder}: was trained on {name} of shape {stored['dimensions'].get(name)}, and these have {list(shape)}"
-            )
-    here, before = data.hashes(), stored["hashes"]
-    if here["split"] != before["split"]:
-        total = sum(map(len, stored["split"].values()))
-        note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
-        if not different_splits:
-            cure = "put them back" if resumed else "put them back; --different-splits evaluates the others all the same"
-            raise DataError(f"{note}; {cure}")
-        log.warning("%s: numbers do not compare with those of the whole", note)
-        return
-    for name in sorted(before.keys() | here.keys()):
-        if before.get(name) != here.get(name):
-            note = f"{run.folder}: {name.replace('_', ' ')}: other values than those it was trained on"
-            if resumed:
-                raise DataError(f"{note}; put those back")
-            log.warning("%s", note)
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files, storage
+from orpheus.base import storage
 from orpheus.config import retrieval
 from orpheus.config.retrieval import RetrievalConfig
 from orpheus.data.audio.spec import AudioSpec
@@ -227,14 +227,8 @@ def describe(data: RetrievalData, config: RetrievalConfig, frontend: str, choice
 
 def save(run: Run, data: RetrievalData, config: RetrievalConfig) -> None:
     """Write what a run keeps besides run.json: config, tags, their vectors, songs' tags, spec."""
-    run.write("config", config.to_json())
-    run.write("classes", data.targets.to_json())
-    if data.spec is not None:
-        run.write("spec", data.spec.to_json())
-    with files.atomic(run.folder / TAG_VECTORS, "wb") as file:
-        np.savez(file, ids=np.array(data.targets.classes), matrix=data.vectors)
-    own = [[data.targets.classes[c] for c in np.flatnonzero(row)] for row in data.labels]
-    run.write("songs", {song: [group, given] for song, group, given in zip(data.ids, data.groups, own, strict=True)})
+    own = [[data.targets.classes[column] for column in np.flatnonzero(row)] for row in data.labels]
+    joining.save(run, data, config, own)
 
 
 def load_config(run: Run) -> RetrievalConfig:

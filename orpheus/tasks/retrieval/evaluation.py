@@ -19,25 +19,25 @@ from orpheus.tasks.scores import Scores
 log = logging.getLogger(__name__)
 
 
-def check_comparable(run: Run, data: RetrievalData, *, different_splits: bool = False, resumed: bool = False) -> None:
-    """See that the data of a run is what it was: the same songs in the same splits, and the same factors.
+def check_comparable(run: Run, data: Any, *, different_splits: bool = False, resumed: bool = False) -> None:
+    """See that the data of a retrieval or joint run is what it was: the same songs in the same splits, and the same inputs.
 
     Args:
         run: The run.
-        data: `retrieval.reopen_data(run)`.
+        data: `reopen_data(run)` of its task.
         different_splits: Asked for by name: warn of other songs.
-        resumed: The run trains on: other factors are refused, too, instead of a warning.
+        resumed: The run trains on: other factors, texts or counts are refused, too, instead of a warning.
 
     Raises:
-        DataError: songs are missing or factors are others.
+        DataError: songs are missing, or what is known of them is something else.
     """
     stored = run.read("run")
     for name, shape in data.shapes().items():
-        if list(shape) != stored["dimensions"][name]:
-            was = tuple(stored["dimensions"][name])
+        was = tuple(stored["dimensions"].get(name, ()))
+        if tuple(shape) != was:
             raise DataError(f"{run.folder}: was trained on {name} of shape {was}, and these have {tuple(shape)}")
-    here = data.hashes()
-    if here["split"] != stored["hashes"]["split"]:
+    here, before = data.hashes(), stored["hashes"]
+    if here["split"] != before["split"]:
         total = sum(map(len, stored["split"].values()))
         note = f"{run.folder}: {total - len(data.ids)} of its {total} songs are not there any more"
         if not different_splits:
@@ -45,12 +45,12 @@ def check_comparable(run: Run, data: RetrievalData, *, different_splits: bool = 
             raise DataError(f"{note}; {cure}")
         log.warning("%s: numbers do not compare with those of the whole", note)
         return
-    before = stored["hashes"].get("factors")
-    if before is not None and here.get("factors") != before:
-        note = f"{run.folder}: the factors have other values than those it was trained on"
-        if resumed:
-            raise DataError(f"{note}; put those back")
-        log.warning("%s", note)
+    for name in sorted(before):
+        if here.get(name) != before[name]:
+            note = f"{run.folder}: {name.replace('_', ' ')}: other values than those it was trained on"
+            if resumed:
+                raise DataError(f"{note}; put those back")
+            log.warning("%s", note)
 
 
 def evaluate(

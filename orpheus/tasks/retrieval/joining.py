@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import storage
+from orpheus.base import files, storage
 from orpheus.config.sections import Tags
 from orpheus.data.records.shards import split_shards
 from orpheus.data.splits import search
 from orpheus.data.tags import sources
 from orpheus.data.tags.targets import TagTargets, choose, popularity
 from orpheus.errors import DataError
+from orpheus.runs.folder import Run
 from orpheus.semantics import words
 from orpheus.tasks.retrieval import checks
+from orpheus.tasks.retrieval.word_space import TAG_VECTORS
 
 log = logging.getLogger(__name__)
 
@@ -148,3 +150,22 @@ def there(ids: Sequence[str], where: Any, what: str) -> list[str]:
             ", …" if len(missing) > 5 else "",
         )
     return [song for song in ids if song in where]
+
+
+def save(run: Run, data: Any, config: Any, tags_of: Sequence[Sequence[str]]) -> None:
+    """Write what a retrieval or joint run keeps besides run.json: config, tags, their vectors, songs' tags, spec.
+
+    Args:
+        run: A new one.
+        data: With ``ids``, ``groups``, ``targets``, ``vectors`` and ``spec``.
+        config: Of the run.
+        tags_of: The tags of each of its songs.
+    """
+    run.write("config", config.to_json())
+    run.write("classes", data.targets.to_json())
+    if data.spec is not None:
+        run.write("spec", data.spec.to_json())
+    with files.atomic(run.folder / TAG_VECTORS, "wb") as file:
+        np.savez(file, ids=np.array(data.targets.classes), matrix=data.vectors)
+    rows = zip(data.ids, data.groups, tags_of, strict=True)
+    run.write("songs", {song: [group, list(own)] for song, group, own in rows})

@@ -132,5 +132,5 @@ def test_other_songs_and_other_values_are_refused_or_said(run, caplog):
     evaluation.check_comparable(run, data, different_splits=True)
     assert "numbers do not compare with those of the whole" in caplog.text
     data.shapes = lambda: {"text": (5,)}
-    with pytest.raises(DataError, match=r"was trained on text of shape \[4\], and these have \[5\]"):
+    with pytest.raises(DataError, match=r"was trained on text of shape \(4,\), and these have \(5,\)"):
         evaluation.check_comparable(run, data)
