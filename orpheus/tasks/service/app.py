@@ -76,22 +76,25 @@ def build(
     app.include_router(routes.router, dependencies=secured)
     app.include_router(uploaded.router, dependencies=secured)
     app.include_router(page.router(Path(page.__file__).parent / "page"))
-    _handle_errors(app)
+    # A run that is served itself has its own name, and not that of an index made with it.
+    ordered = sorted(served.values(), key=lambda one: one.kind)
+    _handle_errors(app, {path: one.name for one in ordered for path in one.paths()})
     app.add_middleware(Gate, metrics=parts.metrics, settings=parts.settings, token=token, hosts=hosts)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
-    """Every error is of one shape."""
+def _handle_errors(app: FastAPI, names: Mapping[str, str]) -> None:
+    """Every error is of one shape, and names what is served instead of its paths (`names`: path → name)."""
 
     @app.exception_handler(failures.Failure)
     async def failed(_: Request, failure: failures.Failure) -> Response:
+        failure.message = failures.public(failure.message, names)
         return error_response(failure)
 
     @app.exception_handler(ConfigError)
     @app.exception_handler(DataError)
     async def refused(_: Request, error: Exception) -> Response:
-        return error_response(failures.Failure(400, "refused", str(error)))
+        return error_response(failures.Failure(400, "refused", failures.public(str(error), names)))
 
     @app.exception_handler(failures.Gone)
     async def gone(_: Request, error: failures.Gone) -> Response:

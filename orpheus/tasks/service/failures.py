@@ -24,6 +24,22 @@ class Gone(Exception):
     """The client has gone before it had its answer."""
 
 
+def public(message: str, names: Mapping[str, str]) -> str:
+    """A message for clients: folders and files of this computer as the name under which they are served.
+
+    Args:
+        message: Of an error.
+        names: Path → name.
+
+    Example:
+        >>> public("/srv/music/songs.db: no listener 'x'", {"/srv/music": "music", "/srv/music/songs.db": "music"})
+        "music: no listener 'x'"
+    """
+    for path in sorted(names, key=len, reverse=True):  # what is in a folder before the folder
+        message = message.replace(path, names[path])
+    return message
+
+
 def busy(what: str) -> Failure:
     """Too much is under way."""
     return Failure(429, "busy", f"{what}; ask again in a moment", headers={"retry-after": "1"})

@@ -1,6 +1,8 @@
 """What is served: taggers, retrieval and joint runs, and indexes, each with the threads that its parts belong to."""
 
 import asyncio
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 
 from orpheus.errors import ConfigError, DataError
 from orpheus.runs import finding
+from orpheus.runs.folder import Run
 from orpheus.tasks.search import making
 from orpheus.tasks.search.near import highest, nearest_tags, neighbours
 from orpheus.tasks.search.song_index import STORE
@@ -22,7 +25,6 @@ from orpheus.tasks.service.queue import ModelThread
 from orpheus.tasks.service.settings import Settings
 
 if TYPE_CHECKING:
-    from orpheus.runs.folder import Run
     from orpheus.tasks.search.tagger_space import TaggerSpace
     from orpheus.tasks.tagging.tagger import Tagger
 
@@ -237,7 +239,7 @@ class ServedRun:
 
     kind = "run"
 
-    def __init__(self, name: str, run: "Run", parts: Parts):
+    def __init__(self, name: str, run: Run, parts: Parts):
         from orpheus.tasks.search import tagger_space
         from orpheus.tasks.tagging.tagger import Tagger
 
@@ -246,7 +248,7 @@ class ServedRun:
             raise ConfigError(
                 f"{run.folder}: a run of task {task}; serve takes tagging, retrieval and joint runs, and indexes"
             )
-        self.name = name
+        self.name, self._folder = name, run.folder
         self.hears = (
             TaggerRun(Tagger(run), parts) if task == "tagging" else hears(tagger_space.load(run.folder), task, parts)
         )
@@ -274,8 +276,21 @@ class ServedRun:
         """Tags near a tag."""
         return await self.hears.neighbours(tag, k)
 
+    def paths(self) -> list[str]:
+        """What its errors may name."""
+        return paths_of_run(self._folder)
+
     def close(self) -> None:
         """Nothing."""
+
+
+def paths_of_run(folder: Path) -> list[str]:
+    """A run's folder and its word vectors, which errors may name."""
+    found = [str(folder)]
+    with contextlib.suppress(DataError):  # it may be gone, where an index of it is served
+        vectors = Run.open(folder).read("run").get("vectors")
+        found += [str(vectors["path"])] if isinstance(vectors, dict) and vectors.get("path") else []
+    return [path for path in found if os.sep in path]
 
 
 def open_all(given: Sequence[str], parts: Parts) -> "dict[str, Any]":
@@ -289,7 +304,7 @@ def open_all(given: Sequence[str], parts: Parts) -> "dict[str, Any]":
 
     found: dict[str, Any] = {}
     for path in given:
-        folder = Path(path).expanduser()
+        folder = Path(os.path.abspath(Path(path).expanduser()))
         is_index = is_store(folder / STORE)
         run = None if is_index else finding.find_run(path)
         name = answers.text((folder if is_index else Path(run.folder)).resolve().name)  # type: ignore[union-attr]

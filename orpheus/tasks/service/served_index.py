@@ -17,12 +17,12 @@ from orpheus.tasks.search.filters import NO_FILTERS, Filters
 from orpheus.tasks.search.hits import Hit, of_song
 from orpheus.tasks.search.map_file import Map
 from orpheus.tasks.search.mixing import Mix
-from orpheus.tasks.search.song_index import SongIndex
+from orpheus.tasks.search.song_index import STORE, SongIndex
 from orpheus.tasks.search.store import Song
 from orpheus.tasks.service import answers, failures
 from orpheus.tasks.service.answers import TAGS
 from orpheus.tasks.service.queue import Lane
-from orpheus.tasks.service.served import Hears, Parts, hears
+from orpheus.tasks.service.served import Hears, Parts, hears, paths_of_run
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,12 @@ class ServedIndex:
             self.hears = hears(space, self.task, parts)
         except DataError as error:
             log.warning("%s; so %s hears no files, and is asked by its own tags only", error, name)
+
+    def paths(self) -> list[str]:
+        """What its errors may name."""
+        about = self._index.about
+        own = [str(self._index.folder / STORE), str(self._index.folder)]
+        return [*own, *paths_of_run(Path(about["run"])), *filter(None, [about.get("word_vectors")])]
 
     def close(self) -> None:
         """End its threads."""

@@ -5,6 +5,7 @@ import urllib.parse
 import numpy as np
 import pytest
 
+from orpheus.errors import DataError
 from orpheus.tasks.search.filters import Filters
 from orpheus.tasks.search.mixing import Mix
 from orpheus.tasks.search.song_index import SongIndex
@@ -144,6 +145,29 @@ def test_a_wrong_question_is_one_line(client, asked, status, code, said):
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (status, code) and said in error["message"]
     assert "\n" not in error["message"] and len(error["message"]) <= 500
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("songs/77", "music: no song 77 in it; it may have changed since"),
+        ("search?listener=nobody", "music: no listener 'nobody' among 3 (nearest: "),
+        ("search?history=nope", "music: 1 of 1 songs given are not in it: 'nope'"),
+        ("similar?song=77", "music: no song 77 in it"),
+    ],
+)
+def test_an_error_says_what_is_served_and_not_where_it_is(client, fake_index, asked, said):
+    message = client.get(f"/api/music/{asked}").json()["error"]["message"]
+    assert message.startswith(said) and str(fake_index.parent) not in message
+
+
+def test_an_error_of_the_run_names_no_path_either(client, fake, fake_index, monkeypatch):
+    def fail(names):
+        raise DataError(f"{fake_index.parent / 'run'}: a tagger is searched by its classes, not by {names[0]}")
+
+    monkeypatch.setattr(fake, "tags", fail)
+    message = client.get("/api/music/search?q=qwertz").json()["error"]["message"]
+    assert message == "music: a tagger is searched by its classes, not by qwertz"
 
 
 def test_hostile_names_are_data(client):
