@@ -269,7 +269,7 @@ def read_open_split(path: Path) -> None:
         (path.parent / "run.json").unlink(missing_ok=True)
     found = leaks.open_split([path.parent])
     facts = leaks.read_facts([path.parent / "manifest.jsonl"])
-    leaks.audit(found.parts, {"artist": facts.artist, "album": facts.album})
+    leaks.audit(found.splits, {"artist": facts.artist, "album": facts.album})
 
 
 def read_shard(path: Path) -> None:

@@ -26,7 +26,7 @@ class HangError(Exception):
     """An input took too long."""
 
 
-def attempt(target: Target, path: Path) -> str:
+def outcome(target: Target, path: Path) -> str:
     """Read a file; returns what is wrong with how that ended, or nothing."""
 
     def stop(*_: object) -> None:
@@ -58,7 +58,7 @@ def inputs(target: Target, folder: Path, count: int, seed: int):
     for number in range(count):
         content = target.mutate(good, random.Random(f"{target.name} {seed} {number}"))
         path.write_bytes(content)
-        yield number, attempt(target, path)
+        yield number, outcome(target, path)
     path.write_bytes(good)
 
 

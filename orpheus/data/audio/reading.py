@@ -71,8 +71,8 @@ def load(
     return audio
 
 
-class Attempt(NamedTuple):
-    """What `attempt` got out of a file.
+class Loaded(NamedTuple):
+    """What `load_or_reason` got out of a file.
 
     Attributes:
         stored: As from `load`; None if the file cannot be used.
@@ -89,7 +89,7 @@ class Attempt(NamedTuple):
 
 def load_or_reason(
     path: str | os.PathLike, spec: AudioSpec, *, min_seconds: float = 0.0, damaged: str = KEEP
-) -> Attempt:
+) -> Loaded:
     """`load`, or why the file cannot be used: whatever a decoder makes of a broken file is that file's failure.
 
     What the decoders' libraries print goes into the reason or the damage, and not to the terminal.
@@ -102,8 +102,8 @@ def load_or_reason(
             why = reason(path, error)
     note = parallel.note(lines)
     if stored is None:
-        return Attempt(None, why + note)
-    return Attempt(stored, "", f"{account}{note}" if account.damage else "", round(account.lost_seconds, 3))
+        return Loaded(None, why + note)
+    return Loaded(stored, "", f"{account}{note}" if account.damage else "", round(account.lost_seconds, 3))
 
 
 def reason(path: str | os.PathLike, error: Exception) -> str:

@@ -231,20 +231,20 @@ def make_alone(
     ledger.add_part(name, rows, failures)
 
 
-def _load(path: str, **options: Any) -> reading.Attempt:
+def _load(path: str, **options: Any) -> reading.Loaded:
     """`reading.load_or_reason`, of files in object storage too."""
     try:
         with storage.readable(path) as local:
             return reading.load_or_reason(local, **options)
     except DataError as error:
-        return reading.Attempt(None, str(error).removeprefix(f"{path}: "))
+        return reading.Loaded(None, str(error).removeprefix(f"{path}: "))
 
 
 def _make_shard(
     path: str,
     tracks: Sequence[Track],
     spec: AudioSpec,
-    loaded: Iterator[reading.Attempt | None],
+    loaded: Iterator[reading.Loaded | None],
     bar: Any,
     failed_before: int,
 ) -> tuple[list[dict], list[dict]]:
@@ -255,23 +255,23 @@ def _make_shard(
 
     def encoded() -> Iterator[bytes]:
         for track in tracks:
-            attempt = next(loaded)
-            if attempt is not None and attempt.stored is not None:
-                record = records_format.encode(track.track_id, attempt.stored, track.tags)
+            result = next(loaded)
+            if result is not None and result.stored is not None:
+                record = records_format.encode(track.track_id, result.stored, track.tags)
                 row = records_format.Row(
                     track.track_id,
                     track.group,
                     track.tags,
-                    round(spec.seconds(len(attempt.stored)), 3),
+                    round(spec.seconds(len(result.stored)), 3),
                     shard,
                     len(record),
-                    attempt.lost_seconds,
-                    attempt.damage,
+                    result.lost_seconds,
+                    result.damage,
                 )
                 rows.append(records_format.row_to_json(row))
                 yield record
             else:
-                reason = parallel.DIED if attempt is None else attempt.reason
+                reason = parallel.DIED if result is None else result.reason
                 failure = {"id": track.track_id, "path": track.path, "reason": reason, "shard": shard}
                 # A path that is not UTF-8 can be read, but not written.
                 failures.append({k: text.encode("utf-8", "backslashreplace").decode() for k, text in failure.items()})
