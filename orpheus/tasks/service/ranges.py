@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from orpheus.tasks.service.failures import Failure, missing
 
@@ -57,7 +58,7 @@ async def file_response(path: Path, request: Request) -> Response:
         if request.method == "HEAD":
             os.close(descriptor)
             return Response(status_code=status, headers=headers, media_type=kind)
-        return StreamingResponse(_pieces(descriptor, start, end), status, headers, kind)
+        return _FileAnswer(descriptor, start, end, status, headers, kind)
     except BaseException:
         os.close(descriptor)
         raise
@@ -79,13 +80,24 @@ def _range(request: Request, size: int, tag: str, changed: str) -> tuple[int, in
     return start, end
 
 
+class _FileAnswer(StreamingResponse):
+    """Bytes of an open file, which is closed also where the client has gone before the first of them."""
+
+    def __init__(self, descriptor: int, start: int, end: int, status: int, headers: dict[str, str], kind: str):
+        super().__init__(_pieces(descriptor, start, end), status, headers, kind)
+        self._descriptor = descriptor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
+
+
 async def _pieces(descriptor: int, start: int, end: int) -> AsyncIterator[bytes]:
-    try:
-        while start < end:
-            piece = await anyio.to_thread.run_sync(os.pread, descriptor, min(_PIECE, end - start), start)
-            if not piece:  # it was cut short meanwhile; the client sees that bytes are missing
-                return
-            start += len(piece)
-            yield piece
-    finally:
-        os.close(descriptor)
+    while start < end:
+        piece = await anyio.to_thread.run_sync(os.pread, descriptor, min(_PIECE, end - start), start)
+        if not piece:  # it was cut short meanwhile; the client sees that bytes are missing
+            return
+        start += len(piece)
+        yield piece

@@ -1,11 +1,14 @@
 """Audio of a song by ranges of bytes (RFC 9110): what a player asks for, and what may not be asked for."""
 
+import asyncio
 import os
 
 import pytest
+from starlette.requests import Request
 
 from orpheus.tasks.search.song_index import SongIndex
 from orpheus.tasks.search.store import Song
+from orpheus.tasks.service import ranges
 from tests.retriever import FakeRetriever, vector
 from tests.tasks.service.conftest import client_of
 
@@ -93,6 +96,34 @@ def test_pages_come_with_their_types(client):
     ):
         answer = client.get(path)
         assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind) and answer.content
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_is_closed_also_for_a_client_that_has_gone(tmp_path, monkeypatch, gone):
+    """A player that seeks breaks off one request after the other."""
+    (tmp_path / "a.wav").write_bytes(b"x" * 1000)
+    opened, sent, open_file = [], [], os.open
+    monkeypatch.setattr(os, "open", lambda *given: opened.append(open_file(*given)) or opened[-1])
+
+    async def receive():
+        if not gone:
+            await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        await asyncio.sleep(0)  # as the gate's does, which waits with a limit
+        sent.append(message)
+
+    async def ask():
+        scope = {"type": "http", "method": "GET", "headers": [], "path": "/"}
+        response = await ranges.file_response(tmp_path / "a.wav", Request(scope, receive))
+        assert os.fstat(opened[0]).st_size == 1000
+        await response(scope, receive, send)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(opened[0])
+
+    asyncio.run(ask())
+    assert bool(b"".join(message.get("body", b"") for message in sent)) != gone
 
 
 def test_only_audio_files_of_the_index_that_are_there(fake, tmp_path):
