@@ -259,9 +259,11 @@ class SongStore:
 
     def put_tags(self, names: Sequence[str], vectors: np.ndarray) -> None:
         """Keep vectors of tags."""
-        with self.transaction() as db:
-            rows = ((name, to_bytes(row)) for name, row in zip(names, vectors, strict=True))
-            db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?)", rows)
+        rows = [(name, to_bytes(row)) for name, row in zip(names, vectors, strict=True)]
+        if rows:
+            with self.transaction() as db:
+                db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?)", rows)
+                self.revise()
 
     def tag_vectors(self) -> dict[str, np.ndarray]:
         """Tag → its vector, in the order of their names."""

@@ -207,3 +207,14 @@ def test_another_process_changes_the_index(made, tmp_path):
     writer.add([tmp_path / "t.npz"], tags={"b": ["jazz"]}, listeners=Interactions.from_triples([("u", "b", 1.0)]))
     assert reader.refresh() and reader.search("sad", filters=Filters(tags=["jazz"]))[0].id == "b"
     assert reader.listeners() == ["u"] and reader.song(reader.search("sad")[0].number).id == "a"
+
+
+def test_a_reader_that_looked_while_songs_were_added_learns_their_tags_too(tmp_path):
+    """Songs are written down 32 at a time, the vectors of their tags behind them all."""
+    index = SongIndex.create(tmp_path / "index", FakeRetriever(tmp_path / "run"))
+    index._store.put([Song("new", vector("jazz"), ("jazz",))])
+    reader = SongIndex(index.folder)
+    assert reader.words("j") == [] and not reader.refresh()
+    index._tags.keep(lambda items, **_: items)
+    assert reader.refresh() and reader.words("j") == ["jazz"]
+    assert not reader.refresh()

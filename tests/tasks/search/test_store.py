@@ -44,7 +44,7 @@ def test_a_good_store_is_read(path):
     assert [song.id for song in songs] == list(known) == ["s0", "s1", "s2"] and ids == ["s0", "s1"] and size == 3
     np.testing.assert_array_equal(vectors[:, 0], [0, 1, 2])
     assert counts == {"rock": 3, "été": 3} and list(tags) == ["rock"] and found.tags == ("rock", "été")
-    assert vector.tolist() == [1, 1, 1, 1] and revision == 2
+    assert vector.tolist() == [1, 1, 1, 1] and revision == 3
 
 
 @pytest.mark.parametrize(
