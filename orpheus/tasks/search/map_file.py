@@ -1,6 +1,5 @@
 """map.npz in the folder of an index: the map of its songs, with the revision of the store that it is of."""
 
-import contextlib
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -33,14 +32,12 @@ class Map(NamedTuple):
     labels: list[tuple[float, float, str]]
 
 
-def current(store: SongStore, facets: Facets, *, anew: bool = False, locked: bool = False) -> Map:
+def current(store: SongStore, *, anew: bool = False) -> Map:
     """The map of a store as it is now: that of the file, or made and kept in it.
 
     Args:
-        store: Of the songs.
-        facets: Of the same songs.
+        store: Of the songs. A new map is kept beside it where this process may write.
         anew: Place all songs anew, also those that a map has.
-        locked: Whether the caller holds the lock of the folder. Otherwise a new map is kept where this process may write.
     """
     revision, folder = store.revision, store.path.parent
     old = read(folder / NAME)
@@ -51,13 +48,11 @@ def current(store: SongStore, facets: Facets, *, anew: bool = False, locked: boo
     if len(numbers):
         known = None if old is None or anew else (old[1].numbers.astype(np.int64), old[1].points)
         points = projection.project(numbers, lambda some: store.vectors(some, store.dimension), known=known)
-    found = Map(numbers.astype(np.uint32), points, regions.labels(numbers, points, facets))
+    found = Map(numbers.astype(np.uint32), points, regions.labels(numbers, points, Facets(store)))
     try:
-        with contextlib.nullcontext() if locked else locks.lock(folder):
+        with locks.lock(folder):
             save(folder, found, revision)
     except (DataError, OSError) as error:
-        if locked:
-            raise
         log.warning("%s: the map of its songs is not kept (%s)", folder, error)
     return found
 

@@ -82,7 +82,7 @@ class SongIndex:
 
     def _forget(self) -> None:
         """Read artists and tags of songs again when they are asked for."""
-        self._map: Map | None = None
+        self._map: tuple[Ranking, Map] | None = None
         self._ranking = Ranking(self._store, self._vectors.nearest, self._tags)
         self._asking = Asking(self._store, self._tags, lambda: self.retriever)
 
@@ -351,9 +351,13 @@ class SongIndex:
         """
         from orpheus.tasks.search import map_file
 
-        if self._map is None or anew:
-            self._map = map_file.current(self._store, self._ranking.facets, anew=anew)
-        return self._map
+        # By ranking: where another thread refreshes while a map is made, that map is of the songs before.
+        state, kept = self._ranking, self._map
+        if kept is not None and kept[0] is state and not anew:
+            return kept[1]
+        found = map_file.current(self._store, anew=anew)
+        self._map = state, found
+        return found
 
     def refresh(self) -> bool:
         """Take over what another process has changed in the index; returns whether it had. Other threads may read `song`s.

@@ -1,5 +1,6 @@
 """The map: groups of songs are apart, it is the same twice, and stays when songs come."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from orpheus.base import locks
 from orpheus.tasks.search import map_file, projection, regions
-from orpheus.tasks.search.filters import Facets
+from orpheus.tasks.search.filters import Facets, Filters
 from orpheus.tasks.search.song_index import SongIndex
 from orpheus.tasks.search.store import Song
 from tests.retriever import FakeRetriever
@@ -73,6 +74,37 @@ def test_the_map_is_kept_and_stays_when_songs_come_and_go(index, monkeypatch):
     newest = found.points[[old is None for old in same]]
     assert (np.linalg.norm(newest[:, None] - middle, axis=2).argmin(axis=1) == of).mean() > 0.9
     assert not np.array_equal(again.map(anew=True).points, found.points)  # t-SNE of others
+
+
+def test_a_map_that_was_made_while_the_index_changed_is_not_shown_after_it(index, monkeypatch):
+    index.map()
+    project, other = projection.project, SongIndex(index.folder)
+    other._store.put(songs(20, seed=1, first=200)[0])
+    index.refresh()
+
+    def slow(*arguments, **options):
+        """Meanwhile another process adds songs with a tag of their own, and the thread of the index refreshes it."""
+        found = project(*arguments, **options)
+        monkeypatch.setattr(projection, "project", project)
+        added = songs(30, seed=2, first=400)[0]
+        other._store.put([dataclasses.replace(song, tags=("new",)) for song in added])
+        index.refresh()
+        return found
+
+    monkeypatch.setattr(projection, "project", slow)
+    assert len(index.map().numbers) == 140
+    found = index.map()
+    assert len(found.numbers) == len(index) == 170
+    np.testing.assert_array_equal(found.numbers, SongIndex(index.folder).map().numbers)
+
+
+def test_names_of_regions_are_those_of_the_songs_on_the_map_and_not_of_a_refresh_before(index):
+    index.search("jazz", filters=Filters(tags=["jazz"]))  # reads the tags of all songs
+    other = SongIndex(index.folder)
+    other._store.retag({f"s{n}": ("new", "music") for n in range(120)})
+    labels = index.map().labels
+    assert SongIndex(index.folder).map().labels == labels  # of the file, by its revision
+    assert not {tag for _, _, tag in labels} & set(GROUPS)
 
 
 def test_without_open_tsne_two_principal_components(index, monkeypatch, caplog):
