@@ -17,6 +17,7 @@ from orpheus.data.collection import probe
 from orpheus.data.items import tables
 from orpheus.data.records import format, tracks
 from orpheus.errors import ConfigError, DataError
+from orpheus.tasks.search import songs_given
 from orpheus.tasks.search.store import Known, Song, SongStore
 
 if TYPE_CHECKING:
@@ -157,6 +158,15 @@ class _Adding:
     def audio(self, items: Sequence[tuple[str, str]], names: Mapping[str, tuple[str, str]] | None = None) -> None:
         """Files by (id, path); `names` (artist, title) by id, where something says them besides the files."""
         self.names.update(names or {})
+        try:
+            for part in songs_given.rounds(items) if self._beside else [items]:
+                self._embed(part)
+        finally:
+            self._flush()
+        self._finish({song for song, _ in items})
+
+    def _embed(self, items: Sequence[tuple[str, str]]) -> None:
+        """Files by (id, path), as far as that is needed."""
         asked: deque[tuple[str, Known]] = deque()
         more = self._more(items)
 
@@ -174,35 +184,36 @@ class _Adding:
                     self.report.copied += 1
                     self._put(song, place, vector, self._tags(song, path))
 
-        try:
-            for path, result in self.retriever.files(to_embed(), damaged=self.options.damaged, **more):
-                song, place = asked.popleft()
-                if isinstance(result, DataError):
-                    self._fail(song, str(result))
-                    if unusable.is_lasting(result):
-                        self.found_unusable[place.path] = (self._state(place.stat), str(result))
-                else:
-                    self.digests[place.hash] = result
-                    self._put(song, place, result, self._tags(song, str(path)))
-        finally:
-            self._flush()
-        self._finish({song for song, _ in items})
+        for path, result in self.retriever.files(to_embed(), damaged=self.options.damaged, **more):
+            song, place = asked.popleft()
+            if isinstance(result, DataError):
+                self._fail(song, str(result))
+                if unusable.is_lasting(result):
+                    self.found_unusable[place.path] = (self._state(place.stat), str(result))
+            else:
+                self.digests[place.hash] = result
+                self._put(song, place, result, self._tags(song, str(path)))
 
     def _more(self, items: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """What a run that places songs by several inputs is told of these files besides their sound."""
         both = {"factors": self.options.factors, "texts": self.options.texts}
-        given = {name: table for name, table in both.items() if table is not None}
-        if given and not hasattr(self.retriever, "tables"):
+        some = {name: table for name, table in both.items() if table is not None}
+        if some and not self._places_by_any:
             raise ConfigError(
-                f"{next(iter(given.values())).name}: this run places audio files by their sound; leave --factors and --texts out"
+                f"{next(iter(some.values())).name}: this run places audio files by their sound; leave --factors and --texts out"
             )
-        return {**given, "ids": {path: song for song, path in items}} if given else {}
+        return {**some, "ids": {path: song for song, path in items}} if some else {}
 
     def _content(self, song: str, path: str) -> str:
         """Hash of a file and of what tables have beside it."""
         beside = [table.dense([song]).tobytes() for table in self._beside if song in table]
         content = files.content_hash(path)
         return hashlib.sha256(b"".join([content.encode(), *beside])).hexdigest() if beside else content
+
+    @property
+    def _places_by_any(self) -> bool:
+        """Whether the run places a song by whichever of its inputs there is."""
+        return hasattr(self.retriever, "tables")
 
     @property
     def _beside(self) -> list[tables.Table]:
@@ -242,7 +253,7 @@ class _Adding:
         """A folder of records: the path of a song is its shard."""
         wanted: dict[str, Known] = {}
         factors, texts, beside = self.options.factors, self.options.texts, self._beside
-        self.names.update(_names_of_records(self.source))
+        self.names.update(songs_given.names_of_records(self.source))
         for name in self.options.progress(format.shard_names(self.source), desc="Reading", unit="shard"):
             path = os.path.join(self.source, name)
             state = os.stat(path)
@@ -256,7 +267,7 @@ class _Adding:
                 if not fields.get("tid"):
                     raise DataError(f"{path}: record {number} has no tid; re-run tools.preprocess")
                 song, content = fields["tid"][0].decode(), record
-                if factors is not None:
+                if factors is not None and (song in factors or not self._places_by_any):
                     if song not in factors or not (row := factors.dense([song])[0]).any() or not np.isfinite(row).all():
                         self._fail(song, f"{factors.name}: song {song!r} has no factors")
                         continue
@@ -335,6 +346,9 @@ class _Adding:
         return genres if self.options.tags is None else self.options.tags.get(song, ())
 
     def _put(self, song: str, place: Known, vector: np.ndarray, tags: Sequence[str]) -> None:
+        if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # one such row would make the whole index unreadable
+            self._fail(song, f"{place.path or self.source}: song {song!r} has no place: numbers of it are not finite")
+            return
         (self.report.changed if song in self.known else self.report.new).append(song)
         if place.path in self.unusable:
             self.found_unusable[place.path] = None
@@ -378,16 +392,3 @@ def _part(table: tables.Table, songs: Container[str]) -> tables.Table:
     """The rows of some songs."""
     ids = tuple(song for song in table.ids if song in songs)
     return tables.Table(table.name, ids, table.rows(ids))
-
-
-def _names_of_records(folder: str) -> dict[str, tuple[str, str]]:
-    """Id → artist (or group) of the records of a folder, and no title; empty where it has no manifest."""
-    path = os.path.join(folder, format.MANIFEST)
-    if not os.path.isfile(path):
-        return {}
-    found = {}
-    for row in files.iterate_jsonl(path):
-        song, artist = row.get("id"), row.get("artist")
-        if isinstance(song, str) and isinstance(artist, str):
-            found[song] = artist, ""
-    return found

@@ -8,6 +8,7 @@ from orpheus.data.items.tables import Table
 from orpheus.errors import ConfigError, DataError
 from orpheus.tasks.search.song_index import SongIndex
 from tests.retriever import FakeRetriever, vector
+from tests.tasks.search.test_song_index import write_records
 
 
 class FakeJointSpace(FakeRetriever):
@@ -75,6 +76,44 @@ def test_files_are_placed_by_their_texts_too(tmp_path):
     plain = SongIndex.create(tmp_path / "plain", FakeRetriever(tmp_path / "run"))
     with pytest.raises(ConfigError, match="t: this run places audio files by their sound"):
         plain.add([csv], texts=table("t", a="jazz"))
+
+
+def test_two_songs_of_one_file_are_placed_by_their_own_texts(tmp_path):
+    (tmp_path / "one.flac").write_text("sad")
+    csv = tmp_path / "tracks.csv"
+    csv.write_text("track_id,audio_path\na,one.flac\nb,one.flac\n")
+    index = SongIndex.create(tmp_path / "index", FakeJointSpace(tmp_path / "run"))
+    assert index.add([csv], texts=table("t", a="jazz", b="rock")).new == ["a", "b"]
+    for word, song, other in (("jazz", "a", "b"), ("rock", "b", "a")):
+        found = {hit.id: hit.score for hit in index.search(word, 2)}
+        assert found[song] == pytest.approx(0.7071, abs=1e-3) and abs(found[other]) < 1e-6
+
+
+def test_a_song_whose_numbers_are_not_finite_is_named_and_the_index_stays_whole(index):
+    texts = table("t", b="rock", c="sad", d="happy")
+    texts.matrix[2] = np.nan
+    report = index.add([], factors=table("f", a="jazz", b="rock"), texts=texts)
+    assert list(report.failures) == ["d"] and "song 'd' has no place" in report.failures["d"]
+    assert (report.new, report.unchanged) == ([], 3)
+    again = SongIndex(index.folder)
+    assert len(again) == 3 and again.search("rock", 1)[0].id == "b"
+    texts.matrix[2] = vector("happy")
+    assert index.add([], factors=table("f", a="jazz", b="rock"), texts=texts).new == ["d"]
+
+
+def test_records_without_factors_are_placed_by_their_sound(tmp_path):
+    """A run that needs both says that they have none (test_song_index); a joint one takes what there is."""
+
+    class Joint(FakeJointSpace):
+        def records(self, folder, *, only=None, factors=None, texts=None):
+            return super().records(folder, only=only)
+
+    write_records(tmp_path / "records", {"r1": ("sad", "x"), "r2": ("rock", "x")})
+    index = SongIndex.create(tmp_path / "index", Joint(tmp_path / "run"))
+    report = index.add([tmp_path / "records"], factors=table("f", r1="jazz"))
+    assert report.new == ["r1", "r2"] and not report.failures and len(index) == 2
+    assert index.add([tmp_path / "records"], factors=table("f", r1="jazz")).unchanged == 2
+    assert index.add([tmp_path / "records"], factors=table("f", r1="rock")).changed == ["r1"]
 
 
 def test_a_run_without_tables_needs_songs(tmp_path):
