@@ -53,8 +53,8 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     temporary = temporary_name(path, suffix)
-    remove(temporary)  # of a killed process that had this number
     try:
+        remove(temporary)  # of a killed process that had this number
         yield temporary
         _to_disk(temporary)
         os.replace(temporary, path)
@@ -144,7 +144,7 @@ def remove(path: str | os.PathLike) -> None:
     path = Path(path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
+    elif os.path.lexists(path):  # a read-only disk refuses to remove even what is not there
         path.unlink(missing_ok=True)
 
 

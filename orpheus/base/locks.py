@@ -42,9 +42,7 @@ def lock(folder: str | os.PathLike[str], *, part: tuple[int, int] | None = None)
         for other in sorted(folder.glob(".lock*")):
             if _meets(other.name, part):
                 _take_over(other, folder)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _try(descriptor)
-        os.write(descriptor, json.dumps(_me()).encode())
+        descriptor = _make(path)
     try:
         yield
     finally:
@@ -64,6 +62,23 @@ def guarded(folder: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _make(path: Path) -> int:
+    """The open file of a lock that is ours; OSError of its folder, where it cannot be written."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            _try(descriptor)
+            os.write(descriptor, json.dumps(_me()).encode())
+        except BaseException:
+            path.unlink()
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        error.filename = str(path.parent)  # nobody has heard of the lock
+        raise
+    return descriptor
 
 
 def _meets(name: str, part: tuple[int, int] | None) -> bool:

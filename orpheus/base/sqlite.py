@@ -1,6 +1,7 @@
 """SQLite files that may come from anywhere: a statement must go on, a value has a longest length, errors name the file."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from orpheus.errors import DataError
 
 SECONDS = 15.0  # between two rows, and one more per megabyte of the file; the largest real one needs a tenth
 ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter of a message that quotes a damaged file
+_PLACE = {"disk is full": errno.ENOSPC, "readonly database": errno.EROFS, "disk I/O error": errno.EIO}  # by message
 _LONGEST = 64 << 20  # bytes of a value
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock, some milliseconds
 
@@ -64,3 +66,19 @@ def rows(
         raise DataError(f"{path}: not a readable SQLite database ({error})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """What SQLite says of a disk, full or read-only, as the OSError that says so of any other file.
+
+    Raises:
+        OSError: see above, of `path`.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        number = next((code for words, code in _PLACE.items() if words in str(error)), None)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from orpheus.base import files
+from orpheus.base import cli, files
 from orpheus.data.items import layout
 from tests.retriever import FakeRetriever
 
@@ -106,8 +106,11 @@ def index(arguments: list[str]) -> int:
     from orpheus.tasks.search.song_index import SongIndex
 
     folder = Path(arguments[0])
-    SongIndex.create(folder / "out/index", FakeRetriever(folder / "run")).add([folder / "music"])
-    return 0
+
+    def body(_):
+        SongIndex.create(folder / "out/index", FakeRetriever(folder / "run")).add([folder / "music"])
+
+    return cli.run(cli.parser("orpheus.retrieve", "Index."), body, [])
 
 
 def songs(folder: Path) -> None:

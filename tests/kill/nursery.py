@@ -7,6 +7,7 @@ as a script it reads a request a line and answers each with the exit status of t
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.conftest import ROOT
+from tests.kill import disks
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "sqlite3.connect"}
 
@@ -33,7 +35,7 @@ class Nursery:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"},
         )
 
-    def run(self, call, arguments, root: Path, *, at=None, delay=0.0, number=signal.SIGKILL, whom="self"):
+    def run(self, call, arguments, root: Path, *, at=None, delay=0.0, number=signal.SIGKILL, whom="self", disk=None):
         """Run a command; returns (exit code, minus the signal's number where one ended it; steps; what it printed).
 
         Args:
@@ -44,6 +46,8 @@ class Nursery:
             delay: Seconds between that step and the signal.
             number: The signal.
             whom: ``"self"``, or ``"worker"`` for a process that the command has started.
+            disk: Bytes left on the disk that `root` is on, or ``"read-only"``; what is there in the end is then copied to
+                ``left`` beside it. None for the disk as it is.
         """
         log = root.with_name(f"{root.name}.log")
         request = {
@@ -55,6 +59,7 @@ class Nursery:
             "number": int(number),
             "whom": whom,
             "log": str(log),
+            "disk": disk,
         }
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
@@ -95,11 +100,16 @@ def _work(request: dict) -> int:
 
     module, _, name = request["call"].partition(":")
     call = getattr(importlib.import_module(module), name)
+    root, disk = Path(request["root"]), request["disk"]
+    if disk is not None:
+        disks.put_on(root, left=None if disk == "read-only" else disk)
     sys.addaudithook(count)
     try:
         code = call(request["arguments"]) or 0
     except SystemExit as ended:
         code = int(ended.code or 0)
+    if disk is not None:
+        shutil.copytree(root, root.with_name("left"), ignore=shutil.ignore_patterns(disks.FILLER))
     Path(request["log"] + ".steps").write_text(str(steps[0]))
     return code
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.kill import cases
+from tests.kill import cases, disks
 from tests.kill.nursery import Nursery
 
 pytestmark = pytest.mark.slow
 OLD = "an older file, which stays until the new one is whole"
+ON_NO_DISK = ("preprocess, 1 worker", "train by fit", "export tflite")  # as others that are
 TEMPORARY = re.compile(r"\..*\.tmp(\.\w+)?")
 
 
@@ -40,6 +41,8 @@ class Undisturbed(NamedTuple):
     result: Any
     files: dict[str, str]
     steps: int
+    size: int  # bytes on the disk of what was added
+    seconds: float
 
 
 @pytest.fixture(scope="module", params=sorted(cases.CASES))
@@ -49,10 +52,13 @@ def whole(request, nursery, tmp_path_factory):
     (folder / "prepared/out").mkdir(parents=True)
     case.prepare(folder / "prepared")
     here = shutil.copytree(folder / "prepared", folder / "here")
+    before, start = disks.used(here / "out"), time.monotonic()
     code, steps, said = nursery.run(case.call, cases.filled(case.arguments, here), here / "out")
+    seconds, size = time.monotonic() - start, disks.used(here / "out") - before
     assert code == 0, said
     assert steps > 3
-    return Undisturbed(request.param, case, folder, case.result(here / "out"), cases.bytes_of(here / "out"), steps)
+    result, bytes_of = case.result(here / "out"), cases.bytes_of(here / "out")
+    return Undisturbed(request.param, case, folder, result, bytes_of, steps, size, seconds)
 
 
 def prepared(whole):
@@ -70,11 +76,11 @@ def moments(name, steps, count, *, seed=0):
     return [(int(step), float(rng.choice([0, 0.002, 0.02]))) for step in sorted(chosen)]
 
 
-def check_files(whole, folder):
+def check_files(whole, folder, *, out="out"):
     """No file that is not hidden is half: it is as in the undisturbed run, as it was before, or one that grows."""
     before, case = cases.bytes_of(whole.folder / "prepared/out"), whole.case
-    for name, digest in cases.bytes_of(folder / "out").items():
-        path = folder / "out" / name
+    for name, digest in cases.bytes_of(folder / out).items():
+        path = folder / out / name
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         if path.name.startswith(case.growing) or digest in (whole.files.get(name), before.get(name)):
@@ -116,6 +122,52 @@ def test_killed(whole, nursery):
         assert code == -signal.SIGKILL or (delay and code == 0), said
         check_files(whole, folder)
         check_again(whole, nursery, folder)
+
+
+@pytest.mark.parametrize("disk", ["full", "read-only"])
+def test_a_disk(whole, nursery, disk):
+    """One line with the file and the cure, nothing half; and with room on the disk the same command goes on from there."""
+    if not disks.may_mount():
+        pytest.skip("MOUNTS ARE NOT ALLOWED HERE: nothing was tried on a full or a read-only disk")
+    if whole.name in ON_NO_DISK:
+        pytest.skip("another of the same command is tried")
+    parts = (0, 0.3, 0.7) if disk == "full" and whole.seconds < 2 else (0.6,)
+    for part in parts:
+        folder = prepared(whole)
+        arguments, left = cases.filled(whole.case.arguments, folder), folder / "left"
+        amount = int(part * whole.size) if disk == "full" else disk
+        code, _, said = nursery.run(whole.case.call, arguments, folder / "out", disk=amount)
+        last = said.strip().splitlines()[-1]
+        words = (
+            "No space left on device; free some space or"
+            if disk == "full"
+            else "(Read-only file system|\\S+ may not be written to);"
+        )
+        assert code == 2 and "Traceback" not in said, said
+        assert re.search(f"error: .*{folder}/out.*: {words} write elsewhere", last), said
+        check_files(whole, folder, out="left")
+        assert not temporary(left) and not list(left.rglob(".lock*"))
+        if disk == "read-only":
+            assert cases.bytes_of(left) == cases.bytes_of(folder / "out")
+            continue
+        shutil.rmtree(folder / "out")
+        left.rename(folder / "out")
+        check_again(whole, nursery, folder)
+
+
+@pytest.mark.parametrize(("disk", "words"), [(0, "No space left on device; free"), ("read-only", "Read-only file")])
+def test_an_index_that_cannot_be_brought_up_to_date(nursery, tmp_path, disk, words):
+    if not disks.may_mount():
+        pytest.skip("MOUNTS ARE NOT ALLOWED HERE: nothing was tried on a full or a read-only disk")
+    (tmp_path / "out").mkdir()
+    cases.songs(tmp_path)
+    code, _, said = nursery.run("tests.kill.cases:index", [tmp_path], tmp_path / "out")
+    assert code == 0, said
+    for number in range(200, 300):
+        (tmp_path / "music" / f"{number}.wav").write_text(f"happy jazz {number}")
+    code, _, said = nursery.run("tests.kill.cases:index", [tmp_path], tmp_path / "out", disk=disk)
+    assert code == 2 and words in said and len(said.splitlines()) == 1, said
+    assert cases.of_index(tmp_path / "left") == cases.of_index(tmp_path / "out")
 
 
 def test_a_worker_killed(whole, nursery):

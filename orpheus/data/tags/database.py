@@ -5,7 +5,6 @@ The schema (http://millionsongdataset.com/lastfm/) has three tables: ``tids(tid)
 """
 
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -177,13 +176,12 @@ class TagDatabase:
         Raises:
             DataError: an id or tag is empty or no text, or a val is not a finite number ≥ 0.
         """
-        with files.atomic(path, "wb") as file, contextlib.closing(sqlite3.connect(file.name)) as connection:
-            try:
-                return _fill(connection, path, rows, tracks)
-            except sqlite3.OperationalError as error:
-                if "full" not in str(error):
-                    raise
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        with (
+            files.atomic(path, "wb") as file,
+            contextlib.closing(sqlite3.connect(file.name)) as connection,
+            sqlite.writing(path),
+        ):
+            return _fill(connection, path, rows, tracks)
 
     def _rows(self, min_val: float) -> Iterator[tuple[str, str, float]]:
         """As `rows`, from `min_val` up: the tables of names in memory, the large one streamed."""

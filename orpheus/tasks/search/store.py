@@ -350,14 +350,16 @@ class SongStore:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, also when the process is killed in between; a file of an older version is brought to this one."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            with sqlite.writing(self.path):
+                self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             raise DataError(f"{self.path}: cannot be written ({error}); is another process indexing?") from None
         try:
-            if self.version != str(store_tables.VERSION):
-                store_tables.upgrade(self._db)
-            yield self._db
-            self._db.execute("COMMIT")
+            with sqlite.writing(self.path):
+                if self.version != str(store_tables.VERSION):
+                    store_tables.upgrade(self._db)
+                yield self._db
+                self._db.execute("COMMIT")
         except sqlite.ERRORS as error:
             self._roll_back()
             raise DataError(f"{self.path}: cannot be changed ({error}); {CURE}") from None

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from orpheus.base import files
+from orpheus.base import files, sqlite
 
 VERSION = 2
 READ = ("1", "2")  # 1 has neither names of songs nor listeners
@@ -40,7 +40,7 @@ _ADDED = {  # by version 2
 
 def make(path: Path, about: Mapping[str, str]) -> None:
     """A file without songs, which appears when it is whole."""
-    with files.whole(path) as temporary:
+    with files.whole(path) as temporary, sqlite.writing(path):
         db = sqlite3.connect(temporary, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode = MEMORY")  # a journal of its own would outlive a kill
