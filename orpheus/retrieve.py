@@ -32,7 +32,7 @@ def parser() -> cli.Parser:
         example="python -m orpheus.retrieve index RUN ~/Music -o music.index",
     )
     index.add_argument(
-        "run", metavar="RUN", help="retrieval run, or a tagger's, that embeds them; always the same for an index"
+        "run", metavar="RUN", help="retrieval, joint or tagger's run that embeds them; always the same for an index"
     )
     index.add_argument(
         "songs",
@@ -148,7 +148,7 @@ def parser() -> cli.Parser:
         description="Tags nearest to a tag: in the space of the run, and beside it by its word vectors alone.",
         example='python -m orpheus.retrieve neighbours RUN "hip hop"',
     )
-    near.add_argument("run", metavar="RUN", help="retrieval run")
+    near.add_argument("run", metavar="RUN", help="retrieval or joint run")
     near.add_argument("tag", metavar="TAG", help="any tag, known in training or not")
     near.add_argument("--among", nargs="+", metavar="TAG", help="only these; the tags of training if not given")
     runs = of.add_parser(
@@ -202,9 +202,9 @@ def body(arguments: argparse.Namespace) -> int:
     from orpheus.tasks.search.song_index import SongIndex
 
     if arguments.action == "neighbours":
-        from orpheus.tasks.retrieval.retriever import Retriever
+        from orpheus.tasks.search import tagger_space
 
-        run = Retriever.load(arguments.run)
+        run = tagger_space.load(arguments.run)
         found = neighbours(run, arguments.tag, arguments.k, among=arguments.among)
         words = neighbours(run, arguments.tag, arguments.k, among=arguments.among, of_words=True)
         rows = [

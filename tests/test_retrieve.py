@@ -10,6 +10,7 @@ import pytest
 import orpheus
 from orpheus import retrieve, train
 from orpheus.base import files
+from orpheus.errors import DataError
 from orpheus.semantics.words import tokens
 from orpheus.tasks.retrieval import retriever as real
 from orpheus.tasks.search import tagger_space
@@ -107,6 +108,17 @@ def test_similar_tags_and_neighbours(index, run, capsys):
     assert [(row["tag"], row["tag by words"]) for row in rows] == [("sad", "sad"), ("Piano", "Piano")]
     table = asked(capsys, "neighbours", run, "sad", "--among", "sad rock", "jazz").splitlines()
     assert table[1].split()[:3] == ["1", "sad", "rock"]
+
+
+def test_a_joint_run_has_neighbours_of_tags_too(run, capsys, monkeypatch):
+    """By the space that the run's task has, and not by retrieval's reader, which refuses it."""
+
+    def refuse(cls, run):
+        raise DataError(f"{run}: a run of joint; search needs one of task retrieval")
+
+    monkeypatch.setattr(real.Retriever, "load", classmethod(refuse))
+    rows = json.loads(asked(capsys, "neighbours", run, "sad piano", "-k", 2, "--format", "json"))
+    assert [row["tag"] for row in rows] == ["sad", "Piano"]
 
 
 def test_added_again_and_removed(index, run, capsys):
