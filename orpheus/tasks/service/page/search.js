@@ -15,7 +15,8 @@ export class Search {
     this.app = app;
     this.asked = "";
     this.asking = null;
-    this.names = new Map(); // number → title, for headings
+    this.names = new Map(); // number → title, for headings; of one model, for each counts its own songs
+    this.namesOf = null;
     this.rows = new Rows($("found-rows"), app);
     this.form();
   }
@@ -88,6 +89,7 @@ export class Search {
   /** Show a state: fill the form, and ask where what is asked has changed. */
   show(state) {
     const { model } = this.app;
+    if (this.namesOf !== model) [this.namesOf, this.names] = [model, new Map()];
     $("listener-field").hidden = !model.forListeners;
     if (document.activeElement !== $("q") || state.q !== $("q").value.trim()) $("q").value = state.q;
     $("listener").value = state.listener;
@@ -224,7 +226,8 @@ export class Search {
   /** What the list is of, and how to take parts of the question away. */
   async heading(state, path) {
     const title = $("found-title");
-    const song = (number) => theirs(short(this.names.get(number) ?? `song ${number}`, 80));
+    const { names } = this;
+    const song = (number) => theirs(short(names.get(number) ?? `song ${number}`, 80));
     const parts = [];
     if (path === "path") parts.push("On the way from ", song(state.start), " to ", song(state.end));
     else {
@@ -243,12 +246,12 @@ export class Search {
     $("map-rows-title").replaceChildren(...[...title.childNodes].map((part) => part.cloneNode(true)));
     document.title = `${short(title.textContent.trim(), 80)} · orpheus`;
     const wanted = path === "path" ? [state.start, state.end] : state.like;
-    const unnamed = wanted.filter((number) => !this.names.has(number));
+    const unnamed = wanted.filter((number) => !names.has(number));
     if (!unnamed.length) return;
-    for (const number of unnamed) this.names.set(number, `song ${number}`);
+    for (const number of unnamed) names.set(number, `song ${number}`);
     const { model } = this.app;
     const found = await Promise.allSettled(unnamed.map((number) => model.ask(`songs/${encodeURIComponent(number)}`)));
-    found.forEach(({ value }, at) => value && this.names.set(unnamed[at], value.title || value.id)); // the list itself says what is wrong
+    found.forEach(({ value }, at) => value && names.set(unnamed[at], value.title || value.id)); // the list itself says what is wrong
     if (found.some(({ value }) => value) && this.asked.startsWith(`${model.name} ${path}?`)) this.heading(read(), path);
   }
 }

@@ -281,3 +281,25 @@ def test_a_listener_filters_and_weights_are_asked_for(page, api):
     page.ask("document.querySelector('#with-tags button').click()")
     page.wait(f"{ROWS} === 20", 5)
     assert "tag" not in api.asked[-1][2]
+
+
+def test_a_number_is_another_song_in_another_index(page, api):
+    """The heading names the song of the index that is asked, and not that of this number in the one before."""
+    named = [("GET", f"/api/{name}/songs/200", {}) for name in ("library", "words-only")]
+    open_page(page, api.address, "#search?model=library&like=200")
+    page.wait(f"{ROWS} === 20 && document.querySelector('#found-title').innerText.includes('200')", 5)
+    assert named[0] in api.asked and named[1] not in api.asked
+    page.ask("location.hash = '#search?model=words-only&like=200'")
+    page.wait(f"{ROWS} === 20 && !document.querySelector('#found-rows').ariaBusy", 5)
+    page.wait("document.querySelector('#model').value === 'words-only'", 5)
+    deadline = time.monotonic() + 5
+    while named[1] not in api.asked and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert named[1] in api.asked
+
+
+def test_the_least_weight_is_one_that_the_service_takes(page):
+    """It is above 0 there: what is not to count is not asked for."""
+    for part in ("words", "listener"):
+        page.ask(f"document.querySelector('#weight-{part}').value = 0")
+        assert page.ask(f"document.querySelector('#weight-{part}').value") == "0.1"
