@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orpheus.base import cli
+from orpheus.base import cli, files
 from orpheus.errors import ConfigError
 from orpheus.tasks import plan
 
@@ -42,6 +42,7 @@ def body(arguments: argparse.Namespace) -> int:
     task = plan.task_of(run)
     plan.check_flags(task, "evaluate", arguments, run)
     task.check("evaluate", arguments, run)
+    files.check_output(run.folder / "metrics.json")
     print(task.evaluate(run, arguments))
     run.publish()
     return cli.EXIT_OK

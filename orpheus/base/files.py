@@ -59,7 +59,7 @@ def whole(path: str | os.PathLike, *, suffix: str = "") -> Iterator[Path]:
         _to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None or error.filename == str(temporary):  # which nobody has heard of
+        if error.filename is None or str(error.filename).startswith(str(temporary)):  # which nobody has heard of
             error.filename, error.filename2 = str(path), None
         raise
     finally:

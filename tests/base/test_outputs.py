@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from orpheus import evaluate
 from orpheus.base import cli, files
 from orpheus.errors import ConfigError
+from orpheus.runs.folder import Run
 from tests.conftest import ROOT
 
 
@@ -56,6 +58,15 @@ def test_a_read_only_place_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="may not be written to"):
         files.check_output(tmp_path / "new" / "a.csv")
     assert files.check_output(tmp_path.parent / "a.csv")
+
+
+def test_a_run_that_may_not_be_written_to_is_not_evaluated(tmp_path, monkeypatch, capsys):
+    Run(tmp_path).write("run", {"task": "tagging", "tfrecords_dir": str(tmp_path / "nowhere")})
+    assert evaluate.main([str(tmp_path)]) == 2
+    assert "no such config" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert evaluate.main([str(tmp_path)]) == 2
+    assert f"{tmp_path}/metrics.json: {tmp_path} may not be written to; write elsewhere" in capsys.readouterr().err
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):

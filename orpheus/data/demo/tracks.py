@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +86,9 @@ def make(
             raise DataError(f"{out}: is not a folder; name another one")
         if any(out.iterdir()):
             return _existing(out, made)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had this number
-    try:
-        temporary.mkdir(parents=True)
-        summary = _write(temporary, out, made, progress)
-        if out.is_dir():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return summary
+    with files.whole(out) as temporary:
+        temporary.mkdir()
+        return _write(temporary, out, made, progress)
 
 
 def _play(track: Track, seconds: float, seed: int) -> np.ndarray:

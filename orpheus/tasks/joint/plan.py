@@ -79,8 +79,6 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     split = arguments.split
     opened = data.reopen_data(run, places=_places(arguments))
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
-    if arguments.tfrecords_dir and not arguments.different_splits:
-        run.moved(storage.absolute(arguments.tfrecords_dir))
     result, scores, per_user = evaluation.evaluate(
         run,
         opened,
@@ -93,6 +91,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         scores.save(run, split)
     if per_user:
         evaluation.save_listeners(run, split, per_user, opened.listeners)
+    if arguments.tfrecords_dir and not arguments.different_splits:
+        run.moved(storage.absolute(arguments.tfrecords_dir))
     return table(run, split)
 
 

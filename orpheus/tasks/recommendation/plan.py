@@ -64,8 +64,6 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     split = {"valid": "val"}.get(arguments.split, arguments.split)
     opened = data.reopen_data(run, data_dir=arguments.data_dir)
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
-    if arguments.data_dir and not arguments.different_splits:
-        _remember(run, opened)
     result = evaluation.evaluate(
         run,
         opened,
@@ -76,6 +74,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
         progress=cli.progress,
     )
     run.write_metrics(split, result)
+    if arguments.data_dir and not arguments.different_splits:
+        _remember(run, opened)
     if arguments.baselines:
         try:
             result["baselines"] = evaluation.baselines(

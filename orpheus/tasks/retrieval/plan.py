@@ -70,8 +70,6 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     split = arguments.split
     opened = data.reopen_data(run, tfrecords_dir=arguments.tfrecords_dir, factors=arguments.factors)
     evaluation.check_comparable(run, opened, different_splits=arguments.different_splits)
-    if arguments.tfrecords_dir and not arguments.different_splits:
-        run.moved(storage.absolute(arguments.tfrecords_dir))
     result, scores = evaluation.evaluate(
         run,
         opened,
@@ -81,6 +79,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     )
     run.write_metrics(split, result)
     scores.save(run, split)
+    if arguments.tfrecords_dir and not arguments.different_splits:
+        run.moved(storage.absolute(arguments.tfrecords_dir))
     return table(run, split)
 
 

@@ -144,8 +144,6 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     leaks = evaluation.read_leaks(arguments.without_leaks, split) if arguments.without_leaks else None
     data = reopen_data(run, tfrecords_dir=arguments.tfrecords_dir)
     evaluation.check_comparable(run, data, different_splits=arguments.different_splits)
-    if arguments.tfrecords_dir and not arguments.different_splits:
-        run.moved(storage.absolute(data.catalogue.folder))
     result, scores = evaluation.evaluate(
         run,
         data,
@@ -157,6 +155,8 @@ def evaluate(run, arguments: argparse.Namespace) -> str:
     )
     run.write_metrics(split, result)
     scores.save(run, split)
+    if arguments.tfrecords_dir and not arguments.different_splits:
+        run.moved(storage.absolute(data.catalogue.folder))
     if arguments.csv:
         evaluation.write_csv(arguments.csv, result)
     shown = table(run, split)
