@@ -9,7 +9,7 @@ from orpheus.errors import ConfigError
 from orpheus.semantics.words import tokens
 
 if TYPE_CHECKING:  # it loads TensorFlow
-    from orpheus.tasks.retrieval.retriever import Retriever
+    from orpheus.tasks.search.tagger_space import Space
 
 
 class Near(NamedTuple):
@@ -42,7 +42,7 @@ def highest(names: Sequence[str], scores: np.ndarray, k: int) -> list[Near]:
 
 
 def neighbours(
-    retriever: "Retriever", tag: str, k: int = 10, *, among: Sequence[str] | None = None, of_words: bool = False
+    retriever: "Space", tag: str, k: int = 10, *, among: Sequence[str] | None = None, of_words: bool = False
 ) -> list[Near]:
     """The tags nearest to a tag in the space of a run.
 
