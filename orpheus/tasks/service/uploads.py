@@ -36,13 +36,15 @@ async def received(request: Request, folder: Path, settings: Settings) -> AsyncI
     if declared.isdecimal() and int(declared[:18]) > settings.upload_bytes + _OVERHEAD:
         raise await _too_large(request, settings)
     with tempfile.TemporaryDirectory(dir=folder) as own:
-        form = _Form(boundary, Path(own), settings.upload_bytes)
+        form = None
         try:
+            form = _Form(boundary, Path(own), settings.upload_bytes)
             await _read(request, form, settings)
         except FormParserError as error:
             raise Failure(400, "broken_form", f"the form cannot be read: {error}") from None
         finally:
-            form.close()
+            if form is not None:
+                form.close()
         if form.path is None:
             raise Failure(422, "no_file", f"the form has no file in its field {_FIELD!r}")
         yield form.path

@@ -146,6 +146,7 @@ def test_names_of_files_lead_nowhere(heard, tagger_run, clips, tmp_path):
     assert left(heard) == []
 
 
+TYPE = "multipart/form-data"
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 
 
@@ -156,6 +157,7 @@ FORM = {"content-type": "multipart/form-data; boundary=b"}
         ({"json": {"file": "x"}}, 415, "not_a_form"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 415, "not_a_form"),
         ({"content": b"x", "headers": FORM}, 400, "broken_form"),
+        ({"content": b"x", "headers": {"content-type": f"{TYPE}; boundary={999 * 'b'}"}}, 400, "broken_form"),
         ({"content": b"", "headers": FORM}, 400, "broken_form"),
         ({"content": b"--b--\r\n", "headers": FORM}, 422, "no_file"),
         (
