@@ -1,6 +1,7 @@
 """A trained joint run on new songs, tags and listeners: their places, and songs' tags as probabilities."""
 
 import itertools
+import logging
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus.base import files
+from orpheus.base import arrays, files
 from orpheus.data.audio import reading
 from orpheus.data.audio.spec import AudioSpec
 from orpheus.data.items.tables import Table
@@ -21,6 +22,7 @@ from orpheus.tasks.joint import checks, data, embedding
 from orpheus.tasks.retrieval import song_windows
 from orpheus.tasks.retrieval.word_space import WordSpace
 
+log = logging.getLogger(__name__)
 LISTENERS = "listeners.npz"  # in a run: places of its listeners
 _SONGS = 4  # embedded at once, each of num_chunk windows
 
@@ -210,9 +212,12 @@ class JointSpace(WordSpace):
         """
         path = self.run.folder / LISTENERS
         if path.is_file():
-            with np.load(path) as kept:
-                if str(kept["identity"]) == self.identity:
+            try:
+                kept = arrays.load_npz(path, ("identity", "ids", "matrix"))
+                if str(kept["identity"]) == self.identity and len(kept["ids"]) == len(kept["matrix"]):
                     return dict(zip(map(str, kept["ids"]), kept["matrix"], strict=True))
+            except DataError as error:
+                log.warning("%s; it is made again", error)
         opened = data.reopen_data(self.run)
         places = embedding.listeners_of(self.model, opened, self.config)
         there = np.flatnonzero(np.linalg.norm(places, axis=1) > 0.5)

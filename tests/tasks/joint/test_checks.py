@@ -1,6 +1,7 @@
 """Bad input of a joint training: one line that names option or key, and no run folder."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from orpheus import train
 from orpheus.data.items import layout, tables
 from orpheus.data.items.tables import Table
+from orpheus.tasks.joint import space
 from tests.tasks.joint import planted
 
 
@@ -124,3 +126,26 @@ def test_factors_of_listeners_made_with_songs_held_out_are_refused(tmp_path, cap
     arguments = files.arguments(planted.config(tmp_path, listeners="factors"))
     assert train.main([*arguments, "--listener-factors", str(tmp_path / "user_factors_als_6_X.npy")]) == 2
     assert f"made with songs of validation or test: item '{split['test'][0]}' is in both" in capsys.readouterr().err
+
+
+def test_places_of_listeners_are_kept_and_made_again_where_the_file_is_damaged(tmp_path, monkeypatch, caplog):
+    """Of these weights: those of others lie elsewhere."""
+    made = []
+
+    def listeners_of(*_):
+        made.append(1)
+        return np.array([[1, 0], [0, 0], [0, 1]], np.float32)  # nothing is known of the second one
+
+    monkeypatch.setattr(space.data, "reopen_data", lambda run: SimpleNamespace(listeners=("u", "v", "w")))
+    monkeypatch.setattr(space.embedding, "listeners_of", listeners_of)
+
+    def places(identity="a"):
+        own = SimpleNamespace(run=SimpleNamespace(folder=tmp_path), identity=identity, model=None, config=None)
+        return {name: place.tolist() for name, place in space.JointSpace.listeners.func(own).items()}
+
+    expected = {"u": [1, 0], "w": [0, 1]}
+    assert places() == places() == expected and len(made) == 1
+    assert places("b") == expected and len(made) == 2
+    path = tmp_path / space.LISTENERS
+    path.write_bytes(path.read_bytes()[:100])
+    assert places("b") == places("b") == expected and len(made) == 3 and "it is made again" in caplog.text
