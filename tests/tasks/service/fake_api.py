@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return heard(6.0, timeline=self.server.timelines and query.get("timeline") == "true", hostile=hostile)
             case ["path"]:
                 start, end, steps = int(query["start"]), int(query["end"]), int(query["steps"])
-                numbers = [start, *range(100, 100 + steps - 2), end]
+                numbers = [start, *range(100, 100 + steps), end]
                 return {"hits": [song(number, 1 - 0.05 * at) for at, number in enumerate(numbers)]}
             case ["search" | "similar" | "recommend" as what]:
                 q = query.get("q", "")
