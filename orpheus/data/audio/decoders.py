@@ -33,6 +33,8 @@ _SMALL = 64  # frames: how closely the place is found where libsndfile gives up
 _HEADER_BYTES = 1024  # a file without samples is not larger
 _IN_MEMORY = 32 << 20  # bytes: larger files are copied to the disk while they are walked
 _MISSING = 0.01  # of a declared length: fewer is no damage but another way to count
+# The samples' chunk of WAV, AIFF and AU; the whole file of those with sizes of 64 bits, W64 and RF64.
+_CUT = re.compile(r"^ *(data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 class _GaveUp(Exception):
@@ -113,9 +115,11 @@ def _plain(path: Path, file, account: Account) -> Blocks:
     if not read and path.stat().st_size > _HEADER_BYTES:
         raise _GaveUp("no samples, its header says")
     # Of chunks that are longer than the file, libsndfile says so in its log: "data : 480000 (should be 239978)".
-    if cut := re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE):
-        said, there = map(int, cut.groups())
-        if said < 0x7FFF0000 and there:  # what is written by programs that cannot go back to fill it in
+    if cut := _CUT.search(file.extra_info):
+        said, there = map(int, cut.groups()[1:])
+        if (
+            said < (1 << 40 if "iff" in cut[1] else 0x7FFF0000) and there
+        ):  # what is written by programs that cannot go back to fill it in
             declared = read * said // there
     if 0 < declared < 1 << 40 and declared - read > _MISSING * declared:
         account.damage.append(Damage(read / rate, (declared - read) / rate, "ends early"))
@@ -171,6 +175,8 @@ def _flac(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int
     at, position, rate, base = 0, stream.begin, stream.sample_rate, account.seconds
     whole = file and stream.declared == total and stream.end == len(data)
     content = functools.cache(lambda: _content(path))  # of most files the header and the last frame are enough
+    if stream.declared not in (0, total):
+        _check_joined(content(), stream)
     what: str | None = ""
     while what is not None:
         begun = at
@@ -189,6 +195,7 @@ def _flac(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int
         except _GaveUp as stop:
             what = stop.why
         if what is not None:
+            _check_joined(content(), stream)
             whole, found = False, (frame for frame in flac.frames(content(), stream, position + 1) if frame.first > at)
             if (frame := next(found, None)) is None:
                 break
@@ -198,6 +205,12 @@ def _flac(path: Path, file, account: Account) -> Generator[tuple[np.ndarray, int
     if missing > (0 if what else _MISSING * stream.declared):
         account.damage.append(Damage(account.seconds, missing / rate, what or "ends early"))
     return True
+
+
+def _check_joined(content: mmap.mmap | bytes, stream: flac.Stream) -> None:
+    """Leave a file behind which another one begins to ffmpeg: its frames are numbered from 0 again."""
+    if flac.another(content, stream):
+        raise _GaveUp("another FLAC file behind it")
 
 
 @functools.cache

@@ -91,6 +91,11 @@ def samples(data: splice.OnDisk | mmap.mmap | bytes, stream: Stream) -> int:
     return 0
 
 
+def another(data: mmap.mmap | bytes, stream: Stream) -> bool:
+    """Whether a second file, with a STREAMINFO of its own, begins behind the first frame."""
+    return any(data.find(b"fLaC" + kind + b"\0\0\x22", stream.begin) >= 0 for kind in (b"\0", b"\x80"))
+
+
 def frames(data: mmap.mmap | bytes, stream: Stream, position: int) -> Iterator[Frame]:
     """Frames from a byte on."""
     for found in _SYNC.finditer(data, max(position, stream.begin), stream.end):

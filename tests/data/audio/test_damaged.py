@@ -177,6 +177,30 @@ def test_flac_ends_with_id3v1_whatever_its_length(tmp_path):
         np.testing.assert_allclose(reading.load(path, SPEC), samples, atol=2**-15)
 
 
+@pytest.mark.parametrize("kind", ["AU", "W64", "RF64", "AIFF", "WAV"])
+def test_what_ends_early_is_told_whatever_the_format(tmp_path, kind):
+    path = tmp_path / f"x.{kind.lower()}"
+    soundfile.write(path, damaged_audio.music(6), RATE, format=kind)
+    whole, cut = Account(), Account()
+    assert len(reading.load(path, SPEC, account=whole)) == 6 * RATE and not whole.damage
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert len(reading.load(path, SPEC, account=cut)) == pytest.approx(3 * RATE, abs=100)
+    ((at, lost, what),) = cut.damage
+    assert (at, lost, what) == (pytest.approx(3, abs=0.01), pytest.approx(3, abs=0.01), "ends early")
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: it reads on")
+@pytest.mark.parametrize("second", [12, 5, 20])
+def test_flac_files_that_are_joined_are_both_decoded(cases, tmp_path, second):
+    soundfile.write(tmp_path / "2.flac", damaged_audio.music(second), RATE)
+    path = tmp_path / "x.flac"
+    path.write_bytes(cases["whole.flac"].path.read_bytes() + (tmp_path / "2.flac").read_bytes())
+    account = Account()
+    audio = reading.load(path, SPEC, account=account)
+    assert len(audio) == pytest.approx((12 + second) * RATE, abs=0.5 * RATE)
+    np.testing.assert_allclose(audio[-4 * RATE :], damaged_audio.music(second)[-4 * RATE :], atol=1e-3)
+
+
 def test_opposite_channels_are_not_silence(tmp_path):
     left = damaged_audio.music(11)
     path = tmp_path / "x.flac"
