@@ -25,7 +25,6 @@ from orpheus.runs.folder import Run
 from orpheus.tasks.joint import checks
 from orpheus.tasks.retrieval import checks as song_checks
 from orpheus.tasks.retrieval import joining
-from orpheus.tasks.retrieval.word_space import TAG_VECTORS
 
 log = logging.getLogger(__name__)
 PLACES = (
@@ -40,32 +39,18 @@ Progress = Callable[[Iterable], Iterable]
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Where songs, tags, listeners and vectors are.
+class Choices(joining.Choices):
+    """Besides: what only joint runs take.
 
     Attributes:
-        vectors: Word vectors of the tags: any source of `words.load`.
-        tfrecords_dir: Records, where joint.inputs has audio.
-        factors: Of songs, a table with ids (`tables.read`), where joint.inputs has factors.
         texts: Vectors of songs' texts, a table with ids, where joint.inputs has text.
         counts: Listener, song, count a line (`interactions.read`).
         listener_factors: A table with ids, where joint.listeners is factors.
-        tags: Sources of tags; None for the records' own.
-        split: File of tools.split; None assigns the records' shards as the config says.
-        categories: TSV of tag and category, for tables by category.
-        database: Which tags of records that hold those of several databases.
     """
 
-    vectors: str | os.PathLike
-    tfrecords_dir: str | os.PathLike | None = None
-    factors: str | os.PathLike | None = None
     texts: str | os.PathLike | None = None
     counts: str | os.PathLike | None = None
     listener_factors: str | os.PathLike | None = None
-    tags: Sequence[str | os.PathLike] | None = None
-    split: str | os.PathLike | None = None
-    categories: str | os.PathLike | None = None
-    database: int | None = None
 
 
 @dataclass(frozen=True)
@@ -358,24 +343,19 @@ def reopen_data(run: Run, *, places: Mapping[str, str | os.PathLike | None] | No
     settings, config = run.read("run"), load_config(run)
     moved = {key: place for key, place in (places or {}).items() if place}
     checks.check_moved(settings, moved)
-    catalogue = None
-    if settings["tfrecords_dir"]:
-        spec = run.spec()
-        made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
-        folder = run.records(moved.get("tfrecords_dir"))
-        catalogue = format.open_folder(folder, format=spec.format, wanted={**config.tfrecords.model_dump(), **made})
-    kept = run.read("songs")
+    kept = joining.reopen(run, config.tfrecords, moved.get("tfrecords_dir"))
+    now = {key: moved.get(key) or settings.get(key) for key in PLACES}
     return assemble(
         config,
-        run.classes(),
-        np.asarray(tables.read(run.folder / TAG_VECTORS).matrix, np.float32),
-        {song: given for song, (_, given) in kept.items()},
-        {song: group for song, (group, _) in kept.items()},
-        settings["split"],
-        catalogue,
-        {key: moved.get(key) or settings.get(key) for key in PLACES},
-        categories=settings["categories"],
-        provenance={key: settings[key] for key in ("vectors", "tags", "split_file")},
+        kept.targets,
+        kept.vectors,
+        kept.tags_of,
+        kept.groups,
+        kept.splits,
+        kept.catalogue,
+        now,
+        categories=kept.categories,
+        provenance=kept.provenance,
     )
 
 

@@ -50,10 +50,10 @@ def section(reported: Sequence[ReportedRun]) -> Section:
     return Section("Calibration", body, note)
 
 
-_Found = Sequence[tuple[int, str, Mapping[str, Any]]]
+_Evaluations = Sequence[tuple[int, str, Mapping[str, Any]]]
 
 
-def _curves(found: _Found) -> str:
+def _curves(found: _Evaluations) -> str:
     plot = svg.Plot(
         x=(0, 1), y=(0, 1), title="Reliability", x_label="probability said", y_label="share that is true", height=440
     )
@@ -69,7 +69,7 @@ def _curves(found: _Found) -> str:
     return plot.svg()
 
 
-def _spread(found: _Found) -> str:
+def _spread(found: _Evaluations) -> str:
     """Which share of a run's forecasts each bin has, on a scale of powers of ten: most tags are rare."""
     shares = [
         [one["count"] / sum(row["count"] for row in said["reliability"]) for one in said["reliability"]]
@@ -97,7 +97,7 @@ def _log(share: float) -> float:
     return math.log10(share)
 
 
-def _classes(found: _Found) -> str:
+def _classes(found: _Evaluations) -> str:
     """ECE of every class, folded away."""
     classes = list(dict.fromkeys(name for *_, said in found for name in said["per_class"]))
     rows: list[list[Any]] = []

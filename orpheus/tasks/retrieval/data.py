@@ -21,34 +21,11 @@ from orpheus.errors import ConfigError, DataError
 from orpheus.runs import comparability
 from orpheus.runs.folder import Run
 from orpheus.tasks.retrieval import checks, joining
-from orpheus.tasks.retrieval.word_space import TAG_VECTORS
+from orpheus.tasks.retrieval.joining import Choices
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[Iterable], Iterable]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Where songs, tags and vectors are.
-
-    Attributes:
-        vectors: Word vectors of the tags: any source of `words.load`.
-        tfrecords_dir: Records; for input_type spec and hybrid.
-        factors: A table with ids (`tables.read`); for cf and hybrid.
-        tags: Sources of tags (`tagsources.read`); None for the records' own.
-        split: File of tools.split; None assigns the records' shards as the config says.
-        categories: TSV of tag and category, for tables by category.
-        database: Which tags of records that hold those of several databases.
-    """
-
-    vectors: str | os.PathLike
-    tfrecords_dir: str | os.PathLike | None = None
-    factors: str | os.PathLike | None = None
-    tags: Sequence[str | os.PathLike] | None = None
-    split: str | os.PathLike | None = None
-    categories: str | os.PathLike | None = None
-    database: int | None = None
 
 
 @dataclass(frozen=True)
@@ -251,24 +228,19 @@ def reopen_data(
     """
     settings, config = run.read("run"), load_config(run)
     checks.check_moved(settings, tfrecords_dir, factors)
-    catalogue = None
-    if settings["tfrecords_dir"]:
-        spec = run.spec()
-        made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
-        folder = run.records(tfrecords_dir)
-        catalogue = format.open_folder(folder, format=spec.format, wanted={**config.tfrecords.model_dump(), **made})
-    kept = run.read("songs")
+    kept = joining.reopen(run, config.tfrecords, tfrecords_dir)
+    factors = (factors or settings["factors"]) if settings["factors"] else None
     return assemble(
         config,
-        run.classes(),
-        np.asarray(tables.read(run.folder / TAG_VECTORS).matrix, np.float32),
-        {song: given for song, (_, given) in kept.items()},
-        {song: group for song, (group, _) in kept.items()},
-        settings["split"],
-        catalogue,
-        (factors or settings["factors"]) if settings["factors"] else None,
-        categories=settings["categories"],
-        provenance={key: settings[key] for key in ("vectors", "tags", "split_file")},
+        kept.targets,
+        kept.vectors,
+        kept.tags_of,
+        kept.groups,
+        kept.splits,
+        kept.catalogue,
+        factors,
+        categories=kept.categories,
+        provenance=kept.provenance,
     )
 
 

@@ -4,13 +4,16 @@ import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from orpheus.base import files, storage
-from orpheus.config.sections import Tags
+from orpheus.config.sections import Tags, TFRecords
+from orpheus.data.items import tables
+from orpheus.data.records import format
 from orpheus.data.records.shards import split_shards
 from orpheus.data.splits import search
 from orpheus.data.tags import sources
@@ -22,6 +25,42 @@ from orpheus.tasks.retrieval import checks
 from orpheus.tasks.retrieval.word_space import TAG_VECTORS
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Where songs, tags and vectors are.
+
+    Attributes:
+        vectors: Word vectors of the tags: any source of `words.load`.
+        tfrecords_dir: Records, for runs that take audio.
+        factors: A table with ids (`tables.read`), for runs that take factors.
+        tags: Sources of tags (`sources.read`); None for the records' own.
+        split: File of tools.split; None assigns the records' shards as the config says.
+        categories: TSV of tag and category, for tables by category.
+        database: Which tags of records that hold those of several databases.
+    """
+
+    vectors: str | os.PathLike
+    tfrecords_dir: str | os.PathLike | None = None
+    factors: str | os.PathLike | None = None
+    tags: Sequence[str | os.PathLike] | None = None
+    split: str | os.PathLike | None = None
+    categories: str | os.PathLike | None = None
+    database: int | None = None
+
+
+class Kept(NamedTuple):
+    """What a run keeps of its songs, see `save`, and its records."""
+
+    targets: TagTargets
+    vectors: np.ndarray
+    tags_of: dict[str, list[str]]
+    groups: dict[str, str]
+    splits: dict[str, list[str]]
+    catalogue: format.Catalogue | None
+    categories: dict[str, str]
+    provenance: dict[str, Any]
 
 
 def tags_with_vectors(
@@ -169,3 +208,33 @@ def save(run: Run, data: Any, config: Any, tags_of: Sequence[Sequence[str]]) -> 
         np.savez(file, ids=np.array(data.targets.classes), matrix=data.vectors)
     rows = zip(data.ids, data.groups, tags_of, strict=True)
     run.write("songs", {song: [group, list(own)] for song, group, own in rows})
+
+
+def reopen(run: Run, tfrecords: TFRecords, records: str | os.PathLike | None) -> Kept:
+    """What `save` and run.json have kept, and the records of a run that takes audio.
+
+    Args:
+        run: Of retrieval, or a joint one.
+        tfrecords: Section of its config.
+        records: Where they are now; None for where they were.
+
+    Raises:
+        DataError: they are not there, or were made otherwise.
+    """
+    settings, catalogue = run.read("run"), None
+    if settings["tfrecords_dir"]:
+        spec = run.spec()
+        made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
+        wanted = {**tfrecords.model_dump(), **made}
+        catalogue = format.open_folder(run.records(records), format=spec.format, wanted=wanted)
+    songs = run.read("songs")
+    return Kept(
+        run.classes(),
+        np.asarray(tables.read(run.folder / TAG_VECTORS).matrix, np.float32),
+        {song: own for song, (_, own) in songs.items()},
+        {song: group for song, (group, _) in songs.items()},
+        settings["split"],
+        catalogue,
+        settings["categories"],
+        {key: settings[key] for key in ("vectors", "tags", "split_file")},
+    )

@@ -93,6 +93,12 @@ class Options:
     damaged: str = reading.KEEP
     progress: Progress = lambda items, **_: items
 
+    @property
+    def tables(self) -> dict[str, tables.Table]:
+        """``"factors"`` and ``"texts"`` → those that are given."""
+        both = {"factors": self.factors, "texts": self.texts}
+        return {name: table for name, table in both.items() if table is not None}
+
 
 def add(store: SongStore, retriever: "Space", given: Iterable[str | os.PathLike], options: Options) -> Report:
     """Bring a store up to date with songs; what is embedded is written down at once, also where this is interrupted.
@@ -109,9 +115,9 @@ def add(store: SongStore, retriever: "Space", given: Iterable[str | os.PathLike]
         DataError: something given is not there or cannot be read as a whole; single songs only end up in `failures`.
     """
     report, given = Report(), list(given)
-    beside = [table for table in (options.factors, options.texts) if table is not None]
-    if not given and beside:
-        _Adding(store, retriever, options, report, os.path.abspath(beside[0].name)).tables(beside)
+    if not given and options.tables:
+        first = next(iter(options.tables.values()))
+        _Adding(store, retriever, options, report, os.path.abspath(first.name)).tables()
     for path in [Path(one).expanduser() for one in given]:
         where = os.path.abspath(path)
         if path.is_dir() and any(path.glob(f"*{format.SUFFIX}")):
@@ -159,7 +165,7 @@ class _Adding:
         """Files by (id, path); `names` (artist, title) by id, where something says them besides the files."""
         self.names.update(names or {})
         try:
-            for part in songs_given.rounds(items) if self._beside else [items]:
+            for part in songs_given.rounds(items) if self.options.tables else [items]:
                 self._embed(part)
         finally:
             self._flush()
@@ -196,28 +202,23 @@ class _Adding:
 
     def _more(self, items: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """What a run that places songs by several inputs is told of these files besides their sound."""
-        both = {"factors": self.options.factors, "texts": self.options.texts}
-        some = {name: table for name, table in both.items() if table is not None}
-        if some and not self._places_by_any:
+        given = self.options.tables
+        if given and not self._places_by_any:
             raise ConfigError(
-                f"{next(iter(some.values())).name}: this run places audio files by their sound; leave --factors and --texts out"
+                f"{next(iter(given.values())).name}: this run places audio files by their sound; leave --factors and --texts out"
             )
-        return {**some, "ids": {path: song for song, path in items}} if some else {}
+        return {**given, "ids": {path: song for song, path in items}} if given else {}
 
     def _content(self, song: str, path: str) -> str:
         """Hash of a file and of what tables have beside it."""
-        beside = [table.dense([song]).tobytes() for table in self._beside if song in table]
+        rows = [table.dense([song]).tobytes() for table in self.options.tables.values() if song in table]
         content = files.content_hash(path)
-        return hashlib.sha256(b"".join([content.encode(), *beside])).hexdigest() if beside else content
+        return hashlib.sha256(b"".join([content.encode(), *rows])).hexdigest() if rows else content
 
     @property
     def _places_by_any(self) -> bool:
         """Whether the run places a song by whichever of its inputs there is."""
         return hasattr(self.retriever, "tables")
-
-    @property
-    def _beside(self) -> list[tables.Table]:
-        return [table for table in (self.options.factors, self.options.texts) if table is not None]
 
     def _look(self, song: str, path: str) -> Known | None:
         """Where a song is and what its content is, where that is new; None where it has not changed or cannot be read."""
@@ -229,7 +230,7 @@ class _Adding:
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"
             known = before if before and before.stat == stat and before.path == path else None
-            if known and not self._beside and not self.options.reread:
+            if known and not self.options.tables and not self.options.reread:
                 self.same[song] = known
                 return None
             said = self.unusable.get(path)
@@ -252,14 +253,19 @@ class _Adding:
     def records(self) -> None:
         """A folder of records: the path of a song is its shard."""
         wanted: dict[str, Known] = {}
-        factors, texts, beside = self.options.factors, self.options.texts, self._beside
+        factors, texts = self.options.factors, self.options.texts
         self.names.update(songs_given.names_of_records(self.source))
         for name in self.options.progress(format.shard_names(self.source), desc="Reading", unit="shard"):
             path = os.path.join(self.source, name)
             state = os.stat(path)
             stat = f"{state.st_size}:{state.st_mtime_ns}"
             mine = {song: one for song, one in self.known.items() if one.path == path}
-            if mine and not beside and not self.options.reread and all(one.stat == stat for one in mine.values()):
+            if (
+                mine
+                and not self.options.tables
+                and not self.options.reread
+                and all(one.stat == stat for one in mine.values())
+            ):
                 self.same.update(mine)
                 continue
             for number, record in enumerate(format.read_shard(path)):
@@ -298,24 +304,24 @@ class _Adding:
             self._flush()
         self._finish(set(table.ids))
 
-    def tables(self, beside: Sequence[tables.Table]) -> None:
+    def tables(self) -> None:
         """Songs that tables have between them: of runs that place a song by whatever there is of it."""
+        given = self.options.tables
         place_of = getattr(self.retriever, "tables", None)
         if place_of is None:
             raise ConfigError(
-                f"{beside[0].name}: this run places no song by tables beside its sound; give SONGS (a table of factors may be)"
+                f"{next(iter(given.values())).name}: this run places no song by tables beside its sound; give SONGS (a table of factors may be)"
             )
         wanted: dict[str, Known] = {}
-        songs = list(dict.fromkeys(song for table in beside for song in table.ids))
+        songs = list(dict.fromkeys(song for table in given.values() for song in table.ids))
         for song in songs:
-            content = b"".join(table.dense([song]).tobytes() if song in table else b"\0" for table in beside)
+            content = b"".join(table.dense([song]).tobytes() if song in table else b"\0" for table in given.values())
             place, before = Known("", hashlib.sha256(content).hexdigest(), ""), self.known.get(song)
             (self.same if before and before.hash == place.hash else wanted)[song] = place
         try:
             if wanted:
-                given = {"factors": self.options.factors, "texts": self.options.texts}
-                parts = {name: _part(table, wanted) for name, table in given.items() if table is not None}
-                for song, vector in zip(*place_of(**parts), strict=True):
+                needed = {name: _part(table, wanted) for name, table in given.items()}
+                for song, vector in zip(*place_of(**needed), strict=True):
                     self._put(song, wanted[song], vector, (self.options.tags or {}).get(song, ()))
         finally:
             self._flush()
