@@ -105,8 +105,9 @@ class _Process:
 
     def kill(self) -> None:
         """End it, and what it has started."""
+        assert self._process.pid is not None, "started with this object; a group 0 would be our own"
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()  # where it has not come as far as to lead a group
         self._process.join()
 

@@ -110,6 +110,10 @@ class AudioSpec:
         """All fields as plain values."""
         return asdict(self)
 
+    def made_with(self) -> dict:
+        """The fields that records must share to be heard alike: all but the format, and the type that stores them."""
+        return {key: value for key, value in asdict(self).items() if key not in ("format", "dtype")}
+
     def identity(self) -> dict:
         """The fields as plain values, for hashes: newer ones at their default are left out, as older versions had it."""
         return {key: value for key, value in asdict(self).items() if _SINCE_VERSION_1.get(key, ...) != value}

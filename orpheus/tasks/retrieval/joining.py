@@ -224,8 +224,7 @@ def reopen(run: Run, tfrecords: TFRecords, records: str | os.PathLike | None) ->
     settings, catalogue = run.read("run"), None
     if settings["tfrecords_dir"]:
         spec = run.spec()
-        made = {k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")}
-        wanted = {**tfrecords.model_dump(), **made}
+        wanted = {**tfrecords.model_dump(), **spec.made_with()}
         catalogue = format.open_folder(run.records(records), format=spec.format, wanted=wanted)
     songs = run.read("songs")
     return Kept(

@@ -73,8 +73,7 @@ def of_records(
     Raises:
         ConfigError, DataError: they were made otherwise, or are damaged.
     """
-    made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
-    catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
+    catalogue = format.open_folder(str(folder), format=spec.format, wanted=spec.made_with())
     rows = [row for row in catalogue.rows(catalogue.shards) if only is None or row.track_id in only]
     located = random_access.locate(catalogue)
     seconds = spec.seconds(section.input_length)

@@ -185,8 +185,7 @@ class TaggerSpace:
         if factors is not None:
             self.factors(factors)
         spec = self.tagger.spec
-        made = {key: value for key, value in spec.to_json().items() if key not in ("format", "dtype")}
-        catalogue = format.open_folder(str(folder), format=spec.format, wanted=made)
+        catalogue = format.open_folder(str(folder), format=spec.format, wanted=spec.made_with())
         if catalogue.layout.audio != "bytes":
             raise DataError(f"{folder}: records of the reference's layout; re-run tools.preprocess to index them")
         stored = catalogue.spec

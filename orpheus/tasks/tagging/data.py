@@ -147,7 +147,7 @@ def reopen_data(run: Run, *, tfrecords_dir: str | os.PathLike | None = None) -> 
     folder = run.records(tfrecords_dir)
     wanted = {
         **config.tfrecords.model_dump(),
-        **{k: v for k, v in spec.to_json().items() if k not in ("format", "dtype")},
+        **spec.made_with(),
     }
     catalogue = format.open_folder(folder, format=spec.format, wanted=wanted, tag_names=settings["tag_names"])
     targets = run.classes()
